@@ -1,0 +1,39 @@
+"""Registries of real families (encoders, writers, benchmarks): a name to a lazy import path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .errors import UsageError
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
+    """The answer to a name nobody knows: the nearest known one, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
+
+
+class Registry:
+    """Names of one family. Values are `module:attribute` strings, imported when they are asked for."""
+
+    def __init__(self, what: str, entries: dict[str, str]) -> None:
+        self._what = what
+        self._entries = dict(entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def load(self, name: str) -> Any:
+        """The object behind a name. Raises UsageError with the nearest known name."""
+        if name not in self._entries:
+            raise unknown(self._what, name, self._entries)
+        module, _, attribute = self._entries[name].partition(":")
+        return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,73 @@
+"""The value that travels between encoders, memory and model: features of the frames of one (textual) video."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..core.errors import InputError
+
+Space = Literal["text", "image", "projected"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFeatures:
+    """Features of T frames in order of time.
+
+    values: float32 [T, D], unit rows where `valid`. times: float64 [T] seconds, or None for text.
+    valid: bool [T]; a row that is not valid is padding, zero, and never a feature.
+    space: which side of CLIP the rows live on; "projected" are image rows expressed in text space.
+    encoder: the identity of the encoder that made them (`Encoder.identity`).
+    """
+
+    values: Tensor
+    valid: Tensor
+    space: Space
+    encoder: str
+    times: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.valid.shape != self.values.shape[:1]:
+            raise InputError(
+                f"frame features: found values {tuple(self.values.shape)} and valid {tuple(self.valid.shape)}; "
+                "expected [T, D] and [T]."
+            )
+        rows = self.values[self.valid]
+        if not torch.isfinite(rows).all() or (rows.norm(dim=-1) - 1).abs().gt(1e-2).any():
+            raise InputError("frame features: found NaN, infinite or non-unit rows; expected unit rows. Encode again.")
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def width(self) -> int:
+        """D, the width of the encoder's space."""
+        return self.values.shape[1]
+
+    def resample(self, frames: int) -> FrameFeatures:
+        """Exactly `frames` frames: index (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
+
+        Source: TOPA, released code (sampling of textual frames). Padding is masked here, there it is not.
+        """
+        have = torch.nonzero(self.valid).flatten()
+        n = len(have)
+        if n == frames and n == len(self):
+            return self
+        if n >= frames:
+            take = have[torch.arange(frames) * n // frames]
+            return replace(
+                self,
+                values=self.values[take],
+                valid=self.valid[take],
+                times=None if self.times is None else self.times[take],
+            )
+        values = self.values.new_zeros(frames, self.width)
+        values[:n] = self.values[have]
+        times = None
+        if self.times is not None:
+            times = self.times.new_full((frames,), float("nan"))
+            times[:n] = self.times[have]
+        return replace(self, values=values, valid=torch.arange(frames) < n, times=times)

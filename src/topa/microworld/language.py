@@ -1,0 +1,114 @@
+"""The micro world's language: scenes and stories in words.
+
+A small natural grammar with synonyms. The same scene can be told in some hundreds of ways; every way names
+every aspect, so that a caption is a full description of its frame.
+"""
+
+from __future__ import annotations
+
+import random
+
+from .world import Colour, Kind, Place, Position, Scene, Size, Story
+
+KIND_WORDS: dict[Kind, tuple[str, ...]] = {
+    "ball": ("ball",),
+    "box": ("box", "crate"),
+    "star": ("star",),
+    "ring": ("ring", "hoop"),
+    "car": ("car", "auto"),
+    "fish": ("fish",),
+    "boat": ("boat", "ship"),
+    "tree": ("tree",),
+}
+COLOUR_WORDS: dict[Colour, tuple[str, ...]] = {
+    "red": ("red",),
+    "green": ("green",),
+    "blue": ("blue",),
+    "yellow": ("yellow",),
+    "purple": ("purple", "violet"),
+    "white": ("white",),
+}
+SIZE_WORDS: dict[Size, tuple[str, ...]] = {
+    "small": ("small", "little", "tiny"),
+    "large": ("large", "big", "huge"),
+}
+POSITION_PHRASES: dict[Position, tuple[str, ...]] = {
+    "left": ("on the left", "on the left side"),
+    "right": ("on the right", "on the right side"),
+    "top": ("at the top", "high up"),
+    "bottom": ("at the bottom", "low down"),
+    "middle": ("in the middle", "in the centre"),
+}
+PLACE_PHRASES: dict[Place, tuple[str, ...]] = {
+    "meadow": ("in the meadow", "on the grass"),
+    "beach": ("on the beach", "by the sea"),
+    "snow": ("in the snow", "on a snowy field"),
+    "street": ("in the street", "in the city at night"),
+    "room": ("in the room", "indoors"),
+}
+PLACE_DETAILS: dict[Place, tuple[str, ...]] = {
+    "meadow": ("green grass", "flowers in the meadow"),
+    "beach": ("yellow sand", "the blue sea"),
+    "snow": ("white snow", "a snowy field"),
+    "street": ("a dark street", "windows at night"),
+    "room": ("a brown floor", "a window in the room"),
+}
+SENTENCES = (
+    "a {size} {colour} {kind} is {position} {place}",
+    "{position} there is a {size} {colour} {kind} {place}",
+    "{place} , a {size} {kind} that is {colour} , {position}",
+    "we see a {colour} {kind} , {size} , {position} , {place}",
+)
+
+
+def position_phrase(position: Position) -> str:
+    """How questions and answers name a position: one fixed phrase."""
+    return POSITION_PHRASES[position][0]
+
+
+def place_phrase(place: Place) -> str:
+    """How questions and answers name a place: one fixed phrase."""
+    return PLACE_PHRASES[place][0]
+
+
+def caption(scene: Scene, rng: random.Random) -> str:
+    """One natural sentence that names every aspect of the scene."""
+    return rng.choice(SENTENCES).format(
+        kind=rng.choice(KIND_WORDS[scene.kind]),
+        colour=rng.choice(COLOUR_WORDS[scene.colour]),
+        size=rng.choice(SIZE_WORDS[scene.size]),
+        position=rng.choice(POSITION_PHRASES[scene.position]),
+        place=rng.choice(PLACE_PHRASES[scene.place]),
+    )
+
+
+def object_captions(scene: Scene, rng: random.Random) -> tuple[str, ...]:
+    """Short phrases for the things in the scene: the toy, and something of the place."""
+    colour, kind = rng.choice(COLOUR_WORDS[scene.colour]), rng.choice(KIND_WORDS[scene.kind])
+    return (f"a {rng.choice(SIZE_WORDS[scene.size])} {colour} {kind}", rng.choice(PLACE_DETAILS[scene.place]))
+
+
+def change_sentence(before: Scene, after: Scene) -> str:
+    """What the toy does between two scenes, as a predicate: `turns red`, `goes to the beach`..."""
+    if after.kind != before.kind:
+        return f"gives way to a {after.colour} {after.kind}"
+    if after.colour != before.colour:
+        return f"turns {after.colour}"
+    if after.size != before.size:
+        return "grows" if after.size == "large" else "shrinks"
+    if after.position != before.position:
+        return f"moves to the {after.position}"
+    if after.place != before.place:
+        return f"goes to the {after.place}"
+    return "stays the same"
+
+
+def description(story: Story) -> str:
+    """The dense description: the first scene in full, then every change in order."""
+    first = story.scenes[0]
+    sentences = [
+        f"a {first.size} {first.colour} {first.kind} is {position_phrase(first.position)} {place_phrase(first.place)} ."
+    ]
+    for before, after in zip(story.scenes, story.scenes[1:], strict=False):
+        sentences.append(f"it {change_sentence(before, after)} .")
+    return " ".join(sentences)

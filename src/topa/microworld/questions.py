@@ -1,0 +1,241 @@
+"""Questions about stories, balanced so that their wording gives nothing away.
+
+Ten kinds (`KINDS_OF_QUESTION`), five options each. Two rules keep a blind model, even a trained one, at chance:
+every answer of a question's template is equally frequent (`Balance`), and the wrong options are drawn from the same
+pool as the right ones. Where a kind is about time, wrong options are taken from the video itself first, so
+that knowing *what* is shown does not tell *when*.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..tideos.tideo import Question
+from .language import change_sentence, place_phrase, position_phrase
+from .world import COLOURS, KINDS, PLACES, POSITIONS, Scene, Story
+
+NUMBERS = ("one", "two", "three", "four", "five")
+SIZE_COURSES = ("always small", "always large", "small then large", "large then small", "it changes more than once")
+CHANGES = ("the toy", "the colour", "the size", "the position", "the place")
+ACTIONS = (
+    "it grows",
+    "it shrinks",
+    "it stays the same",
+    *(f"it turns {c}" for c in COLOURS),
+    *(f"it moves to the {p}" for p in POSITIONS),
+    *(f"it goes to the {p}" for p in PLACES),
+)
+PLACE_ANSWERS = tuple(place_phrase(p) for p in PLACES)
+POSITION_ANSWERS = tuple(position_phrase(p) for p in POSITIONS)
+OPTIONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A question that a story can answer, before its options are laid out.
+
+    `template` is the question without its names: answers are balanced within it. `near` are wrong answers that
+    the video itself suggests; `pool` holds every other one.
+    """
+
+    kind: str
+    template: str
+    question: str
+    answer: str
+    pool: tuple[str, ...]
+    near: tuple[str, ...] = ()
+
+
+def _spans(story: Story) -> Iterator[tuple[str, list[Scene]]]:
+    """Each toy with the scenes it is in (a toy never comes back)."""
+    for kind, scenes in itertools.groupby(story.scenes, key=lambda s: s.kind):
+        yield kind, list(scenes)
+
+
+def _runs(values: list[str]) -> list[str]:
+    return [value for value, _ in itertools.groupby(values)]
+
+
+def _presence(story: Story) -> Iterator[Candidate]:
+    present = {s.kind for s in story.scenes}
+    absent = tuple(k for k in KINDS if k not in present)
+    question = "which toy appears in the video ?"
+    for kind in sorted(present):
+        if len(absent) >= OPTIONS - 1:
+            yield Candidate("presence", question, question, kind, absent)
+
+
+def _ends(story: Story) -> Iterator[tuple[str, Scene]]:
+    yield "at the start", story.scenes[0]
+    yield "at the end", story.scenes[-1]
+
+
+def _place(story: Story) -> Iterator[Candidate]:
+    for when, scene in _ends(story):
+        question = f"where is the toy {when} ?"
+        yield Candidate("place", question, question, place_phrase(scene.place), PLACE_ANSWERS)
+    for kind, scenes in _spans(story):
+        if len({s.place for s in scenes}) == 1:
+            yield Candidate(
+                "place", "where is the # ?", f"where is the {kind} ?", place_phrase(scenes[0].place), PLACE_ANSWERS
+            )
+
+
+def _colour(story: Story) -> Iterator[Candidate]:
+    for when, scene in _ends(story):
+        question = f"what colour is the toy {when} ?"
+        yield Candidate("colour", question, question, scene.colour, COLOURS)
+    for kind, scenes in _spans(story):
+        if len({s.colour for s in scenes}) == 1:
+            yield Candidate("colour", "what colour is the # ?", f"what colour is the {kind} ?", scenes[0].colour, COLOURS)
+
+
+def _position(story: Story) -> Iterator[Candidate]:
+    for when, scene in _ends(story):
+        question = f"where in the picture is the toy {when} ?"
+        yield Candidate("position", question, question, position_phrase(scene.position), POSITION_ANSWERS)
+    for kind, scenes in _spans(story):
+        if len({s.position for s in scenes}) == 1:
+            yield Candidate(
+                "position",
+                "where in the picture is the # ?",
+                f"where in the picture is the {kind} ?",
+                position_phrase(scenes[0].position),
+                POSITION_ANSWERS,
+            )
+
+
+def _size(story: Story) -> Iterator[Candidate]:
+    course = _runs([s.size for s in story.scenes])
+    answer = {1: f"always {course[0]}", 2: " then ".join(course)}.get(len(course), SIZE_COURSES[-1])
+    question = "how big is the toy over the whole video ?"
+    yield Candidate("size", question, question, answer, SIZE_COURSES)
+
+
+def _count(story: Story) -> Iterator[Candidate]:
+    question = "how many different toys appear ?"
+    yield Candidate("count", question, question, NUMBERS[len({s.kind for s in story.scenes}) - 1], NUMBERS)
+    for colour, n in sorted(Counter(s.colour for s in story.scenes).items()):
+        question = f"in how many scenes is the toy {colour} ?"
+        yield Candidate("count", "in how many scenes is the toy # ?", question, NUMBERS[n - 1], NUMBERS)
+
+
+def _action(story: Story) -> Iterator[Candidate]:
+    for kind, scenes in _spans(story):
+        changes = [(a, b) for a, b in itertools.pairwise(scenes) if a != b]
+        if len(changes) <= 1:
+            did = change_sentence(*changes[0]) if changes else change_sentence(scenes[0], scenes[0])
+            yield Candidate("action", "what does the # do ?", f"what does the {kind} do ?", f"it {did}", ACTIONS)
+
+
+def _order(story: Story) -> Iterator[Candidate]:
+    sequences = {
+        "in which order do the toys appear ?": [s.kind for s in story.scenes],
+        "in which order do the colours appear ?": [s.colour for s in story.scenes],
+        "in which order are the places shown ?": [s.place for s in story.scenes],
+    }
+    for question, values in sequences.items():
+        runs = _runs(values)
+        if len(runs) == 3 and len(set(runs)) == 3:
+            orders = tuple(" , ".join(p) for p in itertools.permutations(runs))
+            yield Candidate("order", question, question, " , ".join(runs), orders)
+
+
+def _before_after(story: Story) -> Iterator[Candidate]:
+    kinds = [k for k, _ in _spans(story)]
+    colours = _runs([s.colour for s in story.scenes])
+    for first, then in itertools.pairwise(kinds):
+        for word, asked, answer in (("after", first, then), ("before", then, first)):
+            rest = tuple(k for k in KINDS if k != asked)
+            near = tuple(k for k in kinds if k != asked)
+            question = f"which toy comes right {word} the {asked} ?"
+            yield Candidate("before_after", f"which toy comes right {word} the # ?", question, answer, rest, near)
+    for first, then in itertools.pairwise(colours):
+        for word, asked, answer in (("after", first, then), ("before", then, first)):
+            if colours.count(asked) == 1:
+                rest = tuple(c for c in COLOURS if c != asked)
+                question = f"what colour comes right {word} {asked} ?"
+                yield Candidate("before_after", f"what colour comes right {word} # ?", question, answer, rest)
+
+
+def _changed(story: Story) -> Iterator[Candidate]:
+    for i, aspect in enumerate(story.changes, start=1):
+        question = f"what changes between scene {i} and scene {i + 1} ?"
+        yield Candidate("what_changed", question, question, f"the {aspect}", CHANGES)
+
+
+_MAKERS: dict[str, Callable[[Story], Iterator[Candidate]]] = {
+    "presence": _presence,
+    "place": _place,
+    "colour": _colour,
+    "position": _position,
+    "size": _size,
+    "count": _count,
+    "action": _action,
+    "order": _order,
+    "before_after": _before_after,
+    "what_changed": _changed,
+}
+KINDS_OF_QUESTION = tuple(_MAKERS)
+TIME_KINDS = ("order", "before_after")
+"""The kinds that no unordered set of frames can answer."""
+
+
+def candidates(story: Story, kind: str) -> list[Candidate]:
+    """Every question of a kind that the story can answer."""
+    return list(_MAKERS[kind](story))
+
+
+class Balance:
+    """Chooses questions so that within a template every answer is equally frequent, give or take `slack`.
+
+    One instance serves one set of stories; it remembers what it has given out.
+    """
+
+    def __init__(self, rng: random.Random, slack: int = 1) -> None:
+        self._rng = rng
+        self._slack = slack
+        self._given: dict[str, Counter[str]] = {}
+
+    def choose(self, story: Story, number: int) -> tuple[Question, ...]:
+        """At most `number` questions about the story, each of another kind."""
+        chosen: list[Question] = []
+        for kind in self._rng.sample(KINDS_OF_QUESTION, len(KINDS_OF_QUESTION)):
+            if len(chosen) == number:
+                break
+            options = candidates(story, kind)
+            self._rng.shuffle(options)
+            for candidate in sorted(options, key=self._excess):
+                if self._excess(candidate) <= self._slack:
+                    self._given[candidate.template][candidate.answer] += 1
+                    chosen.append(lay_out(candidate, self._rng))
+                    break
+        return tuple(chosen)
+
+    def _excess(self, candidate: Candidate) -> int:
+        given = self._given.setdefault(candidate.template, Counter())
+        if candidate.kind in ("order",):
+            return 0  # every order of three is as likely as any other by construction
+        pool = {candidate.answer, *candidate.pool} if candidate.kind != "presence" else set(KINDS)
+        return given[candidate.answer] - min(given[answer] for answer in pool)
+
+
+def lay_out(candidate: Candidate, rng: random.Random) -> Question:
+    """Give a candidate its five options, in random order."""
+    near = [a for a in candidate.near if a != candidate.answer]
+    wrong = rng.sample(near, min(len(near), OPTIONS - 1))
+    far = [a for a in candidate.pool if a != candidate.answer and a not in wrong]
+    wrong += rng.sample(far, OPTIONS - 1 - len(wrong))
+    options = [candidate.answer, *wrong]
+    rng.shuffle(options)
+    return Question(
+        kind=candidate.kind,
+        question=candidate.question,
+        options=tuple(options),
+        answer=options.index(candidate.answer),
+        answer_text=candidate.answer,
+    )

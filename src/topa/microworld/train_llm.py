@@ -1,0 +1,329 @@
+"""The recipe of the micro LLM: a small Llama that knows the micro world's words, and nothing else.
+
+It is never shown a feature of any encoder. What it reads is stories in three spellings:
+
+- *sentences*: the scenes' captions, each behind its number;
+- *key words*: number, kind, colour, size, position, place;
+- *bags*: one vector a scene, the sum of the embeddings of those key words, each with a random weight, plus noise.
+  A wide LLM reads a superposition of its own words anyway; a narrow one has to practise it.
+
+One sequence holds one story and many questions about it as a tree: each question sees the story and itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+import time
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from ..prompts.templates import LETTERS, TOPA
+from . import language, questions
+from .muon import Muon
+from .words import tokenizer as make_tokenizer
+from .world import Story, write_story
+
+SPELLINGS = ("sentences", "key words", "bags")
+TASKS = ("facts", "choose", "answer", "describe")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One story with its branches. `bags`: word ids per scene, or None when the story is spelled in tokens."""
+
+    prefix: list[int]
+    bags: list[list[int]] | None
+    branches: list[tuple[list[int], list[int], str]]  # asked, target, kind
+
+
+class Encoder:
+    """Strings to ids, remembering what it has seen: the micro world says few different things."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self._known: dict[str, list[int]] = {}
+        self.eos = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+        self.bos = int(tokenizer.bos_token_id)  # type: ignore[arg-type]
+
+    def __call__(self, text: str) -> list[int]:
+        ids = self._known.get(text)
+        if ids is None:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            if len(self._known) < 200_000:
+                self._known[text] = ids
+        return list(ids)
+
+
+def key_words(story: Story) -> list[str]:
+    """Per scene its number and its five values."""
+    return [" ".join((str(i), *astuple(scene))) for i, scene in enumerate(story.scenes, start=1)]
+
+
+def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]]:
+    """Tiny questions in shorthand: a value by scene, a scene by value, a change. They teach binding and hops."""
+    made: list[tuple[str, str]] = []
+    names = ("toy", "colour", "size", "position", "place")
+    for _ in range(number):
+        draw = rng.random()
+        at = rng.randrange(len(story.scenes))
+        name = rng.randrange(5)
+        value = astuple(story.scenes[at])[name]
+        column = [astuple(s)[name] for s in story.scenes]
+        if draw < 0.5:
+            made.append((f"{at + 1} {names[name]}", value))
+        elif draw < 0.7:
+            made.append((f"start {value}", str(column.index(value) + 1)))
+        elif draw < 0.85:
+            made.append((f"end {value}", str(len(column) - column[::-1].index(value))))
+        elif at + 1 < len(story.scenes):
+            made.append((f"changes {at + 1}", story.changes[at]))
+        else:
+            made.append((f"many {value}", questions.NUMBERS[column.count(value) - 1]))
+    return made
+
+
+def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, branches: int) -> Item:
+    story = write_story(rng)
+    instruction = {"choose": TOPA.choose, "describe": TOPA.describe}.get(task, TOPA.answer)
+    prefix = [encode.bos, *encode(instruction)]
+    bags = None
+    if spelling == "bags":
+        bags = [encode(words) for words in key_words(story)]
+    elif spelling == "key words":
+        prefix += encode(" . ".join(key_words(story)))
+    else:
+        told = (f"{i} {language.caption(s, rng)}" for i, s in enumerate(story.scenes, start=1))
+        prefix += encode(" . ".join(told))
+    tree: list[tuple[list[int], list[int], str]] = []
+    if task == "describe":
+        tree.append((encode(TOPA.description), [*encode(language.description(story)), encode.eos], "description"))
+    elif task == "facts":
+        tree += [(encode(q), encode(a), "facts") for q, a in facts(story, rng, branches)]
+    else:
+        kinds = itertools.cycle(rng.sample(questions.KINDS_OF_QUESTION, len(questions.KINDS_OF_QUESTION)))
+        for kind in itertools.islice(kinds, 3 * branches):
+            possible = questions.candidates(story, kind)
+            if not possible or len(tree) >= branches:
+                continue
+            question = questions.lay_out(rng.choice(possible), rng)
+            assert question.answer is not None and question.answer_text is not None
+            if task == "choose":
+                asked = encode(TOPA.choice_body(question.question, question.options))
+                target = encode(TOPA.choice.format(letter=LETTERS[question.answer]))
+            else:
+                asked, target = encode(TOPA.open_body(question.question)), encode(question.answer_text)
+            tree.append((asked, [*target, encode.eos], question.kind))
+    return Item(prefix, bags, tree)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """ids [B, S]; position [B, S]; mask bool [B, 1, S, S]; bags [B, scenes, 6] at `bag_start` (or None);
+    rows/columns/targets: the labelled positions, flat; branch: which branch each labelled position is of."""
+
+    ids: Tensor
+    position: Tensor
+    mask: Tensor
+    bags: Tensor | None
+    bag_start: int
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    branch: Tensor
+    kinds: list[str]
+
+
+def collate(items: list[Item], pad: int) -> Batch:
+    """Items of one spelling and task, laid out as trees, padded on the right."""
+    rows: list[int] = []
+    columns: list[int] = []
+    targets: list[int] = []
+    owner: list[int] = []
+    kinds: list[str] = []
+    sequences, positions, owners = [], [], []
+    bag_start = len(items[0].prefix)
+    for row, item in enumerate(items):
+        ids = list(item.prefix) + ([pad] * len(item.bags) if item.bags else [])
+        trunk = len(ids)
+        position, branch = list(range(trunk)), [0] * trunk
+        for number, (asked, target, kind) in enumerate(item.branches, start=1):
+            start = len(ids)
+            for offset, token in enumerate(target):
+                rows.append(row)
+                columns.append(start + len(asked) - 1 + offset)
+                targets.append(token)
+                owner.append(len(kinds))
+            kinds.append(kind)
+            body = [*asked, *target[:-1]]
+            ids += body
+            position += range(trunk, trunk + len(body))
+            branch += [number] * len(body)
+        sequences.append(torch.tensor(ids))
+        positions.append(torch.tensor(position))
+        owners.append(torch.tensor(branch))
+    ids_ = nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=pad)
+    position_ = nn.utils.rnn.pad_sequence(positions, batch_first=True)
+    branch_ = nn.utils.rnn.pad_sequence(owners, batch_first=True, padding_value=-1)
+    length = ids_.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool).tril()
+    seen = (branch_[:, None, :] == branch_[:, :, None]) | (branch_[:, None, :] == 0)
+    return Batch(
+        ids_,
+        position_,
+        (seen & causal)[:, None],
+        torch.tensor([i.bags for i in items]) if items[0].bags else None,
+        bag_start,
+        torch.tensor(rows),
+        torch.tensor(columns),
+        torch.tensor(targets),
+        torch.tensor(owner),
+        kinds,
+    )
+
+
+def logits(model: LlamaForCausalLM, batch: Batch, noise: float, spread: float) -> Tensor:
+    """Logits at the labelled positions [N, V]."""
+    embed = model.get_input_embeddings()
+    inputs = embed(batch.ids)
+    if batch.bags is not None:
+        words = embed(batch.bags)  # [B, scenes, 6, H]
+        if spread:
+            words = words * (1 + spread * (2 * torch.rand(words.shape[:3]) - 1))[..., None]
+        bag = words.sum(2)
+        if noise:
+            bag = bag + noise * bag.detach().square().mean().sqrt() * torch.randn_like(bag)
+        start = batch.bag_start
+        inputs = torch.cat([inputs[:, :start], bag, inputs[:, start + bag.shape[1] :]], dim=1)
+    hidden = model.model(inputs_embeds=inputs, attention_mask=batch.mask, position_ids=batch.position, use_cache=False)
+    return model.lm_head(hidden.last_hidden_state[batch.rows, batch.columns])
+
+
+@torch.no_grad()
+def examine(
+    model: LlamaForCausalLM, encode: Encoder, spelling: str, task: str, stories: int = 200, seed: int = 10**6
+) -> dict[str, float]:
+    """Share of branches whose every target token is the likeliest one, per kind of question."""
+    rng = random.Random(f"{seed} {spelling} {task}")
+    pad = int(encode.tokenizer.pad_token_id)  # type: ignore[arg-type]
+    right: dict[str, list[bool]] = {}
+    for _ in range(math.ceil(stories / 50)):
+        batch = collate([make_item(rng, encode, spelling, task, 10) for _ in range(50)], pad)
+        hit = logits(model, batch, 0.0, 0.0).argmax(-1) == batch.targets
+        whole = torch.ones(len(batch.kinds)).scatter_reduce(0, batch.branch, hit.float(), "amin")
+        for kind, ok in zip(batch.kinds, whole.bool().tolist(), strict=True):
+            right.setdefault(kind, []).append(ok)
+    return {k: sum(v) / len(v) for k, v in sorted(right.items())}
+
+
+def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        intermediate_size=3 * width,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attention_dropout=0.0,
+    )
+    model = LlamaForCausalLM(config)
+    nn.init.normal_(model.get_input_embeddings().weight, std=1.0)
+    return model
+
+
+def train(
+    out: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    width: int = 128,
+    layers: int = 6,
+    heads: int = 4,
+    batch: int = 32,
+    rate: float = 0.02,
+    noise: float = 0.2,
+    spread: float = 0.3,
+    facts_share: float = 0.25,
+    facts_minutes: float = 4.0,
+    start_from: Path | None = None,
+) -> None:
+    """Train for `minutes` of wall time on whatever threads torch has, and save a Hugging Face folder to `out`."""
+    torch.manual_seed(seed)
+    rng = random.Random(seed)
+    tokenizer = make_tokenizer()
+    encode = Encoder(tokenizer)
+    pad = int(tokenizer.pad_token_id)  # type: ignore[arg-type]
+    model = build(width, layers, heads, tokenizer)
+    if start_from:
+        model = LlamaForCausalLM.from_pretrained(start_from, dtype=torch.float32)
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n and "lm_head" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    muon = Muon(matrices, rate)
+    adam = torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    began, step, running = time.monotonic(), 0, {}
+    last = began
+    out.mkdir(parents=True, exist_ok=True)
+    while (spent := (time.monotonic() - began) / 60) < minutes:
+        warm = min(1.0, (step + 1) / 50)
+        decay = min(1.0, max(0.02, (1 - spent / minutes) / 0.35))
+        for group in muon.param_groups:
+            group["lr"] = rate * warm * decay
+        for group in adam.param_groups:
+            group["lr"] = 3e-3 * warm * decay
+        spelling = rng.choices(SPELLINGS, (0.4, 0.15, 0.45))[0]
+        f = 1.0 if spent < facts_minutes else facts_share
+        task = rng.choices(TASKS, (f, 0.4 * (1 - f), 0.5 * (1 - f), 0.1 * (1 - f)))[0]
+        data = collate([make_item(rng, encode, spelling, task, 8) for _ in range(batch)], pad)
+        scores = logits(model, data, noise, spread)
+        loss = nn.functional.cross_entropy(scores, data.targets)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        muon.step()
+        adam.step()
+        muon.zero_grad()
+        adam.zero_grad()
+        step += 1
+        key = f"{spelling}/{task}"
+        running[key] = 0.95 * running.get(key, loss.item()) + 0.05 * loss.item()
+        if time.monotonic() - last > 120 or step == 20:
+            last = time.monotonic()
+            report = {
+                f"{s}/{t}": examine(model, encode, s, t, 50)
+                for s, t in itertools.product(("sentences", "bags"), ("facts", "choose", "answer", "describe"))
+            }
+            line = {"minutes": round(spent, 1), "step": step, "loss": {k: round(v, 3) for k, v in running.items()}}
+            print(json.dumps(line), flush=True)
+            for k, v in report.items():
+                print("   ", k, " ".join(f"{a}={b:.2f}" for a, b in v.items()), flush=True)
+            model.save_pretrained(out)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, required=True)
+    for name, kind in {"width": int, "layers": int, "heads": int, "batch": int, "rate": float, "noise": float}.items():
+        parser.add_argument(f"--{name}", type=kind)
+    for name in ("spread", "facts-share", "facts-minutes"):
+        parser.add_argument(f"--{name}", type=float)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--start-from", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    given = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
+    torch.set_num_threads(given.pop("threads"))
+    train(given.pop("out"), **given)

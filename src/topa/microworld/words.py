@@ -1,0 +1,53 @@
+"""The micro world's vocabulary, as the tokenizer of the micro LLM.
+
+One token a word. The words are collected from the grammar itself; anything else becomes `<unk>`.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import astuple
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from ..prompts.templates import LETTERS, TOPA
+from . import language, questions
+from .world import KINDS, write_story
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def vocabulary() -> list[str]:
+    """Every word of captions, descriptions, questions, options and prompts, sorted, special tokens first."""
+    rng = random.Random(0)
+    words = set(_TOKEN.findall(" ".join(str(t) for t in astuple(TOPA)).replace("{", " ").replace("}", " ")))
+    words -= {"letter", "option", "question"}
+    words |= set(LETTERS[: questions.OPTIONS]) | {str(i) for i in range(1, 10)} | set(KINDS)
+    for _ in range(2000):
+        story = write_story(rng)
+        told = [language.description(story)]
+        for scene in story.scenes:
+            told += [language.caption(scene, rng), *language.object_captions(scene, rng), *astuple(scene)]
+        for kind in questions.KINDS_OF_QUESTION:
+            for candidate in questions.candidates(story, kind):
+                told += [candidate.question, candidate.answer, *candidate.pool]
+        words |= set(_TOKEN.findall(" ".join(told)))
+    return [*SPECIAL, *sorted(words)]
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """A word-level Hugging Face tokenizer over `vocabulary()`."""
+    words = vocabulary()
+    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[attr-defined]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )
