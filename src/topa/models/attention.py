@@ -1,0 +1,225 @@
+"""Attaching the adapter to any Hugging Face causal language model, through transformers' attention interface.
+
+Reads the layer's queries, keys and values and a `Call`; writes the layer's attention for `models.topa_model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from ..core.errors import ArtifactMismatch, UsageError
+from .adapter import GatedPrompts
+
+IMPLEMENTATION = "topa"
+# Modules an attention layer may consist of. A part that isn't here may change the keys in a way the prompt would miss.
+_KNOWN_PARTS = {"q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "dense", "q_norm", "k_norm", "rotary_emb"}
+_EXTRA = 8  # head widths stay multiples of 8, which fast attention kernels ask for
+
+PromptStates = dict[int, tuple[Tensor, Tensor]]
+
+
+@dataclass(slots=True)
+class Call:
+    """What one forward pass hands to every attention layer. Travels as a keyword argument, so nothing is kept.
+
+    prompts: the adapter of each adapted layer, by the layer's index. after_video: bool [B, Q], queries behind frames.
+    is_video: bool [B, K], keys that are frames; both None where there is no video. rows, columns: int64 [N], the only
+    positions whose logits are wanted. states: keys and values of the prompts if they were computed before, or an
+    empty dict to be filled; None never keeps them, which training needs. reached: layers that used the adapter.
+    """
+
+    prompts: Mapping[int, GatedPrompts]
+    after_video: Tensor | None = None
+    is_video: Tensor | None = None
+    positions: tuple[Tensor, Tensor] | None = None
+    states: PromptStates | None = None
+    reached: set[int] = field(default_factory=set)
+
+
+def attach(llm: PreTrainedModel) -> None:
+    """Route the attention of `llm` through `attend`. Without a `Call` the model computes what it did before.
+
+    Adds nothing to the model's state dict. Raises UsageError, with the family's name and the reason, for a model
+    that can't take the adapter.
+    """
+    reason = refusal(llm)
+    if reason is not None:
+        raise UsageError(f"{type(llm).__name__} can't take the adapter: {reason} Use another language model.")
+    AttentionInterface.register(IMPLEMENTATION, attend)
+    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    llm.set_attn_implementation(IMPLEMENTATION)
+    if _keep_positions not in llm.base_model._forward_hooks.values():
+        llm.base_model.register_forward_hook(_keep_positions, with_kwargs=True)
+
+
+def refusal(llm: PreTrainedModel) -> str | None:
+    """Why this model can't take the adapter, as a sentence; None if it can."""
+    if not llm._can_set_attn_implementation():
+        return "it doesn't call transformers' attention interface."
+    config = llm.config.get_text_config()
+    if getattr(config, "is_encoder_decoder", False) or not llm.can_generate():
+        return "it isn't a causal language model."
+    found = {}
+    for name, module in llm.base_model.named_modules():
+        if "Attention" in type(module).__name__ and isinstance(getattr(module, "layer_idx", None), int):
+            found[module.layer_idx] = (name, module)
+    missing = sorted(set(range(config.num_hidden_layers)) - set(found))
+    if missing:
+        return f"layers {missing} have no softmax attention of their own."
+    for name, module in found.values():
+        children = {child for child, _ in module.named_children()}
+        for projection in ("k_proj", "v_proj"):
+            linear = getattr(module, projection, None)
+            if not isinstance(linear, nn.Module) or getattr(linear, "in_features", None) != config.hidden_size:
+                return f"{name} has no linear {projection} of its own; found {sorted(children)}."
+        strange = sorted(children - _KNOWN_PARTS) + [p for p, _ in module.named_parameters(recurse=False)]
+        if strange:
+            return f"{name} has parts whose effect on the prompt's keys isn't known: {strange}."
+        norm = getattr(getattr(module, "k_norm", None), "weight", None)
+        if norm is not None and tuple(norm.shape) not in {(module.head_dim,), (module.k_proj.out_features,)}:
+            return f"{name}.k_norm has an unknown shape {tuple(norm.shape)}."
+    return None
+
+
+def verify(llm: PreTrainedModel) -> None:
+    """Raise UsageError unless `attend` is still the model's attention: any other would silently skip the adapter."""
+    found = llm.config.get_text_config()._attn_implementation
+    if found != IMPLEMENTATION:
+        raise UsageError(
+            f"{type(llm).__name__}: found attention implementation {found!r}, expected {IMPLEMENTATION!r}; any other "
+            f"ignores the adapter. Undo it: llm.set_attn_implementation({IMPLEMENTATION!r})."
+        )
+
+
+def verify_reached(llm: PreTrainedModel, call: Call) -> None:
+    """Raise ArtifactMismatch if a layer ran without its adapter, as in a family that drops keyword arguments."""
+    missing = sorted(set(call.prompts) - call.reached)
+    if missing or call.positions is not None:
+        raise ArtifactMismatch(
+            f"{type(llm).__name__}: the adapter didn't reach the layers {missing}; this family doesn't hand keyword "
+            "arguments down to its attention. Use another language model."
+        )
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    video_adapter: Call | None = None,
+    **rest: Any,
+) -> tuple[Tensor, None]:
+    """Attention of one layer: its own, with the video bias, plus the gated prompts.
+
+    query: [B, h, Q, d]; key, value: [B, g, K, d] with the cached ones first; attention_mask: bool or additive
+    [B, 1 or h, Q, K], None where the layer is plainly causal (or Q is 1). Returns [B, Q, h, d].
+
+    Source: TOPA (arXiv 2405.13911), released code: separate softmaxes over text and prompt. The video bias is exact.
+    Deviation: prompt keys also pass the layer's key norm and soft cap where the family has them (not in Llama), so
+    that their scores live on the scale of the text's.
+    """
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    prompts = None if video_adapter is None else video_adapter.prompts.get(int(module.layer_idx))  # type: ignore[arg-type]
+    bias = None
+    if video_adapter is not None and prompts is not None and video_adapter.is_video is not None:
+        bias = prompts.video_bias[:, None] * video_adapter.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
+    is_video = None if video_adapter is None else video_adapter.is_video
+    if softcap is not None:
+        out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
+    elif bias is None or is_video is None:
+        out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **rest)
+    else:
+        folded = _fold(query, key, value, bias / scaling, is_video)
+        out, _ = sdpa_attention_forward(module, *folded, attention_mask, dropout, scaling, **rest)
+        out = out[..., : value.shape[-1]]
+    if video_adapter is None or prompts is None:
+        return out, None
+    keys, values = _prompt_states(module, prompts, query, video_adapter.states)
+    video_adapter.reached.add(int(module.layer_idx))  # type: ignore[arg-type]
+    return out + prompts(query, keys, values, scaling, softcap), None
+
+
+def _fold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Widen the heads so that q'k' = qk + bias * is_video, exactly, whatever the mask.
+
+    An additive mask that requires a gradient is one [B, h, Q, K] tensor and shuts out the fast kernels; this isn't.
+    """
+    flag = is_video.to(key.dtype)[:, None, :, None].expand(*key.shape[:3], 1)
+    return (
+        torch.cat([query, functional.pad(bias.to(query.dtype)[..., None], (0, _EXTRA - 1))], dim=-1),
+        torch.cat([key, functional.pad(flag, (0, _EXTRA - 1))], dim=-1),
+        functional.pad(value, (0, _EXTRA)),
+    )
+
+
+def _softcapped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    is_video: Tensor | None,
+    dropout: float,
+    scaling: float,
+    softcap: float,
+) -> Tensor:
+    """Attention of the families that cap their scores, which no fused kernel does. Returns [B, Q, h, d]."""
+    repeats = query.shape[1] // key.shape[1]
+    scores = query @ repeat_kv(key, repeats).transpose(2, 3) * scaling
+    scores = softcap * torch.tanh(scores / softcap)
+    if bias is not None and is_video is not None:
+        scores = scores + bias[..., None].to(scores) * is_video[:, None, None]
+    if mask is None and query.shape[2] > 1:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        # The least finite number, since a row of nothing but -inf would be NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    weights = functional.dropout(functional.softmax(scores, dim=-1, dtype=torch.float32).to(value), dropout)
+    read: Tensor = weights @ repeat_kv(value, repeats)
+    return read.transpose(1, 2)
+
+
+def _prompt_states(
+    module: Any, prompts: GatedPrompts, query: Tensor, states: PromptStates | None
+) -> tuple[Tensor, Tensor]:
+    """Keys and values [g, P, d] of the prompt: the layer's own frozen projections, without rotary."""
+    if states is not None and module.layer_idx in states:
+        return states[module.layer_idx]
+    prompt = prompts.prompt.to(query)
+    norm = getattr(module, "k_norm", None)
+    keys = module.k_proj(prompt)
+    if norm is not None:
+        # As wide as one head (Qwen3, Gemma 3) or as all of them together (OLMo 2).
+        keys = norm(keys.view(len(prompt), -1, norm.weight.shape[0]))
+    keys = keys.view(len(prompt), -1, module.head_dim)
+    values = module.v_proj(prompt).view(len(prompt), -1, module.head_dim)
+    found = keys.transpose(0, 1), values.transpose(0, 1)
+    if states is not None:
+        states[module.layer_idx] = found
+    return found
+
+
+def _keep_positions(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
+    """Leave only the wanted positions for the head: [B, S, H] becomes [1, N, H]; no family's head is rewritten."""
+    call: Call | None = kwargs.get("video_adapter")
+    if call is None or call.positions is None:
+        return None
+    rows, columns = call.positions
+    call.positions = None
+    output.last_hidden_state = output.last_hidden_state[rows, columns][None]
+    return output

@@ -1,0 +1,366 @@
+"""A frozen language model that reads videos: the LLM, gated prompts in its layers and the frame projector.
+
+Reads token ids and frame features in text space, writes logits, a `Context` to go on from, or tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DynamicCache, PreTrainedModel
+
+from ..core.errors import ArtifactMismatch, UsageError
+from .adapter import GatedPrompts
+from .attention import Call, PromptStates, attach, verify, verify_reached
+from .projector import FrameProjector
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterReport:
+    """How many numbers train, by part, and how many are frozen."""
+
+    trainable: dict[str, int]
+    frozen: int
+
+    @property
+    def total_trainable(self) -> int:
+        """All trainable parameters together."""
+        return sum(self.trainable.values())
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {count:,}" for name, count in self.trainable.items())
+        share = self.total_trainable / (self.total_trainable + self.frozen)
+        return f"trainable {self.total_trainable:,} ({share:.3%}): {parts}; frozen {self.frozen:,}"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a batch has read so far. A value: going on from it leaves it as it was, so it can be shared.
+
+    cache: keys and values of K tokens, [B, g, K, d] per layer, adapter prompts not among them. visible: bool [B, K],
+    False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token. states: the prompts'
+    keys and values, which depend on the weights like the cache does.
+    """
+
+    cache: DynamicCache
+    visible: Tensor
+    is_video: Tensor
+    next_logits: Tensor
+    states: PromptStates
+
+    def repeat(self, times: int) -> Context:
+        """Every row `times` times, copies of a row beside each other: a batch of B*times."""
+        cache = _share(self.cache)
+        cache.batch_repeat_interleave(times)
+        visible, is_video, logits = (
+            value.repeat_interleave(times, dim=0) for value in (self.visible, self.is_video, self.next_logits)
+        )
+        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
+
+
+class VideoLanguageModel(nn.Module):
+    """`llm`, frozen, with trainable prompts in its last `adapted_layers` layers (all by default) and a projector.
+
+    The LLM is attached in place and frozen; it isn't part of this module's state dict or parameters, but follows
+    `.to(...)`. All layers run. Trainable weights are float32 whatever the LLM's type.
+
+    Source: TOPA (arXiv 2405.13911). Deviations: padding frames are masked and take no position (released code: they
+    are read); layers below the adapted ones run (released code: skipped; `models.meta` can build such a stack); the
+    rotary base is the LLM's own.
+    Raises UsageError for an LLM that can't take the adapter.
+    """
+
+    def __init__(
+        self,
+        llm: PreTrainedModel,
+        feature_width: int,
+        *,
+        frames: int = 10,
+        tokens_per_frame: int = 1,
+        prompt_length: int = 50,
+        bias: float = 3.5,
+        adapted_layers: int | None = None,
+        prompt_std: float = 1.0,
+        temporal_std: float = 1.0,
+    ) -> None:
+        super().__init__()
+        config = llm.config.get_text_config()
+        layers, width, heads = config.num_hidden_layers, config.hidden_size, config.num_attention_heads
+        adapted = layers if adapted_layers is None else adapted_layers
+        if not 0 < adapted <= layers:
+            raise UsageError(f"adapted_layers: found {adapted}, expected 1 to {layers}, the layers of this LLM.")
+        attach(llm)
+        llm.requires_grad_(False).eval()
+        # In a tuple, where nn.Module doesn't look for submodules.
+        self._llm = (llm,)
+        self._first_adapted = layers - adapted
+        self.projector = FrameProjector(feature_width, width, frames, tokens_per_frame, temporal_std)
+        self.prompts = nn.ModuleList(
+            GatedPrompts(width, heads, prompt_length, bias, prompt_std) for _ in range(adapted)
+        )
+        self.to(llm.device)
+
+    @property
+    def llm(self) -> PreTrainedModel:
+        """The frozen language model."""
+        return self._llm[0]
+
+    def _apply(self, fn: Any, recurse: bool = True) -> VideoLanguageModel:
+        # .to(device) and the like concern the LLM as well, or the next forward would mix devices. An LLM spread over
+        # several devices stays where it is.
+        if len({parameter.device for parameter in self.llm.parameters()}) == 1:
+            self.llm._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        *,
+        frames: Tensor | None = None,
+        frame_valid: Tensor | None = None,
+        is_slot: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        context: Context | None = None,
+        positions: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Logits of the next token at every position, or at `positions` only.
+
+        input_ids: int64 [B, S]; the ids in slots are looked up and then replaced, so any valid id will do.
+        frames: float [B, T, D] unit rows, text space. frame_valid: bool [B, T]; a frame that isn't valid is masked
+        and takes no position. is_slot: bool [B, S], where the frames go, in order: k slots per frame; a row may have
+        fewer slots where its last frames aren't valid. attention_mask: bool or 0/1 [B, S], False for padding on
+        either side, or bool or additive [B, 1, S, context + S], for packed rows, which then need position_ids.
+        position_ids: int64 [B, S], by default a count of the visible tokens. context: what was read before, unchanged
+        by this. positions: rows and columns, int64 [N] each; the head runs there only.
+        Returns [B, S, V], or [N, V]; logits at padding mean nothing. Raises UsageError for frames that don't fit the
+        slots, and where the LLM's attention implementation was changed behind the adapter's back.
+        """
+        logits, _ = self._run(
+            input_ids, frames, frame_valid, is_slot, attention_mask, position_ids, context, positions, keep=False
+        )
+        return logits
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        input_ids: Tensor,
+        *,
+        frames: Tensor | None = None,
+        frame_valid: Tensor | None = None,
+        is_slot: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Context:
+        """Read a batch and keep what was read. Arguments as in `forward`; attention_mask is [B, S] here.
+
+        Every row must have a visible token. Padding may be on the left or on the right; going on works with both.
+        """
+        shape = input_ids.shape
+        visible = torch.ones(shape, device=input_ids.device) if attention_mask is None else attention_mask
+        columns = torch.where(visible.bool(), torch.arange(shape[1], device=input_ids.device), -1).amax(dim=1)
+        positions = torch.arange(shape[0], device=input_ids.device), columns
+        _, read = self._run(
+            input_ids, frames, frame_valid, is_slot, attention_mask, None, context, positions, keep=True
+        )
+        assert read is not None
+        return read
+
+    @torch.no_grad()
+    def greedy(
+        self, context: Context, max_new_tokens: int, eos: int | Sequence[int] = (), banned: Sequence[int] = ()
+    ) -> list[list[int]]:
+        """The most likely continuation of each row, token by token, at most `max_new_tokens` of them.
+
+        eos: id or ids that end a row and aren't part of it. banned: ids that are never chosen.
+        """
+        ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), device=context.visible.device)
+        forbidden = torch.tensor(list(banned), dtype=torch.int64, device=context.visible.device)
+        chosen: list[Tensor] = []
+        running = torch.ones(len(context.visible), dtype=torch.bool, device=context.visible.device)
+        for step in range(max_new_tokens):
+            token = context.next_logits.index_fill(1, forbidden, -torch.inf).argmax(dim=-1)
+            running = running & ~torch.isin(token, ends)
+            chosen.append(torch.where(running, token, -1))
+            if step + 1 == max_new_tokens or not running.any():
+                break
+            context = self.prefill(token[:, None], context=context)
+        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in running]
+        return [[token for token in row if token >= 0] for row in rows]
+
+    @torch.no_grad()
+    def suffix_nll(self, context: Context, suffixes: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood of each token of N continuations per row, the context being read only once.
+
+        suffixes: int64 [B, N, L]. mask: bool [B, N, L], False for padding on the right. Returns float32 [B, N, L],
+        0 where masked; equal to that of a full forward over context and suffix.
+        """
+        batch, options, length = suffixes.shape
+        mask = torch.ones_like(suffixes, dtype=torch.bool) if mask is None else mask.bool()
+        ids, wanted = suffixes.flatten(0, 1), mask.flatten(0, 1)
+        nll = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        first = context.next_logits.float().log_softmax(dim=-1)
+        nll[:, 0] = -first.gather(1, suffixes[:, :, 0]).flatten() * wanted[:, 0]
+        rows, columns = wanted[:, 1:].nonzero(as_tuple=True)
+        if len(rows):
+            logits = self(
+                ids[:, :-1], attention_mask=wanted[:, :-1], context=context.repeat(options), positions=(rows, columns)
+            )
+            nll[rows, columns + 1] = functional.cross_entropy(logits.float(), ids[rows, columns + 1], reduction="none")
+        return nll.view(batch, options, length)
+
+    def trainable_parameters(self) -> Iterator[nn.Parameter]:
+        """What an optimiser gets: prompts, gates, video biases and the projector."""
+        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+
+    def parameter_report(self) -> ParameterReport:
+        """Trainable counts by part, and the frozen count."""
+        parts = dict.fromkeys(("prompt", "gate", "video_bias", "linear", "temporal"), 0)
+        frozen = sum(parameter.numel() for parameter in self.llm.parameters())
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                parts[next(part for part in parts if part in name.split(".")[1:])] += parameter.numel()
+            else:
+                frozen += parameter.numel()
+        return ParameterReport({"projector" if k == "linear" else k: v for k, v in parts.items()}, frozen)
+
+    def adapter_state_dict(self) -> dict[str, Tensor]:
+        """All trainable tensors by name, detached, and nothing of the LLM."""
+        return dict(self.state_dict())
+
+    def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take over trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
+        own = self.state_dict()
+        faults = [f"{name} is missing" for name in own if name not in state]
+        faults += [f"{name} is unexpected" for name in state if name not in own]
+        faults += [
+            f"{name} is {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in own
+            if name in state and state[name].shape != own[name].shape
+        ]
+        if faults:
+            raise ArtifactMismatch(
+                f"the adapter's state doesn't fit this model: {'; '.join(faults)}. "
+                "Load it with the language model and the sizes it was aligned with."
+            )
+        self.load_state_dict(state)
+
+    def _run(
+        self,
+        input_ids: Tensor,
+        frames: Tensor | None,
+        frame_valid: Tensor | None,
+        is_slot: Tensor | None,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        context: Context | None,
+        positions: tuple[Tensor, Tensor] | None,
+        *,
+        keep: bool,
+    ) -> tuple[Tensor, Context | None]:
+        verify(self.llm)
+        embeds = self.llm.get_input_embeddings()(input_ids)
+        visible = torch.ones(input_ids.shape, dtype=torch.bool, device=input_ids.device)
+        if attention_mask is not None and attention_mask.ndim == 2:
+            visible = attention_mask.bool()
+        is_video = torch.zeros_like(visible)
+        if frames is not None and is_slot is not None:
+            embeds, is_video, visible = self._fill(embeds, visible, frames, frame_valid, is_slot)
+        elif frames is not None or is_slot is not None:
+            raise UsageError("video language model: frames and is_slot come together; found only one of them.")
+        own_visible = visible
+        if context is not None:
+            visible = torch.cat([context.visible, visible], dim=1)
+            is_video = torch.cat([context.is_video, is_video], dim=1)
+        mask = attention_mask
+        if attention_mask is not None and attention_mask.ndim == 4:
+            mask = _hide(attention_mask, visible)
+        elif context is None and bool((own_visible[:, 1:] <= own_visible[:, :-1]).all()):
+            # Only padding on the right, which causality hides from every token that is read: the fast path.
+            mask = None
+        else:
+            mask = visible
+            if position_ids is None:
+                position_ids = (visible.cumsum(dim=1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+        slots = torch.zeros_like(own_visible) if is_slot is None else is_slot
+        has_video = bool(is_video.any())
+        seen = is_video.cumsum(dim=1)[:, -input_ids.shape[1] :] > 0
+        states: PromptStates | None = context.states if context is not None else {} if keep else None
+        if torch.is_grad_enabled():
+            states = None
+        call = Call(
+            prompts={self._first_adapted + i: layer for i, layer in enumerate(self.prompts)},  # type: ignore[misc]
+            after_video=seen & ~slots if has_video else None,
+            is_video=is_video if has_video else None,
+            positions=positions,
+            states=states,
+        )
+        cache = DynamicCache() if context is None else _share(context.cache)
+        logits = self.llm(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=position_ids,
+            past_key_values=cache if keep or context is not None else None,
+            use_cache=keep or context is not None,
+            video_adapter=call,
+        ).logits
+        verify_reached(self.llm, call)
+        logits = logits if positions is None else logits[0]
+        return logits, Context(cache, visible, is_video, logits, states or {}) if keep else None
+
+    def _fill(
+        self, embeds: Tensor, visible: Tensor, frames: Tensor, frame_valid: Tensor | None, is_slot: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put the frames' tokens into their slots. Returns embeddings [B, S, H], is_video and visible, bool [B, S]."""
+        valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
+        valid = valid if frame_valid is None else frame_valid
+        valid = valid.repeat_interleave(self.projector.tokens_per_frame, dim=1)
+        rank = is_slot.cumsum(dim=1)  # of a slot: which of the row's frame tokens it holds, from 1
+        count = rank[:, -1:]
+        unread = valid & (torch.arange(1, valid.shape[1] + 1, device=valid.device) > count)
+        if bool((count > valid.shape[1]).any() | unread.any()):
+            raise UsageError(
+                f"video language model: found {count.flatten().tolist()} frame slots per row and {valid.shape[1]} "
+                f"frame tokens, of which {valid.sum(dim=1).tolist()} are valid. Every valid frame needs "
+                f"{self.projector.tokens_per_frame} slots, and every slot a frame."
+            )
+        rank = (rank - 1).clamp(min=0)
+        tokens = self.projector(frames).to(embeds.dtype)
+        tokens = tokens.gather(1, rank[..., None].expand(*rank.shape, embeds.shape[-1]))
+        embeds = torch.where(is_slot[..., None], tokens, embeds)
+        is_video = is_slot & valid.gather(1, rank)
+        return embeds, is_video & visible, visible & (is_video | ~is_slot)
+
+
+def trainable_count(
+    width: int,
+    layers: int,
+    heads: int,
+    *,
+    feature_width: int = 768,
+    frames: int = 10,
+    prompt_length: int = 50,
+    tokens_per_frame: int = 1,
+) -> int:
+    """How many parameters would train on an LLM of this shape: 9,742,336 for Llama-2 7B (4096, 32, 32)."""
+    return layers * (prompt_length * width + 2 * heads) + width * (feature_width * tokens_per_frame + frames)
+
+
+def _hide(mask: Tensor, visible: Tensor) -> Tensor:
+    """A [B, 1, Q, K] mask, bool or additive, that also hides the keys that aren't visible, bool [B, K]."""
+    keys = visible[:, None, None]
+    return mask & keys if mask.dtype == torch.bool else mask.masked_fill(~keys, torch.finfo(mask.dtype).min)
+
+
+def _share(cache: DynamicCache) -> DynamicCache:
+    """A cache of its own over the same tensors. Layers grow by concatenation, so the tensors never change."""
+    shared = DynamicCache()
+    shared.layers = [copy.copy(layer) for layer in cache.layers]
+    return shared
