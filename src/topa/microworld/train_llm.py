@@ -17,7 +17,7 @@ import json
 import math
 import random
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -63,29 +63,37 @@ class Encoder:
 
 def key_words(story: Story) -> list[str]:
     """Per scene its number and its five values."""
-    return [" ".join((str(i), *astuple(scene))) for i, scene in enumerate(story.scenes, start=1)]
+    return [" ".join((*astuple(scene), str(i))) for i, scene in enumerate(story.scenes, start=1)]
 
 
 def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]]:
-    """Tiny questions in shorthand: a value by scene, a scene by value, a change. They teach binding and hops."""
-    made: list[tuple[str, str]] = []
+    """Tiny questions in shorthand: a value by scene, a scene by value, a change, a count. They teach binding and hops."""
     names = ("toy", "colour", "size", "position", "place")
-    for _ in range(number):
-        draw = rng.random()
-        at = rng.randrange(len(story.scenes))
-        name = rng.randrange(5)
-        value = astuple(story.scenes[at])[name]
-        column = [astuple(s)[name] for s in story.scenes]
-        if draw < 0.5:
+    table = [astuple(scene) for scene in story.scenes]
+    made: list[tuple[str, str]] = []
+    for sort in rng.choices(("at", "start", "end", "changes", "many", "next"), (0.25, 0.15, 0.15, 0.2, 0.1, 0.15), k=number):
+        at, name = rng.randrange(len(table)), rng.randrange(5)
+        column = [row[name] for row in table]
+        value = column[at]
+        if sort == "at":
             made.append((f"{at + 1} {names[name]}", value))
-        elif draw < 0.7:
+        elif sort == "start":
             made.append((f"start {value}", str(column.index(value) + 1)))
-        elif draw < 0.85:
+        elif sort == "end":
             made.append((f"end {value}", str(len(column) - column[::-1].index(value))))
-        elif at + 1 < len(story.scenes):
+        elif sort == "changes":
+            at = rng.randrange(len(story.changes))
             made.append((f"changes {at + 1}", story.changes[at]))
-        else:
+        elif sort == "many":
             made.append((f"many {value}", questions.NUMBERS[column.count(value) - 1]))
+        else:
+            runs = [v for v, _ in itertools.groupby(column)]
+            where = rng.randrange(len(runs))
+            if runs.count(runs[where]) == 1:
+                after = runs[where + 1] if where + 1 < len(runs) else "end"
+                made.append((f"after {runs[where]}", after))
+                before = runs[where - 1] if where else "start"
+                made.append((f"before {runs[where]}", before))
     return made
 
 
@@ -99,13 +107,13 @@ def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, bra
     elif spelling == "key words":
         prefix += encode(" . ".join(key_words(story)))
     else:
-        told = (f"{i} {language.caption(s, rng)}" for i, s in enumerate(story.scenes, start=1))
+        told = (f"{language.caption(s, rng)} {i}" for i, s in enumerate(story.scenes, start=1))
         prefix += encode(" . ".join(told))
     tree: list[tuple[list[int], list[int], str]] = []
     if task == "describe":
         tree.append((encode(TOPA.description), [*encode(language.description(story)), encode.eos], "description"))
     elif task == "facts":
-        tree += [(encode(q), encode(a), "facts") for q, a in facts(story, rng, branches)]
+        tree += [(encode(q), encode(a), "at " + q.split()[1] if q[0].isdigit() else q.split()[0]) for q, a in facts(story, rng, branches)]
     else:
         kinds = itertools.cycle(rng.sample(questions.KINDS_OF_QUESTION, len(questions.KINDS_OF_QUESTION)))
         for kind in itertools.islice(kinds, 3 * branches):
@@ -242,23 +250,43 @@ def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFas
     return model
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the training: how long, in which spellings stories come, and what is asked about them."""
+
+    steps: int
+    spellings: dict[str, float]
+    tasks: dict[str, float]
+
+
+STAGES = (
+    Stage(1500, {"bags": 1.0}, {"facts": 1.0}),
+    Stage(2500, {"bags": 1.0}, {"facts": 0.3, "choose": 0.3, "answer": 0.3, "describe": 0.1}),
+    Stage(
+        3000,
+        {"bags": 0.4, "key words": 0.2, "sentences": 0.4},
+        {"facts": 0.3, "choose": 0.3, "answer": 0.3, "describe": 0.1},
+    ),
+)
+"""Facts before questions, bags before sentences: each stage builds on circuits that the one before has formed."""
+
+
 def train(
     out: Path,
     *,
-    minutes: float,
+    stages: tuple[Stage, ...] = STAGES,
     seed: int = 0,
     width: int = 128,
     layers: int = 6,
     heads: int = 4,
     batch: int = 32,
     rate: float = 0.02,
+    adam_rate: float = 3e-3,
     noise: float = 0.2,
     spread: float = 0.3,
-    facts_share: float = 0.25,
-    facts_minutes: float = 4.0,
     start_from: Path | None = None,
 ) -> None:
-    """Train for `minutes` of wall time on whatever threads torch has, and save a Hugging Face folder to `out`."""
+    """Train through the stages and save a Hugging Face folder to `out`. The same seed gives the same weights."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     tokenizer = make_tokenizer()
@@ -271,59 +299,53 @@ def train(
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon = Muon(matrices, rate)
     adam = torch.optim.AdamW(rest, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0)
-    began, step, running = time.monotonic(), 0, {}
-    last = began
+    total = sum(stage.steps for stage in stages)
+    began = last = time.monotonic()
+    running: dict[str, float] = {}
     out.mkdir(parents=True, exist_ok=True)
-    while (spent := (time.monotonic() - began) / 60) < minutes:
-        warm = min(1.0, (step + 1) / 50)
-        decay = min(1.0, max(0.02, (1 - spent / minutes) / 0.35))
-        for group in muon.param_groups:
-            group["lr"] = rate * warm * decay
-        for group in adam.param_groups:
-            group["lr"] = 3e-3 * warm * decay
-        spelling = rng.choices(SPELLINGS, (0.4, 0.15, 0.45))[0]
-        f = 1.0 if spent < facts_minutes else facts_share
-        task = rng.choices(TASKS, (f, 0.4 * (1 - f), 0.5 * (1 - f), 0.1 * (1 - f)))[0]
-        data = collate([make_item(rng, encode, spelling, task, 8) for _ in range(batch)], pad)
+    tokenizer.save_pretrained(out)
+    for step, stage in enumerate(stage for stage in stages for _ in range(stage.steps)):
+        factor = min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (1 - step / total) / 0.3))
+        for optimizer, top in ((muon, rate), (adam, adam_rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = top * factor
+        spelling = rng.choices(list(stage.spellings), list(stage.spellings.values()))[0]
+        task = rng.choices(list(stage.tasks), list(stage.tasks.values()))[0]
+        data = collate([make_item(rng, encode, spelling, task, 12 if task == "facts" else 7) for _ in range(batch)], pad)
         scores = logits(model, data, noise, spread)
         loss = nn.functional.cross_entropy(scores, data.targets)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        muon.step()
-        adam.step()
-        muon.zero_grad()
-        adam.zero_grad()
-        step += 1
+        for optimizer in (muon, adam):
+            optimizer.step()
+            optimizer.zero_grad()
         key = f"{spelling}/{task}"
         running[key] = 0.95 * running.get(key, loss.item()) + 0.05 * loss.item()
-        if time.monotonic() - last > 120 or step == 20:
+        if time.monotonic() - last > 120:
             last = time.monotonic()
-            report = {
-                f"{s}/{t}": examine(model, encode, s, t, 50)
-                for s, t in itertools.product(("sentences", "bags"), ("facts", "choose", "answer", "describe"))
-            }
-            line = {"minutes": round(spent, 1), "step": step, "loss": {k: round(v, 3) for k, v in running.items()}}
-            print(json.dumps(line), flush=True)
-            for k, v in report.items():
-                print("   ", k, " ".join(f"{a}={b:.2f}" for a, b in v.items()), flush=True)
+            losses = {k: round(v, 3) for k, v in running.items()}
+            print(json.dumps({"step": step, "of": total, "minutes": round((last - began) / 60, 1), "loss": losses}))
+            for spelling, task in itertools.product(("bags", "sentences"), TASKS):
+                got = examine(model, encode, spelling, task, 50)
+                print(f"    {spelling}/{task}", " ".join(f"{a}={b:.2f}" for a, b in got.items()), flush=True)
             model.save_pretrained(out)
     model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
 
 
 if __name__ == "__main__":
     import argparse
 
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, required=True)
-    for name, kind in {"width": int, "layers": int, "heads": int, "batch": int, "rate": float, "noise": float}.items():
-        parser.add_argument(f"--{name}", type=kind)
-    for name in ("spread", "facts-share", "facts-minutes"):
+    for name in ("seed", "width", "layers", "heads", "batch"):
+        parser.add_argument(f"--{name}", type=int)
+    for name in ("rate", "adam-rate", "noise", "spread"):
         parser.add_argument(f"--{name}", type=float)
-    parser.add_argument("--seed", type=int)
     parser.add_argument("--start-from", type=Path)
+    parser.add_argument("--steps", type=int, nargs="+", help="steps of each stage, instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
     given = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
     torch.set_num_threads(given.pop("threads"))
+    if steps := given.pop("steps", None):
+        given["stages"] = tuple(replace(s, steps=n) for s, n in zip(STAGES, steps, strict=True))
     train(given.pop("out"), **given)

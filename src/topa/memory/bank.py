@@ -1,0 +1,125 @@
+"""The memory bank: text features, with the captions they came from.
+
+Made from a text-space feature store (`build`); read by the engine to carry image features into text space, and to
+say in words what a frame was read as.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..core.artifacts import Manifest, finish, output_folder, read_manifest, write_atomically
+from ..core.errors import ArtifactMismatch, InputError
+from ..features.frames import FrameFeatures
+from .projection import explain, project
+
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one frame was read as: the nearest captions of the memory and their weights, largest first."""
+
+    captions: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBank:
+    """values: [M, D] unit rows in text space, float32 in memory, fp16 on disk; captions: M texts or None."""
+
+    values: Tensor
+    encoder: str
+    captions: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or not len(self.values):
+            raise InputError(f"memory: found values of shape {tuple(self.values.shape)}; expected [M, D] with M > 0.")
+        if self.captions is not None and len(self.captions) != len(self.values):
+            raise InputError(f"memory: found {len(self.captions)} captions for {len(self.values)} rows.")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def project(self, frames: FrameFeatures, temperature: float) -> FrameFeatures:
+        """Image features in text space. Raises ArtifactMismatch for another encoder's, or for text features."""
+        self.expect(frames)
+        values = project(frames.values[None], self.values, temperature, frames.valid[None])[0]
+        return FrameFeatures(values, frames.valid, "projected", frames.encoder, frames.times)
+
+    def read(self, frames: FrameFeatures, temperature: float, top: int = 3) -> list[Reading]:
+        """For every frame the captions that it was read as. Rows of the same caption are added up."""
+        self.expect(frames)
+        if self.captions is None:
+            raise InputError("memory: has no captions. Build it again from Tideos to have readings in words.")
+        weights, rows = explain(frames.values, self.values, temperature, min(8 * top, len(self)))
+        readings = []
+        for frame_weights, frame_rows in zip(weights.tolist(), rows.tolist(), strict=True):
+            added: dict[str, float] = {}
+            for weight, row in zip(frame_weights, frame_rows, strict=True):
+                added[self.captions[row]] = added.get(self.captions[row], 0.0) + weight
+            best = sorted(added.items(), key=lambda item: -item[1])[:top]
+            readings.append(Reading(tuple(c for c, _ in best), tuple(w for _, w in best)))
+        return readings
+
+    def expect(self, frames: FrameFeatures) -> None:
+        """Refuse features of another encoder, another width, or of text space."""
+        if frames.encoder != self.encoder or frames.width != self.values.shape[1]:
+            raise ArtifactMismatch(
+                f"memory: rows are of {self.encoder} ({self.values.shape[1]} wide), the features of {frames.encoder} "
+                f"({frames.width} wide). Encode the videos again: topa encode --encoder {self.encoder}"
+            )
+        if frames.space != "image":
+            raise ArtifactMismatch(f"memory: found features in {frames.space} space; expected image space. Nothing to project.")
+
+    def save(self, folder: Path) -> Manifest:
+        """Write values (fp16) and captions, manifest last."""
+        output_folder(folder)
+        save_file({"values": self.values.half().contiguous()}, folder / "memory.safetensors")
+        files = ["memory.safetensors"]
+        if self.captions is not None:
+            write_atomically(folder / "captions.json", json.dumps(self.captions, ensure_ascii=False))
+            files.append("captions.json")
+        manifest = Manifest(
+            kind="memory",
+            encoder=self.encoder,
+            width=self.values.shape[1],
+            normalised=True,
+            counts={"rows": len(self)},
+        )
+        return finish(folder, manifest, files)
+
+    @classmethod
+    def load(cls, folder: Path) -> MemoryBank:
+        """Read what `save` wrote. Raises ArtifactError where the folder is not a finished memory."""
+        manifest = read_manifest(folder, "memory")
+        with safe_open(folder / "memory.safetensors", framework="pt") as file:
+            values = torch.nn.functional.normalize(file.get_tensor("values").float(), dim=-1)
+        captions = folder / "captions.json"
+        told = tuple(json.loads(captions.read_text())) if captions.is_file() else None
+        return cls(values, manifest.encoder or "", told)
+
+
+def build(features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int) -> MemoryBank:
+    """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
+
+    Raises InputError where there is nothing to draw from, or features are not of text space.
+    """
+    if not features:
+        raise InputError("memory: no features to build it from. Encode Tideos first: topa encode TIDEOS --out DIR")
+    if any(f.space != "text" for f in features):
+        raise InputError("memory: found features outside text space; expected text features. Encode Tideos, not videos.")
+    places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
+    chosen = sorted(random.Random(seed).sample(places, min(rows, len(places))))
+    values = torch.stack([features[i].values[t] for i, t in chosen])
+    told = None if captions is None else tuple(captions[i][t] for i, t in chosen)
+    return MemoryBank(values, features[0].encoder, told)

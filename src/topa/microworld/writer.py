@@ -1,0 +1,87 @@
+"""The micro world as a source of data: Tideos in text, videos and question files on disk.
+
+Speaks the same interfaces as real data: `write_tideos` yields what any writer yields, `make_videos` leaves mp4
+files, `questions.jsonl` and `stories.jsonl` behind, as a labelled data set would.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..core.artifacts import output_folder, write_atomically
+from ..core.progress import track
+from ..tideos.tideo import Question, TextFrame, Tideo
+from . import language
+from .questions import Balance
+from .render import FPS, SECONDS_PER_SCENE, write_video
+from .world import Story, write_story
+
+QUESTIONS_PER_STORY = 6
+
+
+def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) -> Iterator[Tideo]:
+    """`count` Tideos with up to `questions` balanced questions each. The same arguments give the same Tideos."""
+    rng = random.Random(f"tideos {seed}")
+    balance = Balance(rng)
+    for number in range(count):
+        story = write_story(rng)
+        yield Tideo(
+            id=f"micro-{seed}-{number:06d}",
+            frames=tuple(
+                TextFrame(caption=language.caption(s, rng), objects=language.object_captions(s, rng)) for s in story.scenes
+            ),
+            description=language.description(story),
+            questions=balance.choose(story, questions),
+            source={"writer": "microworld", "seed": seed, "number": number},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MicroVideo:
+    """A rendered story: its file, its true description and questions, and when what changes (seconds, aspect)."""
+
+    id: str
+    path: Path
+    description: str
+    questions: tuple[Question, ...]
+    events: tuple[tuple[float, str], ...]
+
+
+def make_videos(
+    out: Path, count: int, seed: int, questions: int = QUESTIONS_PER_STORY, *, show: bool = True
+) -> list[MicroVideo]:
+    """Render `count` stories to `out/videos/*.mp4`, with `out/questions.jsonl` and `out/stories.jsonl` beside them.
+
+    `questions.jsonl` has one question a line; `stories.jsonl` the scenes, changes and true event times of each
+    video. Raises OutputError where `out` can't be written.
+    """
+    rng = random.Random(f"videos {seed}")
+    balance = Balance(rng)
+    output_folder(out / "videos")
+    made: list[MicroVideo] = []
+    asked: list[dict[str, object]] = []
+    told: list[dict[str, object]] = []
+    for number in track(range(count), "rendering videos", count, show=show):
+        story = write_story(rng)
+        name = f"micro-{seed}-{number:06d}"
+        path = out / "videos" / f"{name}.mp4"
+        write_video(story, path, seed=rng.randrange(1 << 30))
+        video = MicroVideo(
+            name, path, language.description(story), balance.choose(story, questions), story.event_times(duration(story))
+        )
+        made.append(video)
+        file = f"videos/{path.name}"
+        told.append({"id": name, "video": file, **asdict(story), "events": video.events, "description": video.description})
+        asked += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
+    for filename, rows in (("questions.jsonl", asked), ("stories.jsonl", told)):
+        write_atomically(out / filename, "".join(json.dumps(row) + "\n" for row in rows))
+    return made
+
+
+def duration(story: Story) -> float:
+    """Length of a story's video in seconds."""
+    return round(len(story.scenes) * SECONDS_PER_SCENE * FPS) / FPS

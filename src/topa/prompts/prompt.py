@@ -1,0 +1,120 @@
+"""Prompts as segments: what the aligned LLM reads, with its frame slots and its target known by construction.
+
+Built from `templates`; used literally by training and by inference, so that the two can't drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..core.errors import InputError
+from .templates import LETTERS, TOPA, Templates
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that prompts need."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+    unk_token_id: int | None
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
+        """Encode; the result's `input_ids` are used."""
+        ...
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
+        """Ids to text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Token ids with two spans. Ids at frame slots are 0 and never read.
+
+    slots: [first, last) positions of the frame slots; target: [first, last) of what the model is to say, end of
+    sequence included. At inference the target is empty and lies at the end.
+    """
+
+    ids: tuple[int, ...]
+    slots: tuple[int, int]
+    target: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Prompter:
+    """Writes the prompts of the three tasks for one tokenizer.
+
+    tokens_per_frame: LLM positions per frame (1 in the paper). Segments are tokenised one by one: a target never
+    merges with what stands before it, whatever the tokenizer.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, tokens_per_frame: int = 1, templates: Templates = TOPA) -> None:
+        self.tokenizer = tokenizer
+        self.tokens_per_frame = tokens_per_frame
+        self.templates = templates
+        self._known: dict[str, tuple[int, ...]] = {}
+
+    def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
+        """Multiple choice: the target is the letter of `answer`. Raises InputError with fewer than two or equal options."""
+        check_options(options)
+        target = None if answer is None else self.letter(answer)
+        return self._build(self.templates.choose, frames, self.templates.choice_body(question, tuple(options)), target)
+
+    def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:
+        """An open question: the target is the answer's text."""
+        target = None if answer is None else " " + answer
+        return self._build(self.templates.answer, frames, self.templates.open_body(question), target)
+
+    def describe(self, frames: int, description: str | None = None) -> Prompt:
+        """A summary: the target is the dense description."""
+        target = None if description is None else " " + description
+        return self._build(self.templates.describe, frames, self.templates.description, target)
+
+    def letter(self, index: int) -> str:
+        """How the option at `index` is named in an answer."""
+        return self.templates.choice.format(letter=LETTERS[index])
+
+    def target_ids(self, text: str) -> tuple[int, ...]:
+        """A target on its own, with the end of sequence: what option scoring appends to a prompt."""
+        eos = self.tokenizer.eos_token_id
+        return (*self.encode(text), *(() if eos is None else (eos,)))
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of a text that the tokenizer has no token for (word-level tokenizers only)."""
+        unknown = self.tokenizer.unk_token_id
+        return [] if unknown is None else [w for w in text.split() if unknown in self.encode(w)]
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Ids of one segment, without special tokens."""
+        ids = self._known.get(text)
+        if ids is None:
+            ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            if len(self._known) < 100_000:
+                self._known[text] = ids
+        return ids
+
+    def _build(self, head: str, frames: int, body: str, target: str | None) -> Prompt:
+        bos = self.tokenizer.bos_token_id
+        before = (*(() if bos is None else (bos,)), *self.encode(head))
+        slots = (len(before), len(before) + frames * self.tokens_per_frame)
+        asked = (*before, *([0] * (slots[1] - slots[0])), *self.encode(body))
+        said = () if target is None else self.target_ids(target)
+        return Prompt((*asked, *said), slots, (len(asked), len(asked) + len(said)))
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Options must be two to ten, not empty, and all different. Raises InputError."""
+    found = [o.strip() for o in options]
+    if len(found) < 2:
+        raise InputError(f"options: found {len(found)}; expected at least two. Give --choice TEXT twice or more.")
+    if len(found) > len(LETTERS):
+        raise InputError(f"options: found {len(found)}; expected at most {len(LETTERS)}.")
+    if not all(found):
+        raise InputError("options: found an empty one; expected text in each.")
+    repeated = sorted({o for o in found if found.count(o) > 1})
+    if repeated:
+        raise InputError(f"options: {', '.join(map(repr, repeated))} found more than once; expected different options.")

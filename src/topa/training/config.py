@@ -1,0 +1,88 @@
+"""What a training run is told: one value, from a recipe file and `--set key=value`.
+
+Read by `training.align`; layers never see it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..core.errors import UsageError
+from ..core.registry import unknown
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+class AlignConfig(BaseModel):
+    """A pre-alignment run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    llm: str = Field(description="folder or hub id of the frozen language model")
+    encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
+    microworld_tideos: int = Field(0, ge=0, description="write this many micro world Tideos when no --tideos are given")
+    memory_rows: int = Field(1_000_000, gt=0, description="rows of the memory bank, at most")
+    fusion: Literal["mean", "caption"] = Field("mean", description="a frame's feature: mean of all its captions, or the frame caption's")
+    frames: int = Field(10, gt=0, description="frame slots T")
+    tokens_per_frame: int = Field(1, gt=0, description="LLM positions per frame; 1 in the paper")
+    prompt_length: int = Field(50, gt=0, description="adapter prompts P per layer")
+    adapted_layers: int | None = Field(None, description="layers with prompts, from the top; all by default")
+    video_bias: float = Field(3.5, description="video bias at the start, subtracted from the scores of frames")
+    init_std: float = Field(1.0, gt=0, description="deviation of prompts and temporal vectors at the start")
+    temperature: float = Field(0.01, gt=0, description="tau of the projection at inference")
+    choose: float = Field(0.5, ge=0, description="share of multiple choice")
+    answer: float = Field(0.25, ge=0, description="share of open questions")
+    describe: float = Field(0.25, ge=0, description="share of summaries")
+    noise: float = Field(0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number")
+    epochs: int = Field(20, gt=0)
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    batch_size: int = Field(32, gt=0)
+    lr: float = Field(5e-3, gt=0, description="learning rate at the end of the warm-up")
+    weight_decay: float = Field(0.1, ge=0, description="on the projector's matrix only")
+    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    validation: int = Field(200, ge=0, description="held-out Tideos")
+    checkpoint_minutes: float = Field(5.0, ge=0, description="time between checkpoints")
+    seed: int = 0
+
+    def model_post_init(self, _: Any) -> None:
+        if self.choose + self.answer + self.describe <= 0:
+            raise ValueError("choose + answer + describe must be more than 0")
+
+
+def recipes() -> list[str]:
+    """The names of the recipes that come with topa."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def read_recipe(name: str, settings: list[str] | None = None) -> AlignConfig:
+    """A recipe by name or file, changed by `key=value` settings.
+
+    Raises UsageError for an unknown recipe, key, or a value of the wrong type.
+    """
+    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
+    if not path.is_file():
+        if name.endswith(".toml"):
+            raise UsageError(f"{name}: no such recipe file. Known recipes: {', '.join(recipes())}.")
+        raise unknown("recipe", name, recipes())
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file ({error}). Expected lines of the form key = value.") from error
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageError(f"--set {setting}: expected key=value, as in --set epochs=5.")
+        values[key.strip()] = value.strip()
+    for key in values:
+        if key not in AlignConfig.model_fields:
+            raise unknown("setting", key, AlignConfig.model_fields)
+    try:
+        return AlignConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the settings"
+        raise UsageError(f"{path.name}: {where}: {first['msg']} (found {first['input']!r}).") from error

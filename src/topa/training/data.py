@@ -1,0 +1,159 @@
+"""What training draws from: features with the texts that belong to them.
+
+Made from Tideos and their text features (or videos and theirs), read by `training.align`. Every draw is a function of
+(seed, epoch, index): nothing depends on a global generator, so a resumed run continues to the bit.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import InputError
+from ..features.frames import FrameFeatures
+from ..prompts.prompt import Prompt, Prompter
+from ..tideos.tideo import Question
+
+_REFERS = re.compile(r"\b(above|all of|both|none|neither|either)\b", re.IGNORECASE)
+_WINDOW = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The texts of one (textual) video."""
+
+    description: str
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentSet:
+    """values: float32 [N, T, D]; valid: bool [N, T]; labels: N."""
+
+    values: Tensor
+    valid: Tensor
+    labels: tuple[Labels, ...]
+
+    @classmethod
+    def make(cls, features: Sequence[FrameFeatures], labels: Sequence[Labels], frames: int) -> AlignmentSet:
+        """Bring all features to `frames` frames. Raises InputError where there is nothing, or lengths differ."""
+        if not features or len(features) != len(labels):
+            raise InputError(f"training data: found {len(features)} features for {len(labels)} labels; expected pairs.")
+        taken = [f.resample(frames) for f in features]
+        return cls(torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken]), tuple(labels))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def blind(self) -> AlignmentSet:
+        """The same questions with every feature zeroed: what the wording alone gives away."""
+        return replace(self, values=torch.zeros_like(self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """ids, visible, is_slot: [B, S]; frames [B, T, D]; frame_valid [B, T]; rows, columns: the positions that predict
+    the targets [N]; members: which samples of the set are in it, for messages."""
+
+    ids: Tensor
+    visible: Tensor
+    is_slot: Tensor
+    frames: Tensor
+    frame_valid: Tensor
+    rows: Tensor
+    columns: Tensor
+    targets: Tensor
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of the three tasks."""
+
+    choose: float
+    answer: float
+    describe: float
+
+
+def shuffle_options(question: Question, rng: random.Random) -> Question:
+    """The same question with its options in another order, the index of the right one moved along.
+
+    Options that speak of other options ("both of the above") keep their order: a rule on whole words, where the
+    released code looks for substrings and so leaves "hand" and "ball" in place.
+    """
+    if question.answer is None or any(_REFERS.search(o) for o in question.options):
+        return question
+    order = rng.sample(range(len(question.options)), len(question.options))
+    options = tuple(question.options[i] for i in order)
+    return question.model_copy(update={"options": options, "answer": order.index(question.answer)})
+
+
+def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng: random.Random) -> Prompt:
+    """One training prompt: a task by its share among those the labels allow, then a question of it."""
+    choices = [q for q in labels.questions if q.options and q.answer is not None]
+    opens = [q for q in labels.questions if q.right is not None]
+    shares = (mix.choose * bool(choices), mix.answer * bool(opens), mix.describe)
+    if sum(shares) == 0:
+        shares = (0.0, 0.0, 1.0)
+    task = rng.choices(("choose", "answer", "describe"), shares)[0]
+    if task == "choose":
+        question = shuffle_options(rng.choice(choices), rng)
+        return prompter.choose(question.question, question.options, frames, question.answer)
+    if task == "answer":
+        question = rng.choice(opens)
+        return prompter.answer(question.question, frames, question.right)
+    return prompter.describe(frames, labels.description)
+
+
+def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, members: Sequence[int] = ()) -> Batch:
+    """Pad prompts on the right; labels only where a target is predicted."""
+    ids = nn.utils.rnn.pad_sequence([torch.tensor(p.ids) for p in prompts], batch_first=True)
+    column = torch.arange(ids.shape[1])
+    visible = column < torch.tensor([len(p) for p in prompts])[:, None]
+    slots, targets = torch.tensor([p.slots for p in prompts]), torch.tensor([p.target for p in prompts])
+    is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
+    rows, columns = ((column >= targets[:, :1]) & (column < targets[:, 1:])).nonzero(as_tuple=True)
+    return Batch(ids, visible, is_slot, frames, frame_valid, rows, columns - 1, ids[rows, columns], tuple(members))
+
+
+def epoch_batches(
+    data: AlignmentSet, prompter: Prompter, mix: Mix, *, batch_size: int, seed: int, epoch: int, noise: float = 0.0
+) -> Iterator[Batch]:
+    """All samples once, in batches of prompts of similar length. The last, smaller batch is kept.
+
+    noise: deviation of Gaussian noise added to a unit feature, over the whole vector; normalised again afterwards.
+    Source: TOPA's `variance` and C3 (arXiv 2401.08567); 0 in the released runs.
+    """
+    order = random.Random(f"{seed} order {epoch}").sample(range(len(data)), len(data))
+    for window in range(0, len(order), _WINDOW * batch_size):
+        members = order[window : window + _WINDOW * batch_size]
+        prompts = {}
+        for i in members:
+            rng = random.Random(f"{seed} sample {epoch} {i}")
+            prompts[i] = write_prompt(data.labels[i], int(data.valid[i].sum()), prompter, mix, rng)
+        members.sort(key=lambda i: len(prompts[i]))
+        starts = list(range(0, len(members), batch_size))
+        random.Random(f"{seed} window {epoch} {window}").shuffle(starts)
+        for start in starts:
+            batch = members[start : start + batch_size]
+            values = data.values[batch]
+            if noise:
+                values = torch.stack([add_noise(v, noise, f"{seed} noise {epoch} {i}") for v, i in zip(values, batch, strict=True)])
+            yield collate([prompts[i] for i in batch], values, data.valid[batch], batch)
+
+
+def add_noise(values: Tensor, noise: float, key: str) -> Tensor:
+    """Unit rows with Gaussian noise of total deviation `noise`, normalised again. [T, D] -> [T, D]."""
+    generator = torch.Generator().manual_seed(random.Random(key).getrandbits(62))
+    drawn = torch.randn(values.shape, generator=generator) * (noise / values.shape[-1] ** 0.5)
+    return nn.functional.normalize(values + drawn * (values != 0), dim=-1)
+
+
+def batches_per_epoch(samples: int, batch_size: int) -> int:
+    """How many batches `epoch_batches` gives."""
+    return -(-samples // batch_size)
