@@ -1,0 +1,1 @@
+"""Tests of topa.features; a package, so that they can share the makers of files."""
