@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured, against which baselines, and how the numbers are told."""
