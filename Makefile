@@ -1,0 +1,66 @@
+# Everything that can be done here, from a machine with nothing but Python 3.11 or newer. `make` lists it.
+# Works with GNU make 3.81, which macOS brings.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+BIN := $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-full test slow lint format micro-models clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=python3.12   another Python for the environment in $(VENV)"
+	@echo "  CONSTRAINTS=        on a machine with a GPU: let pip choose the build of torch (before the first install)"
+	@echo "  ARGS='-k prompts'   more arguments for pytest, in test and slow"
+
+demo: $(VENV)/.report ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
+	@$(BIN)/topa demo --out topa-demo
+
+demo-full: $(VENV)/.report ## the same with more data and longer training -> out/demo-full/report.html
+	@$(BIN)/topa demo --full --out out/demo-full
+
+test: $(VENV)/.dev ## all tests but the slow ones
+	@$(BIN)/python -m pytest -n2 -m 'not slow' $(ARGS)
+
+slow: $(VENV)/.dev ## the slow tests
+	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "there are no slow tests"; }
+
+# The hooks of .pre-commit-config.yaml are these lines.
+lint: $(VENV)/.dev ## what must be clean: ruff, its format, mypy, typos
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/typos
+
+format: $(VENV)/.dev ## let ruff mend and format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+micro-models: $(VENV)/.report ## train the shipped micro models again from their seeds (hours)
+	@$(BIN)/python -m topa.microworld.build --out src/topa/microworld/weights
+
+clean: ## remove .venv, caches and the demo's output
+	@rm -rf .venv topa-demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment. A stamp is written when pip has succeeded; a change of its parents installs again.
+$(VENV)/.report: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	@echo "Installing topa into $(VENV); the first time takes some minutes."
+	@$(PIP) -e '.[report]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	@echo "Installing topa and its developer tools into $(VENV); the first time takes some minutes."
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.report
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "'$(PYTHON)' is $$($(PYTHON) --version 2>/dev/null || echo missing); topa needs Python 3.11 or newer." >&2; \
+	  echo "Install one and name it, for example: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
