@@ -5,7 +5,7 @@ Reads the layer's queries, keys and values and a `Call`; writes the layer's atte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
@@ -55,7 +55,7 @@ def attach(llm: PreTrainedModel) -> None:
     if reason is not None:
         raise UsageError(f"{type(llm).__name__} can't take the adapter: {reason} Use another language model.")
     AttentionInterface.register(IMPLEMENTATION, attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+    AttentionMaskInterface.register(IMPLEMENTATION, _mask)
     llm.set_attn_implementation(IMPLEMENTATION)
     if _keep_positions not in llm.base_model._forward_hooks.values():
         llm.base_model.register_forward_hook(_keep_positions, with_kwargs=True)
@@ -103,7 +103,7 @@ def verify(llm: PreTrainedModel) -> None:
 def verify_reached(llm: PreTrainedModel, call: Call) -> None:
     """Raise ArtifactMismatch if a layer ran without its adapter, as in a family that drops keyword arguments."""
     missing = sorted(set(call.prompts) - call.reached)
-    if missing or call.positions is not None:
+    if missing:
         raise ArtifactMismatch(
             f"{type(llm).__name__}: the adapter didn't reach the layers {missing}; this family doesn't hand keyword "
             "arguments down to its attention. Use another language model."
@@ -212,6 +212,35 @@ def _prompt_states(
     if states is not None:
         states[module.layer_idx] = found
     return found
+
+
+def _mask(
+    batch_size: int,
+    q_length: int,
+    kv_length: int,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Tensor] = causal_mask_function,
+    attention_mask: Tensor | None = None,
+    local_size: int | None = None,
+    **rest: Any,
+) -> Tensor | None:
+    """transformers' bool mask [B, 1, Q, K] (or None), whose sliding windows count visible tokens, not slots.
+
+    Otherwise padding between tokens (masked frames, a right-padded prefix that goes on) would use up the window.
+    """
+    counted = mask_function
+    if local_size is not None and attention_mask is not None:
+        padded = functional.pad(attention_mask, (0, max(0, kv_offset + kv_length - attention_mask.shape[1])))
+        position = padded.long().cumsum(dim=1)
+
+        def counted(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            return mask_function(batch, head, position[batch, query], position[batch, key])
+
+    mask: Tensor | None = sdpa_mask(
+        batch_size, q_length, kv_length, q_offset, kv_offset, counted, attention_mask, local_size, **rest
+    )
+    return mask
 
 
 def _keep_positions(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:

@@ -137,7 +137,8 @@ class VideoLanguageModel(nn.Module):
         frames: float [B, T, D] unit rows, text space. frame_valid: bool [B, T]; a frame that isn't valid is masked
         and takes no position. is_slot: bool [B, S], where the frames go, in order: k slots per frame; a row may have
         fewer slots where its last frames aren't valid. attention_mask: bool or 0/1 [B, S], False for padding on
-        either side, or bool or additive [B, 1, S, context + S], for packed rows, which then need position_ids.
+        either side, or bool or additive [B, 1, S, context + S], for packed rows: then every layer uses it as it is,
+        and position_ids are needed.
         position_ids: int64 [B, S], by default a count of the visible tokens. context: what was read before, unchanged
         by this. positions: rows and columns, int64 [N] each; the head runs there only.
         Returns [B, S, V], or [N, V]; logits at padding mean nothing. Raises UsageError for frames that don't fit the
@@ -312,13 +313,16 @@ class VideoLanguageModel(nn.Module):
             video_adapter=call,
         ).logits
         verify_reached(self.llm, call)
-        logits = logits if positions is None else logits[0]
+        if positions is not None:
+            # A family whose head doesn't go through its base model (OPT) has computed all of them.
+            logits = logits[0] if call.positions is None else logits[positions]
         return logits, Context(cache, visible, is_video, logits, states or {}) if keep else None
 
     def _fill(
         self, embeds: Tensor, visible: Tensor, frames: Tensor, frame_valid: Tensor | None, is_slot: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Put the frames' tokens into their slots. Returns embeddings [B, S, H], is_video and visible, bool [B, S]."""
+        tokens = self.projector(frames).to(embeds.dtype)
         valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
         valid = valid if frame_valid is None else frame_valid
         valid = valid.repeat_interleave(self.projector.tokens_per_frame, dim=1)
@@ -332,7 +336,6 @@ class VideoLanguageModel(nn.Module):
                 f"{self.projector.tokens_per_frame} slots, and every slot a frame."
             )
         rank = (rank - 1).clamp(min=0)
-        tokens = self.projector(frames).to(embeds.dtype)
         tokens = tokens.gather(1, rank[..., None].expand(*rank.shape, embeds.shape[-1]))
         embeds = torch.where(is_slot[..., None], tokens, embeds)
         is_video = is_slot & valid.gather(1, rank)

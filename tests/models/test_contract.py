@@ -1,0 +1,394 @@
+"""What must hold for any language model the adapter is put into."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from torch.nn import functional
+
+from topa.core.errors import ArtifactMismatch, UsageError
+from topa.models import VideoLanguageModel, trainable_count
+from topa.models.attention import Call, attend, refusal
+
+from . import tiny
+
+CLOSE = {"atol": 3e-5, "rtol": 1e-5}
+every_family = pytest.mark.parametrize("family", tiny.FAMILIES)
+some_families = pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "mistral", "opt"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def at(logits: Tensor, mask: Tensor) -> Tensor:
+    """The logits of visible tokens, row by row, so that paddings on different sides compare."""
+    return logits[mask.bool()]
+
+
+@every_family
+def test_closed_gates_are_the_frozen_llm(family: str) -> None:
+    model, inputs = tiny.model(family, opened=False), tiny.batch()
+    frozen = tiny.llm(family)
+    embeds = frozen.get_input_embeddings()(inputs["input_ids"]).clone()
+    with torch.no_grad():
+        embeds[inputs["is_slot"]] = model.projector(inputs["frames"]).flatten(0, 1)
+        expected = frozen(inputs_embeds=embeds).logits
+        torch.testing.assert_close(model(**inputs), expected, atol=5e-6, rtol=0)
+        # Nothing is rounded differently without a video, or outside the adapter.
+        text = inputs["input_ids"]
+        assert torch.equal(model(text), frozen(text).logits)
+        assert torch.equal(model.llm(text).logits, frozen(text).logits)
+        assert not torch.allclose(tiny.model(family)(**inputs), expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["Phi3", "GPT2", "GPTNeoX", "Falcon", "Mamba", "GptOss", "Llama4Text", "Qwen3Next"])
+def test_families_that_cannot_are_refused_by_name(name: str) -> None:
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=48, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        **{"n_layer": 2, "n_embd": 32, "n_head": 4} if name == "GPT2" else {},
+        **{"num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "head_dim": 8}
+        if name in {"GptOss", "Llama4Text", "Qwen3Next"} else {},
+    )  # fmt: skip
+    family = {"GPT2": "GPT2LMHeadModel", "Llama4Text": "Llama4ForCausalLM"}.get(name, f"{name}ForCausalLM")
+    llm = getattr(transformers, family)(config)
+    assert refusal(llm)
+    with pytest.raises(UsageError, match=rf"{family} can't take the adapter: .+"):
+        VideoLanguageModel(llm, tiny.FEATURES)
+
+
+def test_a_family_that_drops_the_adapter_is_noticed() -> None:
+    config = transformers.StableLmConfig(
+        vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        intermediate_size=48, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+    )  # fmt: skip
+    model = VideoLanguageModel(transformers.StableLmForCausalLM(config), tiny.FEATURES)
+    with pytest.raises(ArtifactMismatch, match=r"StableLm.*layers \[0, 1\]"):
+        model(tiny.batch()["input_ids"])
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+def test_stock_attention_set_back_is_an_error(implementation: str) -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    before = model(**inputs)
+    model.llm.set_attn_implementation(implementation)
+    with pytest.raises(UsageError, match=f"found attention implementation '{implementation}'"):
+        model(**inputs)
+    with pytest.raises(UsageError, match="found attention implementation"):
+        model.prefill(**inputs)
+    model.llm.set_attn_implementation("topa")
+    assert torch.equal(model(**inputs), before)
+
+
+@pytest.mark.parametrize("mask", ["none", "bool", "additive", "per head"])
+@pytest.mark.parametrize("softcap", [None, 4.0])
+@pytest.mark.parametrize("queries", [1, 7])
+def test_attention_is_the_naive_one(mask: str, softcap: float | None, queries: int) -> None:
+    model = tiny.model().double()
+    module, prompts = model.llm.model.layers[1].self_attn, model.prompts[1]
+    torch.manual_seed(1)
+    keys_count, width = (7 if queries > 1 else 9), module.head_dim
+    query = torch.randn(2, 4, queries, width, dtype=torch.float64)
+    key, value = torch.randn(2, 2, 2, keys_count, width, dtype=torch.float64)
+    is_video = torch.rand(2, keys_count) < 0.5
+    after = torch.rand(2, queries) < 0.7
+    allowed = torch.ones(queries, keys_count, dtype=torch.bool).tril(keys_count - queries)
+    bias = torch.zeros(2, 4, queries, keys_count, dtype=torch.float64)
+    given = None
+    if mask != "none":
+        allowed = torch.rand(2, 1, queries, keys_count) < 0.6
+        allowed[..., 0] = True
+        given = allowed
+    if mask in ("additive", "per head"):
+        heads = 4 if mask == "per head" else 1
+        bias = torch.randn(2, heads, queries, keys_count, dtype=torch.float64).masked_fill(~allowed, -math.inf)
+        given = bias
+        bias = bias.expand(2, 4, queries, keys_count)
+    allowed = allowed.expand(2, 4, queries, keys_count)
+    call = Call({1: prompts}, after, is_video)
+    found, _ = attend(module, query, key, value, given, 0.0, 0.3, softcap, call, is_causal=True)
+
+    def cap(score: Tensor) -> Tensor:
+        return score if softcap is None else softcap * torch.tanh(score / softcap)
+
+    prompt_keys = module.k_proj(prompts.prompt).view(-1, 2, width)
+    prompt_values = module.v_proj(prompts.prompt).view(-1, 2, width)
+    for row, head, at_query in torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(queries)).tolist():
+        group, q = head // 2, query[row, head, at_query]
+        seen = [k for k in range(keys_count) if allowed[row, head, at_query, k]]
+        scores = [
+            cap(q @ key[row, group, k] * 0.3)
+            + bias[row, head, at_query, k]
+            + (prompts.video_bias[head] if after[row, at_query] and is_video[row, k] else 0)
+            for k in seen
+        ]
+        text = torch.stack(scores).softmax(0) @ value[row, group, seen]
+        weights = cap(prompt_keys[:, group] @ q * 0.3).softmax(0)
+        expected = text + torch.tanh(prompts.gate[head]) * (weights @ prompt_values[:, group])
+        torch.testing.assert_close(found[row, at_query, head], expected, atol=1e-6, rtol=0)
+
+
+@every_family
+def test_everything_trainable_learns_after_a_validation(family: str) -> None:
+    model, inputs = tiny.model(family, tokens_per_frame=2), tiny.batch(tokens_per_frame=2)
+    with torch.no_grad():
+        model(**inputs)
+    model.greedy(model.prefill(**inputs), 2)
+    model.train()
+    model(**inputs)[:, -4:].log_softmax(-1)[..., 5].sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # One temporal vector or prompt row without a gradient would be one that never learns.
+        assert parameter.grad.view(len(parameter), -1).abs().amax(-1).gt(0).all(), name
+    assert all(p.grad is None and not p.requires_grad for p in model.llm.parameters())
+    assert not model.llm.training
+
+
+def test_a_step_changes_what_a_later_pass_reads() -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    before = model.prefill(**inputs).next_logits
+    with torch.no_grad():
+        for layer in model.prompts:
+            layer.prompt.mul_(-1)
+    assert not torch.allclose(model.prefill(**inputs).next_logits, before, atol=1e-3)
+
+
+def test_gradient_checkpointing_gives_the_same_gradients() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        model, inputs = tiny.model(), tiny.batch()
+        if checkpointing:
+            model.llm.gradient_checkpointing_enable({"use_reentrant": False})
+            model.llm.train()
+        model(**inputs).square().mean().backward()
+        gradients.append([p.grad for p in model.trainable_parameters()])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(checkpointed, plain)
+
+
+@every_family
+def test_left_padding_equals_right_padding_equals_none(family: str) -> None:
+    model, inputs = tiny.model(family), tiny.batch()
+    widths = [0, 3, 6]
+    with torch.no_grad():
+        sides = {side: tiny.padded(inputs, widths, side) for side in ("left", "right")}
+        logits = {side: at(model(**sides[side]), sides[side]["attention_mask"]) for side in sides}
+        torch.testing.assert_close(logits["left"], logits["right"], **CLOSE)
+        alone = {name: value[2:3] for name, value in inputs.items()}
+        alone |= {"input_ids": alone["input_ids"][:, :-6], "is_slot": alone["is_slot"][:, :-6]}
+        torch.testing.assert_close(logits["left"][-(len(alone["input_ids"][0])) :], model(**alone)[0], **CLOSE)
+        assert not logits["left"].isnan().any()
+    model(**sides["left"])[sides["left"]["attention_mask"]].square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.trainable_parameters())
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@every_family
+def test_cached_greedy_equals_uncached(family: str, side: str) -> None:
+    model, widths = tiny.model(family), [0, 2, 5]
+    inputs = tiny.padded(tiny.batch(), widths, side)
+    found = model.greedy(model.prefill(**inputs), 6, banned=(7, 8))
+    for row, width in enumerate(widths):
+        one = {name: value[row : row + 1] for name, value in tiny.batch().items()}
+        ids, is_slot = (one[name][:, : one[name].shape[1] - width] for name in ("input_ids", "is_slot"))
+        for _ in range(6):
+            with torch.no_grad():
+                logits = model(ids, frames=one["frames"], is_slot=is_slot)[0, -1]
+            logits[[7, 8]] = -torch.inf
+            ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
+            is_slot = functional.pad(is_slot, (0, 1))
+        assert found[row] == ids[0, -6:].tolist()
+
+
+def test_greedy_stops_at_the_end_and_leaves_the_context() -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    context = model.prefill(**inputs)
+    rows = model.greedy(context, 8)
+    end = rows[0][2]
+    assert all(len(row) == 8 for row in rows)
+    cut = [row[: row.index(end)] if end in row else row for row in rows]
+    assert model.greedy(context, 8, eos=end) == cut != rows
+    assert model.greedy(context, 8, eos=[end, rows[0][0]])[0] == []
+    assert model.greedy(context, 8) == rows
+    assert context.cache.get_seq_length() == inputs["input_ids"].shape[1]  # no adapter keys among them
+    assert model.greedy(context, 0) == [[], [], []]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@some_families
+def test_shared_prefix_scores_equal_full_forwards(family: str, side: str) -> None:
+    model, widths = tiny.model(family), [1, 0, 4]
+    inputs = tiny.padded(tiny.batch(), widths, side)
+    generator = torch.Generator().manual_seed(2)
+    suffixes = torch.randint(3, tiny.VOCABULARY, (3, 4, 5), generator=generator)
+    mask = torch.arange(5) < torch.tensor([5, 1, 3, 4])[:, None]
+    mask = mask.expand(3, 4, 5)
+    found = model.suffix_nll(model.prefill(**inputs), suffixes, mask)
+    assert found[~mask].eq(0).all()
+    for row, width in enumerate(widths):
+        one = {name: value[row : row + 1] for name, value in tiny.batch().items()}
+        length = one["input_ids"].shape[1] - width
+        for option in range(4):
+            suffix = suffixes[row, option, : int(mask[row, option].sum())]
+            ids = torch.cat([one["input_ids"][0, :length], suffix])[None]
+            is_slot = functional.pad(one["is_slot"][:, :length], (0, len(suffix)))
+            with torch.no_grad():
+                logits = model(ids, frames=one["frames"], is_slot=is_slot)[0, length - 1 : -1]
+            expected = functional.cross_entropy(logits, suffix, reduction="none")
+            torch.testing.assert_close(found[row, option, : len(suffix)], expected, **CLOSE)
+    single = model.suffix_nll(model.prefill(**inputs), suffixes[:, :, :1])
+    torch.testing.assert_close(single, found[:, :, :1])
+
+
+@some_families
+def test_reading_in_pieces_equals_reading_at_once(family: str) -> None:
+    model, inputs = tiny.model(family), tiny.batch()
+    ids, is_slot = inputs["input_ids"], inputs["is_slot"]
+    with torch.no_grad():
+        whole = model(**inputs)
+        first = model.prefill(ids[:1, :3]).repeat(3)  # an instruction that all rows share
+        ids = torch.cat([ids[:1, :3].expand(3, 3), ids[:, 3:]], dim=1)
+        whole = model(ids, frames=inputs["frames"], is_slot=is_slot)
+        rest = model(ids[:, 3:], frames=inputs["frames"], is_slot=is_slot[:, 3:], context=first)
+    torch.testing.assert_close(rest, whole[:, 3:], **CLOSE)
+
+
+@every_family
+def test_logits_at_positions_are_those_of_the_whole(family: str) -> None:
+    model, inputs = tiny.model(family), tiny.batch()
+    positions = torch.tensor([2, 0, 0, 1]), torch.tensor([3, 17, 0, 9])
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs, positions=positions), model(**inputs)[positions], **CLOSE)
+
+
+def test_batch_order_changes_nothing() -> None:
+    model, inputs = tiny.model(), tiny.batch(rows=4)
+    order = torch.tensor([2, 0, 3, 1])
+    with torch.no_grad():
+        shuffled = model(**{name: value[order] for name, value in inputs.items()})
+        torch.testing.assert_close(shuffled, model(**inputs)[order], **CLOSE)
+
+
+@pytest.mark.parametrize("tokens_per_frame", [1, 3])
+@some_families
+def test_padding_frames_change_nothing(family: str, tokens_per_frame: int) -> None:
+    model = tiny.model(family, tokens_per_frame=tokens_per_frame)
+    inputs = tiny.batch(tokens_per_frame=tokens_per_frame)
+    valid = torch.ones(3, tiny.FRAMES, dtype=torch.bool)
+    valid[:, 3:] = False
+    with torch.no_grad():
+        found = model(**inputs, frame_valid=valid)
+        noisy = inputs["frames"].clone()
+        noisy[:, 3:] = 100
+        outside = ~inputs["is_slot"]
+        changed = model(**inputs | {"frames": noisy}, frame_valid=valid)
+        assert torch.equal(changed[outside], found[outside])
+        # The same prompt with no slots for them at all.
+        kept = outside | (inputs["is_slot"].cumsum(1) <= 3 * tokens_per_frame)
+        ids, is_slot = (inputs[name][kept].view(3, -1) for name in ("input_ids", "is_slot"))
+        short = model(ids, frames=inputs["frames"][:, :3], is_slot=is_slot)
+        torch.testing.assert_close(found[kept].view_as(short), short, **CLOSE)
+        padded_frames = model(ids, frames=inputs["frames"], frame_valid=valid, is_slot=is_slot)
+        torch.testing.assert_close(padded_frames, short, **CLOSE)
+        assert not torch.allclose(model(**inputs)[outside], found[outside], atol=1e-2)
+
+
+def test_packed_rows_equal_separate_ones() -> None:
+    model, inputs = tiny.model(), tiny.batch(rows=2)
+    length = inputs["input_ids"].shape[1]
+    ids, is_slot = inputs["input_ids"].view(1, -1), inputs["is_slot"].view(1, -1)
+    owner = torch.arange(2 * length) // length
+    mask = (owner[:, None] == owner) & torch.ones(2 * length, 2 * length, dtype=torch.bool).tril()
+    projector = model.projector
+    temporal = projector.temporal.data
+    with torch.no_grad():
+        separate = model(**inputs)
+        projector.temporal = torch.nn.Parameter(temporal.repeat(2, 1))
+        packed = {
+            "frames": inputs["frames"].view(1, 2 * tiny.FRAMES, -1),
+            "is_slot": is_slot,
+            "position_ids": (torch.arange(2 * length) % length)[None],
+        }
+        for given in (mask, torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)):
+            found = model(ids, attention_mask=given[None, None], **packed)
+            torch.testing.assert_close(found.view_as(separate), separate, **CLOSE)
+
+
+def test_frames_that_do_not_fit_are_refused() -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    fewer = inputs["is_slot"] & (inputs["is_slot"].cumsum(1) < tiny.FRAMES)
+    with pytest.raises(UsageError, match="Every valid frame needs 1 slots"):
+        model(**inputs | {"is_slot": fewer})
+    with pytest.raises(UsageError, match=r"found .* frame slots per row"):
+        model(**inputs | {"is_slot": inputs["is_slot"].roll(1, 1) | inputs["is_slot"]})
+    with pytest.raises(UsageError, match="come together"):
+        model(inputs["input_ids"], frames=inputs["frames"])
+    with pytest.raises(UsageError, match=f"found {tiny.FRAMES + 1} frames"):
+        model(**inputs | {"frames": torch.randn(3, tiny.FRAMES + 1, tiny.FEATURES)})
+    with pytest.raises(UsageError, match="adapted_layers: found 9"):
+        VideoLanguageModel(tiny.llm(), tiny.FEATURES, adapted_layers=9)
+
+
+def test_only_the_last_layers_are_adapted_but_all_run() -> None:
+    llm, inputs = tiny.llm(), tiny.batch()
+    model = VideoLanguageModel(llm, tiny.FEATURES, frames=tiny.FRAMES, prompt_length=6, adapted_layers=1)
+    calls: list[int] = []
+    for index, layer in enumerate(llm.model.layers):
+        layer.register_forward_hook(lambda *_, index=index: calls.append(index))
+    assert len(model.prompts) == 1
+    before = model(**inputs)
+    assert calls == [0, 1, 2]
+    with torch.no_grad():
+        model.prompts[0].gate.fill_(1)
+    assert not torch.allclose(model(**inputs), before, atol=1e-3)
+
+
+def test_the_adapter_is_apart_from_the_llm_and_loads_strictly() -> None:
+    names = set(tiny.llm().state_dict())
+    model, inputs = tiny.model(), tiny.batch()
+    assert set(model.llm.state_dict()) == names
+    state = {name: tensor.clone() for name, tensor in model.adapter_state_dict().items()}
+    assert set(state) == {n for n, _ in model.named_parameters()}
+    assert sum(tensor.numel() for tensor in state.values()) < 6000
+    other = tiny.model(opened=False)
+    other.load_adapter_state_dict(state)
+    assert torch.equal(other(**inputs), model(**inputs))
+    spoilt = {name: tensor for name, tensor in state.items() if name != "prompts.1.gate"}
+    spoilt |= {"extra": torch.zeros(1), "projector.temporal": torch.zeros(2, 2)}
+    with pytest.raises(ArtifactMismatch) as caught:
+        other.load_adapter_state_dict(spoilt)
+    for part in ("prompts.1.gate is missing", "extra is unexpected", "projector.temporal is (2, 2), expected (5, 32)"):
+        assert part in str(caught.value)
+    assert torch.equal(other(**inputs), model(**inputs))  # nothing was half loaded
+
+
+def test_parameter_counts() -> None:
+    model = tiny.model(tokens_per_frame=2)
+    report = model.parameter_report()
+    assert report.total_trainable == sum(p.numel() for p in model.trainable_parameters())
+    assert report.total_trainable == trainable_count(
+        tiny.WIDTH, 3, 4, feature_width=tiny.FEATURES, frames=tiny.FRAMES, prompt_length=6, tokens_per_frame=2
+    )
+    assert report.trainable["prompt"] == 3 * 6 * tiny.WIDTH
+    assert report.frozen == sum(p.numel() for p in tiny.llm().parameters())
+    assert f"{report.total_trainable:,}" in str(report)
+    # 32 x 50 x 4096 prompts, 32 x 32 x 2 gates and biases, 768 x 4096 projector, 10 x 4096 temporal vectors
+    assert trainable_count(4096, 32, 32) == 6_553_600 + 2_048 + 3_145_728 + 40_960 == 9_742_336
+
+
+def test_half_precision_llm_with_full_precision_adapter() -> None:
+    inputs = tiny.batch()
+    model = VideoLanguageModel(tiny.llm().bfloat16(), tiny.FEATURES, frames=tiny.FRAMES, prompt_length=6)
+    model(**inputs).float().square().mean().backward()
+    assert all(p.dtype == torch.float32 for p in model.trainable_parameters())
+    assert model.llm.dtype == torch.bfloat16
+    assert model.projector.linear.weight.grad is not None
+    assert model.projector.linear.weight.grad.abs().sum() > 0
+    assert len(model.greedy(model.prefill(**inputs), 3)[0]) == 3
