@@ -1,0 +1,116 @@
+"""The rooms of src/topa import what docs/architecture.md allows, and the command line starts without torch."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "src" / "topa"
+
+STAGES = {"core", "tideos", "features", "memory", "models", "prompts"}
+ALLOWED: dict[str, set[str]] = {
+    "core": set(),
+    "tideos": {"core"},
+    "features": {"core", "tideos"},
+    "memory": {"core", "features"},
+    "models": {"core"},
+    "prompts": {"core"},
+    "microworld": {"core", "tideos", "prompts.templates"},
+    "training": STAGES,
+    "inference": STAGES,
+    "benchmarks": STAGES | {"inference"},
+}
+"""Room -> rooms or single modules that it may import. Files beside the rooms (cli, demo) may import everything."""
+HEAVY = {"torch", "transformers", "av", "matplotlib"}
+
+
+def imports(source: str, module: str, *, package: bool = False) -> Iterator[tuple[str, int]]:
+    """Modules of topa that a module's source imports, wherever it does so, and the line.
+
+    Strings such as "topa.features.clip:Clip", the lazy imports of a registry, count as well.
+    """
+    here = module.split(".") if package else module.split(".")[:-1]
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else []
+            start = ".".join([*base, *([node.module] if node.module else [])])
+            found = [f"{start}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = [node.value.replace(":", ".")] if re.fullmatch(r"topa(\.\w+)+:\w+", node.value) else []
+        else:
+            continue
+        yield from ((name, node.lineno) for name in found if name.split(".")[0] == "topa")
+
+
+def allowed(room: str, name: str, table: dict[str, set[str]]) -> bool:
+    """Whether a room may import a name such as topa.core.errors.TopaError."""
+    inside = name.removeprefix("topa").removeprefix(".")
+    return any(inside == target or inside.startswith(f"{target}.") for target in {room, *table[room]})
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if len(path.relative_to(PACKAGE).parts) > 1)
+
+
+def breaches(path: Path, table: dict[str, set[str]]) -> list[str]:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    package = parts[-1] == "__init__"
+    module = ".".join(["topa", *(parts[:-1] if package else parts)])
+    found = imports(path.read_text(), module, package=package)
+    return [f"{path.relative_to(ROOT)}:{line} {name}" for name, line in found if not allowed(parts[0], name, table)]
+
+
+def test_rooms_import_what_they_may() -> None:
+    found = [breach for path in modules() for breach in breaches(path, ALLOWED)]
+    assert not found, "not allowed by docs/architecture.md:\n" + "\n".join(found)
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0] for path in modules()}
+    assert rooms <= set(ALLOWED), "add the new room to the table here and in docs/architecture.md"
+
+
+def test_the_document_says_the_same() -> None:
+    told = {}
+    for line in (ROOT / "docs" / "architecture.md").read_text().splitlines():
+        if row := re.fullmatch(r"\| `(\w+)/` \|.*\|([^|]*)\|", line):
+            told[row[1]] = set(re.findall(r"`([\w.]+)`", row[2]))
+    assert told == ALLOWED
+
+
+def test_a_forbidden_import_would_be_seen() -> None:
+    source = (
+        "import os\nimport topa.training\nfrom ..inference import engine\nfrom .. import memory\n"
+        "from . import world\nfrom ..prompts import prompt\nfrom ..prompts.templates import TOPA\n"
+        "def later():\n    from ..models.adapter import GatedPrompts\n"
+        "WRITERS = {'openai': 'topa.benchmarks.mvbench:MVBench'}\n"
+    )
+    found = {name for name, _ in imports(source, "topa.microworld.here") if not allowed("microworld", name, ALLOWED)}
+    assert found == {
+        "topa.training",
+        "topa.inference.engine",
+        "topa.memory",
+        "topa.prompts.prompt",
+        "topa.models.adapter.GatedPrompts",
+        "topa.benchmarks.mvbench.MVBench",
+    }
+    inside = imports("from . import prompt\nfrom .templates import TOPA\n", "topa.prompts", package=True)
+    assert [name for name, _ in inside] == ["topa.prompts.prompt", "topa.prompts.templates.TOPA"]
+
+
+@pytest.mark.parametrize("command", [["-c", "import topa, topa.cli"], ["-m", "topa.cli", "--help"]])
+def test_the_command_line_starts_light(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "topa" in loaded
+    assert not loaded & HEAVY
