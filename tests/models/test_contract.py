@@ -53,7 +53,7 @@ def test_families_that_cannot_are_refused_by_name(name: str) -> None:
         vocab_size=61, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
         intermediate_size=48, pad_token_id=0, bos_token_id=1, eos_token_id=2,
         **{"n_layer": 2, "n_embd": 32, "n_head": 4} if name == "GPT2" else {},
-        **{"num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 16, "head_dim": 8}
+        **{"num_experts": 2, "num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8}
         if name in {"GptOss", "Llama4Text", "Qwen3Next"} else {},
     )  # fmt: skip
     family = {"GPT2": "GPT2LMHeadModel", "Llama4Text": "Llama4ForCausalLM"}.get(name, f"{name}ForCausalLM")
@@ -158,6 +158,28 @@ def test_a_step_changes_what_a_later_pass_reads() -> None:
         for layer in model.prompts:
             layer.prompt.mul_(-1)
     assert not torch.allclose(model.prefill(**inputs).next_logits, before, atol=1e-3)
+
+
+def test_prompts_learn_after_a_shared_prefix_too() -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    context = model.prefill(inputs["input_ids"][:, :3])
+    assert set(context.states) == {0, 1, 2}  # decoding doesn't project the prompts again
+    rest = {name: inputs[name][:, 3:] for name in ("input_ids", "is_slot")}
+    model(**rest, frames=inputs["frames"], context=context).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.trainable_parameters())
+
+
+@pytest.mark.parametrize(("family", "normed"), [("llama", False), ("qwen3", True), ("olmo2", True), ("gemma3", True)])
+def test_prompt_keys_pass_the_layers_key_norm(family: str, normed: bool) -> None:
+    model, ids = tiny.model(family), tiny.batch()["input_ids"]
+    before = model.prefill(ids).states
+    with torch.no_grad():
+        for layer in model.prompts:
+            layer.prompt.mul_(3)
+    after = model.prefill(ids).states
+    for layer in before:
+        torch.testing.assert_close(after[layer][0], before[layer][0] * (1 if normed else 3), atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(after[layer][1], before[layer][1] * 3, atol=1e-4, rtol=1e-4)
 
 
 def test_gradient_checkpointing_gives_the_same_gradients() -> None:
