@@ -96,7 +96,9 @@ class VideoFile:
             seen.complete &= before.complete
             start = seen.start if start is None else start
         if seen.end is None or start is None:
-            raise VideoError(f"{self.path}: found not one whole video packet; expected at least one frame. {_NEXT}")
+            raise VideoError(
+                f"{self.path}: found not one whole video packet with a time; expected at least one frame. {_NEXT}"
+            )
         unit = Fraction(self.stream.time_base)
         complete = seen.complete
         if claimed is not None:

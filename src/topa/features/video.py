@@ -6,6 +6,7 @@ Reads a path from the user, gives upright RGB pictures to `encode`, `ask` and `i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -58,7 +59,7 @@ def probe(path: str | Path) -> VideoInfo:
 
     Raises InputError where there is no file, VideoError where not a single frame can be had.
     """
-    with VideoFile(Path(path)) as file:
+    with VideoFile(Path(path)) as file, _blame(file):
         _, frame = _Decoder(file).shown_at(file.timeline.start)
         return _info(frame, file)
 
@@ -85,7 +86,7 @@ def sample_frames(
     """
     if count < 1 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
-    with VideoFile(Path(path)) as file:
+    with VideoFile(Path(path)) as file, _blame(file):
         clock, decoder = file.timeline, _Decoder(file)
         pictures: list[Image.Image] = []
         times: list[float] = []
@@ -210,11 +211,23 @@ class _Decoder:
                 return
 
 
+@contextmanager
+def _blame(file: VideoFile) -> Iterator[None]:
+    """What FFmpeg still complains about is the file's fault: a VideoError that names it."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise VideoError(
+            f"{file.path}: can't be decoded ({error.strerror}); expected a video that FFmpeg can read. "
+            "Check that it plays in a video player, or give another file."
+        ) from error
+
+
 def _info(frame: Any, file: VideoFile) -> VideoInfo:
     turn = frame.rotation % 360
     width, height = (frame.height, frame.width) if turn in (90, 270) else (frame.width, frame.height)
     seconds = float(file.timeline.duration)
-    return VideoInfo(width, height, seconds, turn, file.stream.codec_context.name, file.stream.frames)
+    return VideoInfo(width, height, seconds, turn, file.stream.codec_context.codec.canonical_name, file.stream.frames)
 
 
 def _picture(frame: Any, short_side: int | None) -> Image.Image:
