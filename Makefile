@@ -20,7 +20,7 @@ help: ## show this list
 demo: $(VENV)/.report ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
 
-demo-full: $(VENV)/.report ## the same with more data and longer training -> out/demo-full/report.html
+demo-full: $(VENV)/.report ## the same, with all comparisons, over three seeds (half an hour) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones
