@@ -1,0 +1,55 @@
+"""What the guide shows can be done: its Tideo is one, its recipe is one, its commands have these options."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from topa.tideos.tideo import Tideo
+from topa.training.config import read_recipe
+
+GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("topa ")]
+    return lines + re.findall(r"`(topa [a-z]+ .*?)`", GUIDE)
+
+
+def test_the_tideo_is_one() -> None:
+    (example,) = blocks("json")
+    tideo = Tideo.model_validate_json(example)
+    assert [question.right for question in tideo.questions] == ["it is fried"]
+
+
+def test_the_recipe_is_one(tmp_path: Path) -> None:
+    (example,) = blocks("toml")
+    (tmp_path / "own.toml").write_text(example)
+    assert read_recipe(str(tmp_path / "own.toml")).llm == "meta-llama/Llama-2-7b-hf"
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_have_these_options(command: str) -> None:
+    words = shlex.split(command)
+    environment = os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "topa.cli", words[1], "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert words[1] in done.stdout
+    for option in [word for word in words if word.startswith("--")]:
+        assert re.search(rf"(?<![\w-]){option}(?![\w-])", done.stdout), f"topa {words[1]} has no {option}"
