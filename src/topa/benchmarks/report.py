@@ -1,0 +1,148 @@
+"""The demo's report: typed, and written as `report.json` and `report.html`.
+
+Reads the estimates of `metrics`; the page is made by `page`, what the terminal and the README print by `tables`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, model_validator
+
+from ..core.artifacts import output_folder, write_atomically
+from .metrics import Estimate
+from .page import page
+
+_DATA_URI = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
+
+
+def _relative(path: str) -> str:
+    """A path below the report's folder, so that the folder can be moved and nothing outside it is fetched."""
+    pure = PurePosixPath(path)
+    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in pure.parts[0]:
+        raise ValueError(f"expected a path relative to the report's folder, with forward slashes; found {path[:80]!r}")
+    return path
+
+
+def _image(source: str) -> str:
+    return source if _DATA_URI.fullmatch(source) else _relative(source)
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
+ImageSource = Annotated[str, AfterValidator(_image)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Condition(_Part):
+    """One way of answering all questions: the method itself, or a baseline it must beat.
+
+    `about` says in a few words what the model saw; `kinds` maps a kind of question to its accuracy.
+    """
+
+    name: str
+    about: str
+    accuracy: Estimate
+    kinds: dict[str, Estimate]
+
+
+class Difference(_Part):
+    """A paired difference, named like "projected - raw"; `kinds` are those it was taken over, None means all."""
+
+    name: str
+    kinds: tuple[str, ...] | None = None
+    estimate: Estimate
+
+
+class Stage(_Part):
+    """What a stage of the run cost. `peak_mb`: the most memory held by the process until its end, in MB."""
+
+    name: str
+    seconds: NonNegativeFloat
+    peak_mb: NonNegativeFloat
+
+
+class FrameView(_Part):
+    """A sampled frame and the memory captions it was read as, the heaviest first.
+
+    `image`: a data URI (PNG or JPEG), or a file below the report's folder, which the page takes in.
+    """
+
+    time: NonNegativeFloat
+    image: ImageSource
+    captions: tuple[str, ...]
+    weights: tuple[FiniteFloat, ...]
+
+    @model_validator(mode="after")
+    def _one_weight_each(self) -> Self:
+        if len(self.captions) != len(self.weights):
+            raise ValueError(f"{len(self.captions)} captions but {len(self.weights)} weights; expected one each")
+        return self
+
+
+class Sample(_Part):
+    """One question about one video. `answer` is the right option, `choice` the one that the method chose."""
+
+    video: RelativePath
+    description: str
+    frames: tuple[FrameView, ...]
+    question: str
+    kind: str
+    options: tuple[str, ...]
+    probabilities: tuple[Annotated[float, Field(ge=0, le=1.0001)], ...]
+    answer: int
+    choice: int
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if len(self.options) != len(self.probabilities):
+            raise ValueError(f"{len(self.options)} options but {len(self.probabilities)} probabilities")
+        for name in ("answer", "choice"):
+            if not 0 <= getattr(self, name) < len(self.options):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; expected the index of one of {len(self.options)} options"
+                )
+        return self
+
+
+class DemoReport(_Part):
+    """Everything that a run of the demo found out, and what it takes to run it again.
+
+    `created`: ISO 8601.  `parameters`: what trains and what stays frozen, here and on larger models.
+    """
+
+    title: str
+    command: str
+    created: str
+    conditions: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    differences: tuple[Difference, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    seeds: dict[str, int] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    parameters: dict[str, int | str] = Field(default_factory=dict)
+    samples: tuple[Sample, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [condition.name for condition in self.conditions]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two conditions have the same name: {', '.join(sorted(names))}")
+        return self
+
+
+def write_report(report: DemoReport, out: Path) -> Path:
+    """Write `report.json` and `report.html` into the folder `out`; gives the path of the page.
+
+    The page is one file and asks no network for anything; videos are played from where they lie, below `out`.
+    Raises InputError where a picture named by the report is not there.
+    """
+    folder = output_folder(out)
+    html = page(report, folder)
+    write_atomically(folder / "report.json", report.model_dump_json(indent=1) + "\n")
+    write_atomically(folder / "report.html", html)
+    return folder / "report.html"

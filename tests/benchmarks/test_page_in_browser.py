@@ -1,0 +1,122 @@
+"""The page in a real browser: no errors, no sideways scrolling, playing videos, light and dark."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import pytest
+from PIL import Image
+
+from topa.benchmarks.report import write_report
+
+from . import reports
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+LONG = "averyveryverylongwordwithoutanyspaceinit" * 4
+
+
+def write_video(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for k in range(8):
+            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 64), (30 * k, 80, 120)))))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope="module")
+def browser():
+    give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    if not CHROMIUM.exists():
+        give_up(f"{CHROMIUM} is not there: apt-get install chromium, to see the page in a real browser")
+    if not find_spec("playwright"):
+        give_up("playwright is not there: pip install playwright, to see the page in a real browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("report")
+    write_video(folder / "videos" / "0001.mp4")
+    found = {"usual": write_report(reports.full(), folder)}
+    for name, text in (("hostile", reports.HOSTILE), ("long", LONG)):
+        found[name] = write_report(reports.full(text), folder / name)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("name", ["usual", "hostile", "long"])
+def test_it_opens_quietly_and_fits(browser, pages, name, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    trouble, requests = [], []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("dialog", lambda dialog: (trouble.append("a dialog opened"), dialog.dismiss()))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(pages[name].as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 32)")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (int(paper[4:].split(",")[0]) > 128) == (scheme == "light")
+    assert trouble == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    page.close()
+
+
+def test_a_video_beside_the_page_plays(browser, pages):
+    page = browser.new_page()
+    page.goto(pages["usual"].as_uri())
+    state = page.evaluate(
+        """() => new Promise(resolve => {
+            const video = document.querySelector("video");
+            video.onloadeddata = () => resolve([video.videoWidth, video.duration]);
+            video.onerror = () => resolve(video.error.message);
+            video.muted = true;
+            video.play();
+        })"""
+    )
+    assert state == [64, 1]
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_can_be_read(browser, pages, scheme):
+    """Contrast of text on its background is 4.5 or more (WCAG AA), measured where the page sets colours."""
+    page = browser.new_page(viewport={"width": 1280, "height": 844}, color_scheme=scheme)
+    page.goto(pages["usual"].as_uri())
+    worst = page.evaluate(
+        """() => {
+            const parse = text => text.match(/[\\d.]+/g).map(Number);
+            const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+                .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+                .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+            const over = ([r, g, b, a = 1], under) => [r, g, b].map((v, k) => v * a + under[k] * (1 - a));
+            const fill = node => parse(getComputedStyle(node).backgroundColor);
+            const behind = node => node ? over(fill(node), behind(node.parentElement)) : [255, 255, 255];
+            let worst = [99, ""];
+            for (const node of document.body.querySelectorAll("*")) {
+                const words = [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
+                if (!words || node.closest("svg, video")) continue;
+                const style = getComputedStyle(node), back = behind(node);
+                const text = over(parse(style.color).slice(0, 3).concat(Number(style.opacity)), back);
+                const [a, b] = [light(text), light(back)].sort((x, y) => y - x);
+                const ratio = (a + 0.05) / (b + 0.05);
+                if (ratio < worst[0]) worst = [ratio, node.outerHTML.slice(0, 80)];
+            }
+            return worst;
+        }"""
+    )
+    assert worst[0] >= 4.5, worst
+    page.close()
