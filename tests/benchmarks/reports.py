@@ -107,7 +107,8 @@ def full(text: str = "", **changes) -> DemoReport:
         Difference(name="blind - chance", estimate=difference(answers["blind"], answers["chance"], groups))
     )
     if text:
-        found[0] = found[0].model_copy(update={"about": text, "name": text, "kinds": {text: found[0].accuracy}})
+        found = [condition.model_copy(update={"about": condition.about + text}) for condition in found]
+        found[0] = found[0].model_copy(update={"name": text, "kinds": {text: found[0].accuracy}})
     stages = [("write stories", 2.1, 410.0), ("encode", 11.8, 730.5), ("align", 96.4, 1210.0), ("answer", 14.2, 1190.0)]
     fields = {
         "title": f"Videos answered by a model that never saw one{text}",

@@ -104,6 +104,8 @@ def test_the_page_is_well_formed_and_accessible(html):
 
 def test_hostile_words_stay_words(tmp_path, html):
     report = reports.full(reports.HOSTILE)
+    samples = [reports.sample(1, reports.HOSTILE, video="videos/<script>1.mp4"), *report.samples[1:]]
+    report = report.model_copy(update={"samples": tuple(samples)})
     hostile = Page(write_report(report, tmp_path).read_text())
     harmless = {tag for tag, _ in Page(html).tags}
     assert {tag for tag, _ in hostile.tags} == harmless
@@ -176,11 +178,12 @@ def test_reports_that_contradict_themselves_are_refused():
 
 
 def test_an_almost_empty_report_is_a_page_too(tmp_path):
-    condition = reports.full().conditions[4].model_copy(update={"kinds": {}, "name": "mine"})
+    condition = reports.full().conditions[4].model_copy(update={"kinds": {}, "name": "<mine>"})
     report = DemoReport(title="t", command="c", created="now", conditions=[condition])
     page = Page(write_report(report, tmp_path).read_text())
     assert [i for i in page.ids if not i.endswith("-h")] == ["results", "reproduce"]
-    assert "mine" in markdown_table(report)
+    assert "".join(page.text).count("<mine>") == 2
+    assert "<mine>" in markdown_table(report)
 
 
 def test_a_folder_that_cannot_be_made_is_answered(tmp_path):

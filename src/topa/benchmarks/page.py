@@ -122,7 +122,7 @@ def _samples(samples: Iterable[Sample], folder: Path) -> str:
 def _sample(number: int, sample: Sample, folder: Path) -> str:
     images = [_inline(frame.image, folder) for frame in sample.frames]
     poster = f' poster="{images[0]}"' if images else ""
-    address = escape(quote(sample.video))
+    address = quote(sample.video)
     right = sample.choice == sample.answer
     frames = "".join(_frame(frame, image) for frame, image in zip(sample.frames, images, strict=True))
     return (
