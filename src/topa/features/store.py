@@ -141,7 +141,7 @@ class FeatureStoreWriter:
         self._shard_rows = shard_rows
         self._ids: dict[str, None] = {}
         self._shards: list[int] = []
-        self._rows = 0
+        self._rows = self._waiting = 0
         self._values: list[Tensor] = []
         self._times: list[Tensor] = []
 
@@ -160,17 +160,19 @@ class FeatureStoreWriter:
             )
         if name in self._ids:
             raise InputError(f"{self.path}: found the id {name!r} twice; expected unique ids. Rename one of the two.")
-        values = features.values[features.valid]
+        kept = torch.nonzero(features.valid).flatten()
+        values = features.values.index_select(0, kept)
         if not len(values):
             raise InputError(f"{self.path}: {name!r} has no valid frame; expected at least one. Leave it out.")
         times = torch.full((len(values),), float("nan"), dtype=torch.float64)
         if features.times is not None:
-            times = features.times[features.valid].double()
+            times = features.times.index_select(0, kept).double()
         self._ids[name] = None
         self._values.append(values.half())
         self._times.append(times)
         self._rows += len(values)
-        if sum(map(len, self._values)) >= self._shard_rows:
+        self._waiting += len(values)
+        if self._waiting >= self._shard_rows:
             self._flush()
 
     def close(self, parents: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None) -> FeatureStore:
@@ -197,7 +199,7 @@ class FeatureStoreWriter:
         tensors = {"values": torch.cat(self._values), "offsets": offsets, "times": torch.cat(self._times)}
         write_atomically(self.path / _SHARD.format(len(self._shards)), save(tensors))
         self._shards.append(len(self._values))
-        self._values, self._times = [], []
+        self._values, self._times, self._waiting = [], [], 0
 
 
 @dataclass(frozen=True, slots=True)
