@@ -1,0 +1,26 @@
+"""topa: gives a frozen language model eyes without showing it a single video.
+
+`topa.load(folder)` gives an engine with `.ask` and `.caption`; everything else is a stage of its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .inference.answer import Answer
+    from .inference.engine import Topa
+    from .pipeline import load
+
+__all__ = ["Answer", "Topa", "load"]
+
+_HOMES = {"Answer": "inference.answer", "Topa": "inference.engine", "load": "pipeline"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: `import topa` and `topa --help` stay instant, without torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'topa' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

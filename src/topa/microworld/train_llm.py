@@ -19,6 +19,7 @@ import random
 import time
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,10 @@ from .words import tokenizer as make_tokenizer
 from .world import Story, write_story
 
 SPELLINGS = ("sentences", "key words", "bags")
-TASKS = ("facts", "choose", "answer", "describe")
+BRANCHES = {"facts": 12, "choose": 3, "answer": 7, "describe": 1}
+"""Branches per story. Listed options make `choose` long, and attention over a tree costs its square."""
+TASKS = tuple(BRANCHES)
+_MATCH = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +101,24 @@ def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]
     return made
 
 
+def tell(
+    story: Story, rng: random.Random, encode: Encoder, spelling: str, instruction: str
+) -> tuple[list[int], list[list[int]] | None]:
+    """The prompt up to the end of the story: ids, and the bags that follow them where that is the spelling."""
+    prefix = [encode.bos, *encode(instruction)]
+    if spelling == "bags":
+        return prefix, [encode(words) for words in key_words(story)]
+    if spelling == "key words":
+        return prefix + encode(" . ".join(key_words(story))), None
+    told = (f"{language.caption(s, rng)} {i}" for i, s in enumerate(story.scenes, start=1))
+    return prefix + encode(" . ".join(told)), None
+
+
 def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, branches: int) -> Item:
+    """A story in a spelling, with branches of one task."""
     story = write_story(rng)
     instruction = {"choose": TOPA.choose, "describe": TOPA.describe}.get(task, TOPA.answer)
-    prefix = [encode.bos, *encode(instruction)]
-    bags = None
-    if spelling == "bags":
-        bags = [encode(words) for words in key_words(story)]
-    elif spelling == "key words":
-        prefix += encode(" . ".join(key_words(story)))
-    else:
-        told = (f"{language.caption(s, rng)} {i}" for i, s in enumerate(story.scenes, start=1))
-        prefix += encode(" . ".join(told))
+    prefix, bags = tell(story, rng, encode, spelling, instruction)
     tree: list[tuple[list[int], list[int], str]] = []
     if task == "describe":
         tree.append((encode(TOPA.description), [*encode(language.description(story)), encode.eos], "description"))
@@ -123,11 +133,14 @@ def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, bra
             question = questions.lay_out(rng.choice(possible), rng)
             assert question.answer is not None and question.answer_text is not None
             if task == "choose":
-                asked = encode(TOPA.choice_body(question.question, question.options))
+                # Now and then the question is the answer itself: that teaches to find an option, and nothing else.
+                wording = question.answer_text if rng.random() < _MATCH else question.question
+                kind = "match" if wording == question.answer_text else kind
+                asked = encode(TOPA.choice_body(wording, question.options))
                 target = encode(TOPA.choice.format(letter=LETTERS[question.answer]))
             else:
                 asked, target = encode(TOPA.open_body(question.question)), encode(question.answer_text)
-            tree.append((asked, [*target, encode.eos], question.kind))
+            tree.append((asked, [*target, encode.eos], kind))
     return Item(prefix, bags, tree)
 
 
@@ -222,12 +235,65 @@ def examine(
     pad = int(encode.tokenizer.pad_token_id)  # type: ignore[arg-type]
     right: dict[str, list[bool]] = {}
     for _ in range(math.ceil(stories / 50)):
-        batch = collate([make_item(rng, encode, spelling, task, 10) for _ in range(50)], pad)
+        batch = collate([make_item(rng, encode, spelling, task, BRANCHES[task]) for _ in range(50)], pad)
         hit = logits(model, batch, 0.0, 0.0).argmax(-1) == batch.targets
         whole = torch.ones(len(batch.kinds)).scatter_reduce(0, batch.branch, hit.float(), "amin")
         for kind, ok in zip(batch.kinds, whole.bool().tolist(), strict=True):
             right.setdefault(kind, []).append(ok)
     return {k: sum(v) / len(v) for k, v in sorted(right.items())}
+
+
+@torch.no_grad()
+def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: int, seed: int) -> dict[str, float]:
+    """Share of five-option questions whose right option's text has the lowest mean NLL as a free answer, by kind."""
+    rng = random.Random(f"{seed} {spelling} choices")
+    pad = int(encode.tokenizer.pad_token_id)  # type: ignore[arg-type]
+    hits: dict[str, list[bool]] = {}
+    for _ in range(stories // 20):
+        items, right = [], []
+        for _ in range(20):
+            item, asked = make_choices(rng, encode, spelling)
+            items.append(item)
+            right += asked
+        batch = collate(items, pad)
+        each = nn.functional.cross_entropy(logits(model, batch, 0.0, 0.0), batch.targets, reduction="none")
+        mean = torch.zeros(len(batch.kinds)).scatter_reduce(0, batch.branch, each, "mean", include_self=False)
+        best = mean.view(-1, questions.OPTIONS).argmin(-1).tolist()
+        for kind, chosen, answer in zip(batch.kinds[:: questions.OPTIONS], best, right, strict=True):
+            hits.setdefault(kind, []).append(chosen == answer)
+    return {k: sum(v) / len(v) for k, v in sorted(hits.items())}
+
+
+def make_choices(rng: random.Random, encode: Encoder, spelling: str) -> tuple[Item, list[int]]:
+    """A story with one branch per option of a question of every kind it can answer, and the right options."""
+    story = write_story(rng)
+    prefix, bags = tell(story, rng, encode, spelling, TOPA.answer)
+    tree, right = [], []
+    for kind in questions.KINDS_OF_QUESTION:
+        if possible := questions.candidates(story, kind):
+            question = questions.lay_out(rng.choice(possible), rng)
+            asked = encode(TOPA.open_body(question.question))
+            tree += [(asked, [*encode(option), encode.eos], kind) for option in question.options]
+            right.append(question.options.index(question.answer_text or ""))
+    return Item(prefix, bags, tree), right
+
+
+def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict[str, Any]:
+    """The tests of the model card: per spelling, accuracy overall (mean of the kinds) and by kind."""
+
+    def summed(by_kind: dict[str, float]) -> dict[str, float]:
+        known = {k: round(v, 3) for k, v in by_kind.items() if k in questions.KINDS_OF_QUESTION}
+        return {"mean": round(sum(known.values()) / len(known), 3), **known}
+
+    return {
+        spelling: {
+            "choice": summed(choices(model, encode, spelling, 300, seed)),
+            "letters": summed(examine(model, encode, spelling, "choose", 600, seed)),
+            "exact": summed(examine(model, encode, spelling, "answer", 300, seed)),
+            "description": examine(model, encode, spelling, "describe", 300, seed)["description"],
+        }
+        for spelling in SPELLINGS
+    }
 
 
 def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
@@ -259,14 +325,11 @@ class Stage:
     tasks: dict[str, float]
 
 
+_ALL = {"facts": 0.3, "choose": 0.25, "answer": 0.35, "describe": 0.1}
 STAGES = (
-    Stage(1500, {"bags": 1.0}, {"facts": 1.0}),
-    Stage(2500, {"bags": 1.0}, {"facts": 0.3, "choose": 0.3, "answer": 0.3, "describe": 0.1}),
-    Stage(
-        3000,
-        {"bags": 0.4, "key words": 0.2, "sentences": 0.4},
-        {"facts": 0.3, "choose": 0.3, "answer": 0.3, "describe": 0.1},
-    ),
+    Stage(1000, {"bags": 1.0}, {"facts": 1.0}),
+    Stage(2500, {"bags": 0.9, "sentences": 0.1}, _ALL),
+    Stage(3500, {"bags": 0.45, "key words": 0.1, "sentences": 0.45}, _ALL),
 )
 """Facts before questions, bags before sentences: each stage builds on circuits that the one before has formed."""
 
@@ -311,7 +374,7 @@ def train(
                 group["lr"] = top * factor
         spelling = rng.choices(list(stage.spellings), list(stage.spellings.values()))[0]
         task = rng.choices(list(stage.tasks), list(stage.tasks.values()))[0]
-        data = collate([make_item(rng, encode, spelling, task, 12 if task == "facts" else 7) for _ in range(batch)], pad)
+        data = collate([make_item(rng, encode, spelling, task, BRANCHES[task]) for _ in range(batch)], pad)
         scores = logits(model, data, noise, spread)
         loss = nn.functional.cross_entropy(scores, data.targets)
         loss.backward()
@@ -326,7 +389,7 @@ def train(
             losses = {k: round(v, 3) for k, v in running.items()}
             print(json.dumps({"step": step, "of": total, "minutes": round((last - began) / 60, 1), "loss": losses}))
             for spelling, task in itertools.product(("bags", "sentences"), TASKS):
-                got = examine(model, encode, spelling, task, 50)
+                got = examine(model, encode, spelling, task, 100)
                 print(f"    {spelling}/{task}", " ".join(f"{a}={b:.2f}" for a, b in got.items()), flush=True)
             model.save_pretrained(out)
     model.save_pretrained(out)

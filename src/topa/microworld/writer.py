@@ -42,10 +42,12 @@ def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) ->
 
 @dataclass(frozen=True, slots=True)
 class MicroVideo:
-    """A rendered story: its file, its true description and questions, and when what changes (seconds, aspect)."""
+    """A rendered story: its file, a caption of each scene, its true description and questions, and when what changes
+    (seconds, aspect)."""
 
     id: str
     path: Path
+    captions: tuple[str, ...]
     description: str
     questions: tuple[Question, ...]
     events: tuple[tuple[float, str], ...]
@@ -71,7 +73,12 @@ def make_videos(
         path = out / "videos" / f"{name}.mp4"
         write_video(story, path, seed=rng.randrange(1 << 30))
         video = MicroVideo(
-            name, path, language.description(story), balance.choose(story, questions), story.event_times(duration(story))
+            name,
+            path,
+            tuple(language.caption(s, rng) for s in story.scenes),
+            language.description(story),
+            balance.choose(story, questions),
+            story.event_times(duration(story)),
         )
         made.append(video)
         file = f"videos/{path.name}"

@@ -104,7 +104,9 @@ def read_config(folder: Path) -> SavedConfig:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {where}: {first['msg']}. Expected the config of a model saved by this topa.") from error
+        raise ArtifactError(
+            f"{path}: {where}: {first['msg']}. Expected the config of a model saved by this topa."
+        ) from error
 
 
 def read_adapter(folder: Path) -> dict[str, Tensor]:

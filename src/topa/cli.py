@@ -1,0 +1,170 @@
+"""The command line: one subcommand per verb, no logic.
+
+Heavy imports happen inside the verbs, so that `topa --help` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .core.errors import TopaError, UsageError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Eyes for a frozen language model, without showing it a single video.",
+    epilog="Start here:  topa demo",
+)
+
+_state = {"debug": False}
+Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."),
+]
+Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads.", metavar="VIDEO")]
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    _state["debug"] = debug
+    if version:
+        from .core.artifacts import own_version
+
+        typer.echo(own_version())
+        raise typer.Exit
+
+
+@app.command(epilog="Example:  topa demo --out my-demo --seed 3")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = Path("topa-demo"),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of data, alignment and intervals.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also the runs that train again, over three seeds; about half an hour.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The whole method on the micro world: write Tideos, encode, align, answer questions about real mp4 files."""
+    if quick and full:
+        raise UsageError("demo: --quick and --full exclude each other. Give one of them.")
+    from .demo import Scale, run
+    from .benchmarks.tables import table
+
+    report, page = run(out, seed=seed, scale=Scale.quick() if quick else Scale.full() if full else Scale())
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+        return
+    from rich.console import Console
+
+    Console().print(table(report))
+    typer.echo(f"report: {page}")
+    typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
+
+
+@app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
+def ask(
+    video: Video,
+    question: Annotated[str, typer.Argument(help="What you want to know.", metavar="QUESTION")],
+    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    model: Model = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="How options are compared: logits (their text) or selection (their letter).")
+    ] = "logits",
+    as_json: Json = False,
+) -> None:
+    """Answer a question about a video, freely or by choosing among options."""
+    if protocol not in ("selection", "logits"):
+        from .core.registry import unknown
+
+        raise unknown("protocol", protocol, ("selection", "logits"))
+    engine = _engine(video, model)
+    answer = engine.ask(video, question, choice or (), protocol=protocol)
+    _print(answer, as_json)
+
+
+@app.command(epilog="Example:  topa caption clip.mp4 --json")
+def caption(video: Video, model: Model = None, as_json: Json = False) -> None:
+    """Describe a video in words."""
+    _print(_engine(video, model).caption(video), as_json)
+
+
+@app.command(epilog="Example:  topa align --recipe microworld --out my-model --set epochs=2")
+def align(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
+    tideos: Annotated[Path | None, typer.Option("--tideos", help="Tideos as JSON Lines, instead of the recipe's.")] = None,
+    features: Annotated[Path | None, typer.Option("--features", help="Where the Tideos' features are, or go.")] = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="The frozen language model, instead of the recipe's.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, changes the recipe.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Teach a frozen language model to read text features: pre-alignment, on text only."""
+    from .training.config import read_recipe
+
+    changes = [*(settings or []), *([] if llm is None else [f"llm={llm}"])]
+    config = read_recipe(recipe, changes)
+    from dataclasses import asdict
+
+    from .pipeline import align as run
+
+    result = run(config, out, tideos=tideos, features=features)
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+        return
+    accuracy = "" if result.accuracy is None else f", held-out multiple choice {result.accuracy:.3f}"
+    typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
+    typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+
+
+def _engine(video: Path, model: Path | None) -> Any:
+    from .core.errors import InputError
+
+    if not video.is_file():
+        found = "a folder" if video.is_dir() else "nothing there"
+        raise InputError(f"{video}: found {found}; expected a video file. Check the path.")
+    from .pipeline import load
+
+    if model is None:
+        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+    return load(model)
+
+
+def _print(answer: Any, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(answer.as_json(), indent=1))
+        return
+    for warning in answer.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    typer.echo(answer.text)
+    for option, probability in zip(answer.options, answer.probabilities, strict=True):
+        typer.echo(f"  {probability:6.1%}  {option}")
+    for frame in answer.evidence:
+        typer.echo(f"  {frame.time:6.2f} s  read as: {frame.captions[0]}")
+
+
+def main() -> None:
+    """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
+    try:
+        app(prog_name="topa")
+    except TopaError as error:
+        if _state["debug"]:
+            raise
+        typer.echo(f"topa: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("topa: stopped; run the same command again to go on", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Seconds and peak memory of a stage of work."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+@dataclass(slots=True)
+class Spent:
+    """Filled in when the stage ends. peak_mb: the process' largest resident memory during it, in MB (10^6 bytes)."""
+
+    seconds: float = 0.0
+    peak_mb: float = 0.0
+
+
+@contextmanager
+def measure() -> Iterator[Spent]:
+    """Measure what happens inside. Where the system can't reset the peak (no /proc), it is the peak since the start."""
+    try:
+        _CLEAR.write_text("5")
+    except OSError:
+        pass  # the peak then counts from the start of the process, as documented
+    spent, began = Spent(), time.monotonic()
+    try:
+        yield spent
+    finally:
+        spent.seconds = time.monotonic() - began
+        spent.peak_mb = _peak_mb()
+
+
+def _peak_mb() -> float:
+    if _STATUS.is_file() and (found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())):
+        return int(found[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

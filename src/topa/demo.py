@@ -1,0 +1,378 @@
+"""The main job on the micro world, told once: from writing Tideos to a report on real, held-out mp4 files.
+
+Reads nothing; writes a folder with every artifact of the method and `report.html`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import platform
+import random
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import transformers
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .benchmarks.metrics import accuracy, difference
+from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage, write_report
+from .core.artifacts import output_folder, own_version, write_atomically
+from .core.progress import bar, console, track
+from .core.resources import measure
+from .features.encode import encode_video
+from .features.encoder import Encoder
+from .features.frames import FrameFeatures
+from .inference.scoring import Scores, score_options
+from .memory.bank import MemoryBank
+from .microworld.paths import resolve
+from .microworld.questions import TIME_KINDS
+from .microworld.writer import MicroVideo, make_videos, write_tideos
+from .models import saved
+from .models.topa_model import VideoLanguageModel, trainable_count
+from .pipeline import DEFAULT_RECIPE, card, encode, load_prompter, make_memory, new_model, save_tideos
+from .prompts.prompt import Prompter
+from .tideos.tideo import Question
+from .training.align import align
+from .training.config import AlignConfig, read_recipe
+from .training.data import AlignmentSet, Labels
+
+ABOUT = {
+    "chance": "picks an option at random",
+    "blind": "the aligned model, every frame's feature zeroed",
+    "blind_trained": "aligned and asked with every feature zeroed",
+    "raw": "image features as they are",
+    "centred": "image features moved to the mean of text features",
+    "noise_trained": "aligned with noise on the text features; image features as they are",
+    "projected": "image features projected into text space by the memory: the method",
+    "shuffled_frames": "projected, the frames in random order",
+    "text": "the captions of the same stories, read as textual videos",
+    "video_trained": "trained on projected features of labelled videos: the ceiling",
+}
+PROTOCOL = "logits"
+_SAMPLES = 8
+_EVAL_SEED = 2_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other."""
+
+    videos: int = 220
+    settings: tuple[str, ...] = ()
+    seeds: int = 1
+    trained_baselines: bool = False
+
+    @classmethod
+    def quick(cls) -> Scale:
+        """A smoke run."""
+        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"))
+
+    @classmethod
+    def full(cls) -> Scale:
+        """Three seeds, and the baselines that train again."""
+        return cls(seeds=3, trained_baselines=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All questions on all held-out videos. owner: which video each question is about."""
+
+    videos: list[MicroVideo]
+    questions: list[Question]
+    owner: list[int]
+
+    @property
+    def groups(self) -> list[str]:
+        """The video of each question: the unit of the bootstrap."""
+        return [self.videos[i].id for i in self.owner]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each question."""
+        return [q.kind for q in self.questions]
+
+    def right(self, scores: Sequence[Scores]) -> list[float]:
+        """1 for each question answered correctly, 0 for each other."""
+        return [float(s.choice == q.answer) for s, q in zip(scores, self.questions, strict=True)]
+
+
+@dataclass(slots=True)
+class Log:
+    """The stages so far, said aloud as they end."""
+
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure a stage."""
+        with measure() as spent:
+            yield
+        self.stages.append(Stage(name=name, seconds=round(spent.seconds, 2), peak_mb=round(spent.peak_mb, 1)))
+        console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB")
+
+
+def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = True) -> tuple[DemoReport, Path]:
+    """The demo into `out`. Returns the report and the path of `report.html`.
+
+    The same command again resumes; other settings begin anew. Raises OutputError where `out` can't be written.
+    """
+    scale = scale or Scale()
+    config = read_recipe(DEFAULT_RECIPE, [*scale.settings, f"seed={seed}"])
+    _clear(output_folder(out), {"config": config.model_dump(mode="json"), "scale": asdict(scale)})
+    log = Log()
+    console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
+
+    with log.stage("write Tideos (text only)"):
+        tideos = list(write_tideos(config.microworld_tideos, config.seed))
+        save_tideos(tideos, out / "tideos.jsonl")
+    with log.stage("encode them with CLIP's text tower"):
+        encoder = Encoder.from_pretrained(resolve(config.encoder))
+        corpus = encode(tideos, encoder, config, out / "features", show=show)
+    with log.stage("build the memory"):
+        memory = make_memory(corpus, config.memory_rows, config.seed)
+    training = corpus.alignment_set(config.frames)
+    models: list[VideoLanguageModel] = []
+    for number in range(scale.seeds):
+        with log.stage(f"align the frozen LLM, seed {seed + number}"):
+            own = config.model_copy(update={"seed": seed + number})
+            models.append(_align(own, encoder, training, out / f"model-{seed + number}", memory, show))
+    with log.stage("render held-out videos (mp4)"):
+        asked = _ask(make_videos(out, scale.videos, seed + _EVAL_SEED, show=show))
+    with log.stage("decode and encode them with CLIP's image tower"):
+        seen = [encode_video(v.path, encoder, config.frames) for v in track(asked.videos, "watching", scale.videos, show=show)]
+        images = [s.features for s in seen]
+    prompter = load_prompter(config)
+    with log.stage("answer the questions"):
+        views = _views(asked, images, memory, encoder, config)
+        scores = {name: [_score(m, prompter, asked, v, name, show) for m in models] for name, v in views.items()}
+    if scale.trained_baselines:
+        for name, trained in _trained_baselines(config, scale, encoder, training, memory, out, log, show):
+            with log.stage(f"answer the questions, {name}"):
+                features = views["blind" if name == "blind_trained" else "raw" if name == "noise_trained" else "projected"]
+                scores[name] = [_score(m, prompter, asked, features, name, show) for m in trained]
+
+    hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}
+    hits["chance"] = [1 / len(q.options) for q in asked.questions]
+    report = DemoReport(
+        title="topa demo: the micro world",
+        command=_command(out, seed, scale),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        conditions=tuple(_condition(name, hits[name], asked, seed) for name in ABOUT if name in hits),
+        differences=tuple(_differences(hits, asked, seed)),
+        stages=tuple(log.stages),
+        seeds={"data": seed, "alignments": scale.seeds, "videos": seed + _EVAL_SEED},
+        versions={
+            "topa": own_version(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+        parameters=_parameters(models[0], prompter),
+        samples=tuple(_samples(asked, seen, images, memory, scores["projected"][0], config)),
+        notes=(
+            "Every video is held out; not one video, and not one image feature, was used in alignment.",
+            f"Options are compared by their text ({PROTOCOL}). Intervals: 95 %, bootstrap over videos.",
+            "The micro LLM knows the micro world's words only, the micro CLIP its pictures: nothing here transfers.",
+        ),
+    )
+    return report, write_report(report, out)
+
+
+def _clear(out: Path, settings: dict[str, object]) -> None:
+    """Remove what a demo of other settings left; keep what a cut-off run of these settings can go on from."""
+    path, now = out / "demo.json", json.dumps(settings, indent=1, default=str) + "\n"
+    if path.is_file() and path.read_text() != now:
+        for left in [out / "features", out / "videos", out / "training-videos", *out.glob("model-*")]:
+            shutil.rmtree(left, ignore_errors=True)
+    write_atomically(path, now)
+
+
+def _align(
+    config: AlignConfig, encoder: Encoder, data: AlignmentSet, out: Path, memory: MemoryBank, show: bool
+) -> VideoLanguageModel:
+    model, described = new_model(saved.load_llm(config.llm, resolve(config.llm)), encoder, config)
+    if not config.seed:
+        console.print(str(model.parameter_report()))
+    result = align(model, load_prompter(config), data, config, out, show=show)
+    memory.save(out)
+    saved.save(out, described, model.adapter_state_dict(), card(config, result, model))
+    return model.eval()
+
+
+def _ask(videos: list[MicroVideo]) -> Asked:
+    pairs = [(i, q) for i, v in enumerate(videos) for q in v.questions]
+    return Asked(videos, [q for _, q in pairs], [i for i, _ in pairs])
+
+
+def _views(
+    asked: Asked, images: list[FrameFeatures], memory: MemoryBank, encoder: Encoder, config: AlignConfig
+) -> dict[str, Tensor]:
+    """What the LLM is given under each condition: float32 [videos, T, D]."""
+    raw = torch.stack([f.values for f in images])
+    projected = torch.stack([memory.project(f, config.temperature).values for f in images])
+    captions = [c for v in asked.videos for c in v.captions]
+    rng = random.Random(f"shuffle {config.seed}")
+    orders = torch.tensor([_derangement(raw.shape[1], rng) for _ in images])
+    return {
+        "blind": torch.zeros_like(raw),
+        "raw": raw,
+        "centred": F.normalize(raw - raw.mean((0, 1)) + memory.values.mean(0), dim=-1),
+        "projected": projected,
+        "shuffled_frames": projected.gather(1, orders[..., None].expand_as(projected)),
+        "text": encoder.encode_texts(captions).view_as(raw),
+    }
+
+
+def _derangement(length: int, rng: random.Random) -> list[int]:
+    """A random order that differs from the right one."""
+    while (order := rng.sample(range(length), length)) == sorted(order):
+        pass
+    return order
+
+
+def _score(
+    model: VideoLanguageModel, prompter: Prompter, asked: Asked, features: Tensor, name: str, show: bool
+) -> list[Scores]:
+    frames = features[asked.owner]
+    valid = torch.ones(frames.shape[:2], dtype=torch.bool)
+    with bar(f"answering: {name}", len(asked.questions), show=show) as line:
+        return score_options(
+            model, prompter, asked.questions, frames, valid, protocol=PROTOCOL, progress=line.advance
+        )
+
+
+def _trained_baselines(
+    config: AlignConfig,
+    scale: Scale,
+    encoder: Encoder,
+    training: AlignmentSet,
+    memory: MemoryBank,
+    out: Path,
+    log: Log,
+    show: bool,
+) -> Iterator[tuple[str, list[VideoLanguageModel]]]:
+    """The runs that train again, each over all seeds."""
+    with log.stage("render, decode and encode training videos"):
+        videos = make_videos(out / "training-videos", config.microworld_tideos, config.seed + 1, show=show)
+        watched = track(videos, "watching", len(videos), show=show)
+        features = [
+            memory.project(encode_video(v.path, encoder, config.frames).features, config.temperature) for v in watched
+        ]
+        labels = [Labels(v.description, v.questions) for v in videos]
+        labelled = AlignmentSet.make(features, labels, config.frames)
+    noisy = config.model_copy(update={"noise": 0.5})
+    for name, data, settings in (
+        ("blind_trained", training.blind(), config),
+        ("noise_trained", training, noisy),
+        ("video_trained", labelled, config),
+    ):
+        models = []
+        for number in range(scale.seeds):
+            own = settings.model_copy(update={"seed": config.seed + number})
+            with log.stage(f"align {name}, seed {own.seed}"):
+                models.append(_align(own, encoder, data, out / f"model-{name}-{own.seed}", memory, show))
+        yield name, models
+
+
+def _mean(by_seed: list[list[float]]) -> list[float]:
+    return [sum(values) / len(values) for values in zip(*by_seed, strict=True)]
+
+
+def _condition(name: str, hits: list[float], asked: Asked, seed: int) -> Condition:
+    kinds = {}
+    for kind in dict.fromkeys(sorted(asked.kinds)):
+        chosen = [i for i, k in enumerate(asked.kinds) if k == kind]
+        kinds[kind] = accuracy([hits[i] for i in chosen], [asked.groups[i] for i in chosen], seed=seed)
+    return Condition(name=name, about=ABOUT[name], accuracy=accuracy(hits, asked.groups, seed=seed), kinds=kinds)
+
+
+def _differences(hits: dict[str, list[float]], asked: Asked, seed: int) -> Iterator[Difference]:
+    pairs: tuple[tuple[str, str, tuple[str, ...] | None], ...] = (
+        ("projected", "raw", None),
+        ("projected", "centred", None),
+        ("projected", "noise_trained", None),
+        ("projected", "blind", None),
+        ("projected", "blind_trained", None),
+        ("projected", "text", None),
+        ("projected", "video_trained", None),
+        ("blind_trained", "chance", None),
+        ("projected", "shuffled_frames", TIME_KINDS),
+        ("projected", "blind", TIME_KINDS),
+        ("projected", "blind_trained", TIME_KINDS),
+    )
+    groups = asked.groups
+    for a, b, kinds in pairs:
+        if a in hits and b in hits:
+            chosen = [i for i, k in enumerate(asked.kinds) if kinds is None or k in kinds]
+            estimate = difference(
+                [hits[a][i] for i in chosen], [hits[b][i] for i in chosen], [groups[i] for i in chosen], seed=seed
+            )
+            yield Difference(name=f"{a} - {b}", kinds=kinds, estimate=estimate)
+
+
+def _parameters(model: VideoLanguageModel, prompter: Prompter) -> dict[str, int | str]:
+    counted = model.parameter_report()
+    return {
+        "trainable": counted.total_trainable,
+        "frozen (language model)": counted.frozen,
+        "trainable on Llama-2 7B, the paper's setting": trainable_count(4096, 32, 32),
+        "tokens per frame": prompter.tokens_per_frame,
+    }
+
+
+def _samples(
+    asked: Asked,
+    seen: Sequence[object],
+    images: list[FrameFeatures],
+    memory: MemoryBank,
+    scores: list[Scores],
+    config: AlignConfig,
+) -> Iterator[Sample]:
+    """One question of each kind first, each on another video, in the order of the files: nothing is picked by success."""
+    shown_kinds: set[str] = set()
+    shown_videos: set[int] = set()
+    for i, question in enumerate(asked.questions):
+        at = asked.owner[i]
+        if question.kind in shown_kinds or at in shown_videos or len(shown_videos) == _SAMPLES:
+            continue
+        shown_kinds.add(question.kind)
+        shown_videos.add(at)
+        readings = memory.read(images[at], config.temperature)
+        pictures: Sequence[Image.Image] = seen[at].images  # type: ignore[attr-defined]
+        times = images[at].times
+        assert times is not None and question.answer is not None
+        yield Sample(
+            video=f"videos/{asked.videos[at].path.name}",
+            description=asked.videos[at].description,
+            frames=tuple(
+                FrameView(time=float(t), image=_data_uri(picture), captions=r.captions, weights=r.weights)
+                for t, picture, r in zip(times, pictures, readings, strict=True)
+            ),
+            question=question.question,
+            kind=question.kind,
+            options=question.options,
+            probabilities=scores[i].probabilities,
+            answer=question.answer,
+            choice=scores[i].choice,
+        )
+
+
+def _data_uri(picture: Image.Image) -> str:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _command(out: Path, seed: int, scale: Scale) -> str:
+    flag = " --full" if scale == Scale.full() else " --quick" if scale == Scale.quick() else ""
+    return f"topa demo --out {out.name} --seed {seed}{flag}"
+

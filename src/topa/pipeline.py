@@ -1,0 +1,215 @@
+"""From a recipe to a model that answers: the stages of pre-alignment in their order.
+
+Used by `topa align`, by the demo, and wherever the default model is needed for the first time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from transformers import AutoTokenizer, PreTrainedModel
+
+from .core.artifacts import output_folder, own_version, write_atomically
+from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
+from .core.progress import console
+from .features.encode import encode_tideos
+from .features.encoder import Encoder
+from .features.frames import FrameFeatures
+from .features.store import FeatureStore
+from .inference.engine import Topa
+from .memory.bank import MemoryBank, build
+from .microworld.paths import resolve
+from .microworld.writer import write_tideos
+from .models import saved
+from .models.saved import SavedConfig
+from .models.topa_model import VideoLanguageModel
+from .prompts.prompt import Prompter
+from .tideos.tideo import Tideo
+from .training.align import AlignResult
+from .training.align import align as train
+from .training.config import AlignConfig, read_recipe
+from .training.data import AlignmentSet, Labels
+
+DEFAULT_RECIPE = "microworld"
+HELD_OUT_SEED = 1_000_003
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Tideos with the features of their frames, in the same order."""
+
+    tideos: tuple[Tideo, ...]
+    features: tuple[FrameFeatures, ...]
+
+    def alignment_set(self, frames: int) -> AlignmentSet:
+        """What training reads."""
+        return AlignmentSet.make(self.features, [Labels(t.description, t.questions) for t in self.tideos], frames)
+
+
+def save_tideos(tideos: Iterable[Tideo], path: Path) -> None:
+    """Write JSON Lines."""
+    write_atomically(path, "".join(t.model_dump_json() + "\n" for t in tideos))
+
+
+def read_tideos(path: Path) -> tuple[Tideo, ...]:
+    """Read JSON Lines. Raises InputError that names the line."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read ({error}). Expected Tideos as JSON Lines.") from error
+    tideos = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            tideos.append(Tideo.model_validate_json(line))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the line"
+            raise InputError(f"{path}:{number}: {where}: {first['msg']}. Mend or remove the line.") from error
+    if not tideos:
+        raise InputError(f"{path}: found no Tideos; expected one JSON object a line.")
+    return tuple(tideos)
+
+
+def encode(tideos: Sequence[Tideo], encoder: Encoder, config: AlignConfig, out: Path, *, show: bool = True) -> Corpus:
+    """Features of all Tideos, from `out` where they were encoded before, by the same encoder from the same texts."""
+    if not (out / "manifest.json").is_file():
+        shutil.rmtree(out, ignore_errors=True)
+        encode_tideos(tideos, encoder, out, fusion=config.fusion, show=show)
+    store = FeatureStore.open(out)
+    store.expect(encoder.identity, "text")
+    missing = [t.id for t in tideos if t.id not in store]
+    if missing:
+        raise ArtifactMismatch(
+            f"{out}: has no features for {len(missing)} Tideos ({', '.join(missing[:3])}...). "
+            "Encode them again into another folder."
+        )
+    return Corpus(tuple(tideos), tuple(store[t.id] for t in tideos))
+
+
+def make_memory(corpus: Corpus, rows: int, seed: int) -> MemoryBank:
+    """A memory of the corpus' frames, with their captions."""
+    return build(corpus.features, [[f.caption for f in t.frames] for t in corpus.tideos], rows, seed)
+
+
+def new_model(llm: PreTrainedModel, encoder: Encoder, config: AlignConfig) -> tuple[VideoLanguageModel, SavedConfig]:
+    """An adapter to be trained, drawn from the run's seed, and what will be written down about it."""
+    described = SavedConfig(
+        llm=config.llm,
+        llm_layers=llm.config.num_hidden_layers,
+        llm_width=llm.config.hidden_size,
+        encoder=config.encoder,
+        encoder_identity=encoder.identity,
+        feature_width=encoder.width,
+        frames=config.frames,
+        tokens_per_frame=config.tokens_per_frame,
+        prompt_length=config.prompt_length,
+        adapted_layers=config.adapted_layers,
+        fusion=config.fusion,
+        temperature=config.temperature,
+    )
+    torch.manual_seed(config.seed)
+    model = VideoLanguageModel(
+        llm,
+        encoder.width,
+        frames=config.frames,
+        tokens_per_frame=config.tokens_per_frame,
+        prompt_length=config.prompt_length,
+        bias=config.video_bias,
+        adapted_layers=config.adapted_layers,
+        prompt_std=config.init_std,
+        temporal_std=config.init_std,
+    )
+    return model, described
+
+
+def load_prompter(config: AlignConfig) -> Prompter:
+    """The prompts of the recipe's language model."""
+    return Prompter(AutoTokenizer.from_pretrained(resolve(config.llm)), config.tokens_per_frame)
+
+
+def card(config: AlignConfig, result: AlignResult, model: VideoLanguageModel) -> str:
+    """The model card of an aligned adapter."""
+    accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
+    return (
+        f"---\nlibrary_name: topa\nbase_model: {config.llm}\n---\n# A topa adapter for {config.llm}\n\n"
+        f"Aligned on text only, after TOPA (arXiv 2405.13911): no video was seen. Encoder: {config.encoder}. "
+        f"{model.parameter_report()}.\n\nSteps {result.steps}, {result.seconds:.0f} s, last loss {result.loss:.3f}, "
+        f"multiple choice on held-out Tideos {accuracy}.\n\n"
+        "The base model and the encoder are not included and keep their own licences.\n\n"
+        f"```json\n{config.model_dump_json(indent=1)}\n```\n"
+    )
+
+
+def align(
+    config: AlignConfig, out: Path, *, tideos: Path | None = None, features: Path | None = None, show: bool = True
+) -> AlignResult:
+    """All stages of a recipe into `out`: Tideos, features, memory, alignment, a saved model. Running it again resumes.
+
+    tideos: JSON Lines, where the recipe doesn't write micro world Tideos. features: a store that `encode` made of them.
+    Raises UsageError where neither is given, and what the stages raise.
+    """
+    output_folder(out)
+    if tideos is None and not config.microworld_tideos:
+        raise UsageError("align: found no Tideos; expected --tideos FILE, or a recipe that writes its own.")
+    if tideos is not None:
+        everything = list(read_tideos(tideos))
+        held = min(config.validation, len(everything) // 10)
+        written, held_out = everything[: len(everything) - held], everything[len(everything) - held :]
+    else:
+        written = list(write_tideos(config.microworld_tideos, config.seed))
+        held_out = list(write_tideos(config.validation, config.seed + HELD_OUT_SEED))
+        save_tideos(written, out / "tideos.jsonl")
+    encoder = Encoder.from_pretrained(resolve(config.encoder))
+    corpus = encode([*written, *held_out], encoder, config, features or out / "features", show=show)
+    training = Corpus(corpus.tideos[: len(written)], corpus.features[: len(written)])
+    testing = Corpus(corpus.tideos[len(written) :], corpus.features[len(written) :])
+    memory = make_memory(training, config.memory_rows, config.seed)
+    llm = saved.load_llm(config.llm, resolve(config.llm))
+    model, described = new_model(llm, encoder, config)
+    console.print(str(model.parameter_report()))
+    result = train(
+        model,
+        load_prompter(config),
+        training.alignment_set(config.frames),
+        config,
+        out,
+        held_out=testing.alignment_set(config.frames) if testing.tideos else None,
+        show=show,
+    )
+    memory.save(out)
+    saved.save(out, described, model.adapter_state_dict(), card(config, result, model))
+    return result
+
+
+def cache_folder() -> Path:
+    """Where topa keeps what it makes on first use: $TOPA_CACHE, or topa in the user's cache folder."""
+    if given := os.environ.get("TOPA_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "topa"
+
+
+def default_model(*, show: bool = True) -> Path:
+    """The folder of the micro model, aligned on first use (about a minute) and cached."""
+    folder = cache_folder() / f"microworld-{own_version()}"
+    if not (folder / saved.CONFIG).is_file():
+        console.print(f"first use: aligning the micro model, about a minute; kept in {folder}")
+        try:
+            align(read_recipe(DEFAULT_RECIPE), folder, show=show)
+        except OutputError as error:
+            raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error
+    return folder
+
+
+def load(folder: str | Path | None = None, *, show: bool = True) -> Topa:
+    """An engine: of a saved model, or of the micro model, which knows only the micro world.
+
+    Raises what `Topa.from_pretrained` raises.
+    """
+    return Topa.from_pretrained(folder or default_model(show=show), resolve=resolve)
+

@@ -1,0 +1,192 @@
+"""Pre-alignment: a frozen LLM learns to read sequences of text features. The verb `align`.
+
+Reads an `AlignmentSet`, writes a run folder: checkpoints, `metrics.jsonl`, and a saved model at the end. Running the
+same command again goes on where it stopped, to the bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..core.artifacts import output_folder
+from ..core.errors import TopaError, UsageError
+from ..core.progress import bar, console
+from ..models.topa_model import VideoLanguageModel
+from ..prompts.prompt import Prompter
+from . import checkpoint
+from .config import AlignConfig
+from .data import AlignmentSet, Batch, Mix, batches_per_epoch, epoch_batches
+
+METRICS = "metrics.jsonl"
+
+
+class NotFinite(TopaError):
+    """The loss or its gradient is no number. Names the samples of the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignResult:
+    """How a run ended. accuracy: multiple choice on held-out data with the letter's likelihood, None without any."""
+
+    steps: int
+    seconds: float
+    loss: float
+    accuracy: float | None
+
+
+def loss_of(model: VideoLanguageModel, batch: Batch) -> torch.Tensor:
+    """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3 (next-token loss on the target)."""
+    logits = model(
+        batch.ids,
+        frames=batch.frames,
+        frame_valid=batch.frame_valid,
+        is_slot=batch.is_slot,
+        attention_mask=batch.visible,
+        positions=(batch.rows, batch.columns),
+    )
+    return F.cross_entropy(logits.float(), batch.targets)
+
+
+def parameter_groups(model: VideoLanguageModel, config: AlignConfig) -> list[dict[str, Any]]:
+    """Decay for the projector's matrix only: gates, biases, prompts and temporal vectors are not weights of a product."""
+    decayed = [model.projector.linear.weight]
+    rest = [p for p in model.trainable_parameters() if p is not decayed[0]]
+    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+
+
+def rate_at(step: int, steps: int, config: AlignConfig) -> float:
+    """Linear warm-up, then half a cosine to zero, per step. Source: TOPA, released recipe."""
+    warm = max(1, round(config.warmup * steps))
+    if step < warm:
+        return config.lr * (step + 1) / warm
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+def align(
+    model: VideoLanguageModel,
+    prompter: Prompter,
+    data: AlignmentSet,
+    config: AlignConfig,
+    out: Path,
+    *,
+    held_out: AlignmentSet | None = None,
+    show: bool = True,
+) -> AlignResult:
+    """Train the adapter of `model` in place on `data`, resuming from `out` where a run was cut off.
+
+    Raises UsageError where `out` holds a run of another configuration, NotFinite with the samples' numbers when the
+    loss or a gradient is no number, OutputError where `out` can't be written.
+    """
+    output_folder(out)
+    _same_run(out, config, len(data))
+    steps_per_epoch = batches_per_epoch(len(data), config.batch_size)
+    steps = config.epochs * steps_per_epoch
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(0.9, 0.95))
+    about = checkpoint.load(out / "checkpoints", parameters, optimizer) or {"step": 0, "seconds": 0.0, "loss": math.nan}
+    done, before, running = int(about["step"]), float(about["seconds"]), float(about["loss"])
+    if done:
+        console.print(f"resuming at step {done} of {steps}")
+    _cut_metrics(out / METRICS, done)
+    began = saved = time.monotonic()
+    mix = Mix(config.choose, config.answer, config.describe)
+    with (out / METRICS).open("a") as metrics, bar("aligning", steps, show=show) as line:
+        line.advance(done)
+        for epoch in range(done // steps_per_epoch, config.epochs):
+            batches = epoch_batches(
+                data, prompter, mix, batch_size=config.batch_size, seed=config.seed, epoch=epoch, noise=config.noise
+            )
+            for number, batch in enumerate(batches, start=epoch * steps_per_epoch):
+                if number < done:
+                    continue
+                step_began = time.monotonic()
+                for group in optimizer.param_groups:
+                    group["lr"] = rate_at(number, steps, config)
+                loss = loss_of(model, batch)
+                loss.backward()  # type: ignore[no-untyped-call]
+                norm = nn.utils.clip_grad_norm_(parameters.values(), config.clip)
+                if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+                    raise NotFinite(
+                        f"step {number}: loss {loss.item()}, gradient norm {norm.item()}; samples {list(batch.members)}. "
+                        "Expected finite numbers. Look at these samples, or lower lr."
+                    )
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                running = loss.item() if math.isnan(running) else 0.95 * running + 0.05 * loss.item()
+                now = time.monotonic()
+                row = {
+                    "step": number + 1,
+                    "epoch": epoch,
+                    "loss": loss.item(),
+                    "lr": optimizer.param_groups[0]["lr"],
+                    "gradient_norm": norm.item(),
+                    "tokens_per_second": round(int(batch.visible.sum()) / (now - step_began)),
+                }
+                metrics.write(json.dumps(row) + "\n")
+                line.advance(note=f"loss {running:.3f}, {row['tokens_per_second']} tokens/s")
+                if now - saved > 60 * config.checkpoint_minutes or number + 1 == steps:
+                    metrics.flush()
+                    state = {"seconds": before + now - began, "loss": running}
+                    checkpoint.save(out / "checkpoints", number + 1, parameters, optimizer, state)
+                    saved = time.monotonic()
+        accuracy = None
+        if held_out is not None and len(held_out):
+            accuracy, held_loss = validate(model, prompter, held_out, config)
+            metrics.write(json.dumps({"step": steps, "held_out_accuracy": accuracy, "held_out_loss": held_loss}) + "\n")
+    return AlignResult(steps, before + time.monotonic() - began, running, accuracy)
+
+
+@torch.no_grad()
+def validate(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: AlignConfig) -> tuple[float, float]:
+    """Multiple choice on held-out samples, one question each: share of questions whose every target token is the
+    likeliest one, and the mean loss."""
+    right, losses = [], []
+    mix = Mix(1.0, 0.0, 0.0)
+    for batch in epoch_batches(data, prompter, mix, batch_size=config.batch_size, seed=config.seed, epoch=-1):
+        logits = model(
+            batch.ids,
+            frames=batch.frames,
+            frame_valid=batch.frame_valid,
+            is_slot=batch.is_slot,
+            attention_mask=batch.visible,
+            positions=(batch.rows, batch.columns),
+        )
+        losses.append(F.cross_entropy(logits.float(), batch.targets).item())
+        hit = (logits.argmax(-1) == batch.targets).float()
+        right.append(torch.ones(len(batch.ids)).scatter_reduce(0, batch.rows, hit, "amin"))
+    return torch.cat(right).mean().item(), sum(losses) / len(losses)
+
+
+def _same_run(out: Path, config: AlignConfig, samples: int) -> None:
+    """A run folder belongs to one configuration. Raises UsageError that shows what differs."""
+    path = out / "run.json"
+    now = {**config.model_dump(mode="json"), "samples": samples}
+    if not path.is_file():
+        path.write_text(json.dumps(now, indent=1) + "\n")
+        return
+    before = json.loads(path.read_text())
+    changed = [f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in now.items() if before.get(k) != v]
+    if changed:
+        raise UsageError(f"{out}: holds a run with other settings ({'; '.join(changed)}). Name another folder with --out.")
+
+
+def _cut_metrics(path: Path, step: int) -> None:
+    """Forget what was logged after the checkpoint that the run goes on from."""
+    if path.is_file():
+        kept = []
+        for line in path.read_text().splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                break  # a line cut off by a kill; whatever follows was logged later
+        path.write_text("".join(kept))

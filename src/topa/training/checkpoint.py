@@ -1,0 +1,67 @@
+"""Checkpoints of a training run: written beside, renamed, verified by hash; the last two are kept.
+
+Written and read by `training.align`. Only tensors and JSON: nothing that could execute.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..core.artifacts import Manifest, finish, read_manifest
+from ..core.errors import ArtifactError, OutputError
+from ..core.progress import console
+
+_KEEP = 2
+
+
+def save(folder: Path, step: int, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer, about: dict[str, Any]) -> None:
+    """Write `folder/step-NNNNNNNN`. Raises OutputError where it can't be written; older checkpoints stay."""
+    tensors = {f"model.{name}": value.detach().contiguous() for name, value in parameters.items()}
+    for name, value in parameters.items():
+        for key, kept in optimizer.state.get(value, {}).items():
+            tensors[f"{key}.{name}"] = torch.as_tensor(kept).detach().contiguous()
+    beside, final = folder / ".unfinished", folder / f"step-{step:08d}"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_file(tensors, beside / "state.safetensors")
+        (beside / "about.json").write_text(json.dumps({"step": step, **about}))
+        finish(beside, Manifest(kind="checkpoint", counts={"step": step}), ["state.safetensors", "about.json"])
+        shutil.rmtree(final, ignore_errors=True)
+        beside.rename(final)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: can't write a checkpoint ({error.strerror}); earlier ones are kept. Free space and run the same command again."
+        ) from error
+    for old in sorted(folder.glob("step-*"))[:-_KEEP]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Bring back the newest intact checkpoint into `parameters` and `optimizer`; its `about`, or None where there is none.
+
+    A damaged one is named on stderr and the one before it is used.
+    """
+    for path in sorted(folder.glob("step-*"), reverse=True):
+        try:
+            read_manifest(path, "checkpoint", verify=True)
+        except ArtifactError as error:
+            console.print(f"checkpoint left aside: {error}", style="yellow")
+            continue
+        tensors = load_file(path / "state.safetensors")
+        with torch.no_grad():
+            for name, value in parameters.items():
+                value.copy_(tensors.pop(f"model.{name}"))
+        for key, kept in tensors.items():
+            kind, _, name = key.partition(".")
+            optimizer.state[parameters[name]][kind] = kept
+        about: dict[str, Any] = json.loads((path / "about.json").read_text())
+        return about
+    return None
