@@ -12,6 +12,7 @@ from PIL import Image
 
 from topa.core.errors import InputError, UsageError, VideoError
 from topa.features import video
+from topa.features.container import VideoFile
 from topa.features.video import probe, sample_frames
 
 from .clips import HEIGHT, WIDTH, read_barcode, steady, write_video
@@ -83,6 +84,20 @@ def test_it_seeks_over_whole_groups_of_pictures(long_gop, monkeypatch):
     monkeypatch.setattr(video._Decoder, "_decode", counted)
     assert indices(long_gop, 1, start=7.4, end=7.5) == [186]
     assert len(decoded) <= 9
+
+
+def test_after_a_jump_between_keyframes_nothing_is_trusted(tmp_path):
+    path = write_video(tmp_path / "a.ts", steady(120), codec="mpeg4", options={"g": "40"}, unit=Fraction(1, 25))
+    with VideoFile(path) as file:
+        clock = file.timeline
+        target = clock.start + int(2 / clock.unit)
+        assert file.seek(target)  # lands on frame 50, which is built on others
+        when, frame = next(video._Decoder(file)._decode(trusted=False))
+        assert read_barcode(frame.to_image()) == round((when - clock.start) * clock.unit * 25) == 80
+        decoder = video._Decoder(file)
+        decoder._jump(target)
+        when, frame = decoder.shown_at(target)
+        assert read_barcode(frame.to_image()) == round((when - clock.start) * clock.unit * 25) == 50
 
 
 def test_variable_frame_rate_goes_by_time_and_not_by_index(tmp_path):
