@@ -25,10 +25,13 @@ app = typer.Typer(
 )
 
 _state = {"debug": False}
+_TABLE = 112  # columns that the demo's table needs
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 Model = Annotated[
     Path | None,
-    typer.Option("--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."),
+    typer.Option(
+        "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
+    ),
 ]
 Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads.", metavar="VIDEO")]
 
@@ -50,23 +53,30 @@ def _common(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = Path("topa-demo"),
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, alignment and intervals.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Also the runs that train again, over three seeds; about half an hour.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also the runs that train again, over three seeds; about half an hour.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """The whole method on the micro world: write Tideos, encode, align, answer questions about real mp4 files."""
     if quick and full:
         raise UsageError("demo: --quick and --full exclude each other. Give one of them.")
-    from .demo import Scale, run
     from .benchmarks.tables import table
+    from .demo import Scale, run
 
+    _quiet()
     report, page = run(out, seed=seed, scale=Scale.quick() if quick else Scale.full() if full else Scale())
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
         return
     from rich.console import Console
 
-    Console().print(table(report))
+    console = Console()
+    console.width = max(console.width, _TABLE)
+    console.print(table(report))
     typer.echo(f"report: {page}")
     typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
 
@@ -78,7 +88,8 @@ def ask(
     choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
     model: Model = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", help="How options are compared: logits (their text) or selection (their letter).")
+        str,
+        typer.Option("--protocol", help="How options are compared: logits (their text) or selection (their letter)."),
     ] = "logits",
     as_json: Json = False,
 ) -> None:
@@ -100,11 +111,17 @@ def caption(video: Video, model: Model = None, as_json: Json = False) -> None:
 
 @app.command(epilog="Example:  topa align --recipe microworld --out my-model --set epochs=2")
 def align(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
+    ],
     recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
-    tideos: Annotated[Path | None, typer.Option("--tideos", help="Tideos as JSON Lines, instead of the recipe's.")] = None,
+    tideos: Annotated[
+        Path | None, typer.Option("--tideos", help="Tideos as JSON Lines, instead of the recipe's.")
+    ] = None,
     features: Annotated[Path | None, typer.Option("--features", help="Where the Tideos' features are, or go.")] = None,
-    llm: Annotated[str | None, typer.Option("--llm", help="The frozen language model, instead of the recipe's.")] = None,
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="The frozen language model, instead of the recipe's.")
+    ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, changes the recipe.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -117,6 +134,7 @@ def align(
 
     from .pipeline import align as run
 
+    _quiet()
     result = run(config, out, tideos=tideos, features=features)
     if as_json:
         typer.echo(json.dumps(asdict(result)))
@@ -134,9 +152,17 @@ def _engine(video: Path, model: Path | None) -> Any:
         raise InputError(f"{video}: found {found}; expected a video file. Check the path.")
     from .pipeline import load
 
+    _quiet()
     if model is None:
         typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
     return load(model)
+
+
+def _quiet() -> None:
+    """Our own progress is enough; transformers would draw a bar for every file it reads."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _print(answer: Any, as_json: bool) -> None:

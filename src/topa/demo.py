@@ -31,19 +31,19 @@ from .core.resources import measure
 from .features.encode import encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
-from .inference.scoring import Scores, score_options
+from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
 from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
 from .microworld.writer import MicroVideo, make_videos, write_tideos
 from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
-from .pipeline import DEFAULT_RECIPE, card, encode, load_prompter, make_memory, new_model, save_tideos
+from .pipeline import DEFAULT_RECIPE, Corpus, card, encode, load_prompter, make_memory, new_model, save_tideos
 from .prompts.prompt import Prompter
 from .tideos.tideo import Question
 from .training.align import align
 from .training.config import AlignConfig, read_recipe
-from .training.data import AlignmentSet, Labels
+from .training.data import AlignmentSet, Labels, add_noise
 
 ABOUT = {
     "chance": "picks an option at random",
@@ -55,9 +55,11 @@ ABOUT = {
     "projected": "image features projected into text space by the memory: the method",
     "shuffled_frames": "projected, the frames in random order",
     "text": "the captions of the same stories, read as textual videos",
-    "video_trained": "trained on projected features of labelled videos: the ceiling",
+    "video_trained": "trained on the image features of as many labelled videos: the ceiling",
 }
-PROTOCOL = "logits"
+PROTOCOL: Protocol = "logits"
+NOISE = 0.5
+"""Deviation of the noise of `noise_trained`, over the whole unit vector."""
 _SAMPLES = 8
 _EVAL_SEED = 2_000_003
 
@@ -144,20 +146,25 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     for number in range(scale.seeds):
         with log.stage(f"align the frozen LLM, seed {seed + number}"):
             own = config.model_copy(update={"seed": seed + number})
-            models.append(_align(own, encoder, training, out / f"model-{seed + number}", memory, show))
+            models.append(_align(own, encoder, training, corpus.pairs(), out / f"model-{seed + number}", memory, show))
     with log.stage("render held-out videos (mp4)"):
         asked = _ask(make_videos(out, scale.videos, seed + _EVAL_SEED, show=show))
     with log.stage("decode and encode them with CLIP's image tower"):
-        seen = [encode_video(v.path, encoder, config.frames) for v in track(asked.videos, "watching", scale.videos, show=show)]
+        seen = [
+            encode_video(v.path, encoder, config.frames)
+            for v in track(asked.videos, "watching", scale.videos, show=show)
+        ]
         images = [s.features for s in seen]
     prompter = load_prompter(config)
     with log.stage("answer the questions"):
         views = _views(asked, images, memory, encoder, config)
         scores = {name: [_score(m, prompter, asked, v, name, show) for m in models] for name, v in views.items()}
     if scale.trained_baselines:
-        for name, trained in _trained_baselines(config, scale, encoder, training, memory, out, log, show):
+        for name, trained in _trained_baselines(config, scale, encoder, corpus, memory, out, log, show):
             with log.stage(f"answer the questions, {name}"):
-                features = views["blind" if name == "blind_trained" else "raw" if name == "noise_trained" else "projected"]
+                features = views[
+                    "blind" if name == "blind_trained" else "raw" if name == "noise_trained" else "projected"
+                ]
                 scores[name] = [_score(m, prompter, asked, features, name, show) for m in trained]
 
     hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}
@@ -196,12 +203,19 @@ def _clear(out: Path, settings: dict[str, object]) -> None:
     write_atomically(path, now)
 
 
+Pairs = tuple[list[str], Tensor]
+
+
 def _align(
-    config: AlignConfig, encoder: Encoder, data: AlignmentSet, out: Path, memory: MemoryBank, show: bool
+    config: AlignConfig,
+    encoder: Encoder,
+    data: AlignmentSet,
+    pairs: Pairs,
+    out: Path,
+    memory: MemoryBank,
+    show: bool,
 ) -> VideoLanguageModel:
-    model, described = new_model(saved.load_llm(config.llm, resolve(config.llm)), encoder, config)
-    if not config.seed:
-        console.print(str(model.parameter_report()))
+    model, described = new_model(encoder, config, pairs)
     result = align(model, load_prompter(config), data, config, out, show=show)
     memory.save(out)
     saved.save(out, described, model.adapter_state_dict(), card(config, result, model))
@@ -245,16 +259,14 @@ def _score(
     frames = features[asked.owner]
     valid = torch.ones(frames.shape[:2], dtype=torch.bool)
     with bar(f"answering: {name}", len(asked.questions), show=show) as line:
-        return score_options(
-            model, prompter, asked.questions, frames, valid, protocol=PROTOCOL, progress=line.advance
-        )
+        return score_options(model, prompter, asked.questions, frames, valid, protocol=PROTOCOL, progress=line.advance)
 
 
 def _trained_baselines(
     config: AlignConfig,
     scale: Scale,
     encoder: Encoder,
-    training: AlignmentSet,
+    corpus: Corpus,
     memory: MemoryBank,
     out: Path,
     log: Log,
@@ -264,22 +276,23 @@ def _trained_baselines(
     with log.stage("render, decode and encode training videos"):
         videos = make_videos(out / "training-videos", config.microworld_tideos, config.seed + 1, show=show)
         watched = track(videos, "watching", len(videos), show=show)
-        features = [
-            memory.project(encode_video(v.path, encoder, config.frames).features, config.temperature) for v in watched
-        ]
+        features = [encode_video(v.path, encoder, config.frames).features for v in watched]
         labels = [Labels(v.description, v.questions) for v in videos]
         labelled = AlignmentSet.make(features, labels, config.frames)
-    noisy = config.model_copy(update={"noise": 0.5})
-    for name, data, settings in (
-        ("blind_trained", training.blind(), config),
-        ("noise_trained", training, noisy),
-        ("video_trained", labelled, config),
+        shown = [c for v in videos for c in v.captions], torch.cat([f.values for f in features])
+    training, told = corpus.alignment_set(config.frames), corpus.pairs()
+    noisy = config.model_copy(update={"noise": NOISE})
+    blurred = told[0], add_noise(told[1], NOISE, f"{config.seed} warm start")
+    for name, data, pairs, settings in (
+        ("blind_trained", training.blind(), told, config),
+        ("noise_trained", training, blurred, noisy),
+        ("video_trained", labelled, shown, config),
     ):
         models = []
         for number in range(scale.seeds):
             own = settings.model_copy(update={"seed": config.seed + number})
             with log.stage(f"align {name}, seed {own.seed}"):
-                models.append(_align(own, encoder, data, out / f"model-{name}-{own.seed}", memory, show))
+                models.append(_align(own, encoder, data, pairs, out / f"model-{name}-{own.seed}", memory, show))
         yield name, models
 
 
@@ -337,7 +350,7 @@ def _samples(
     scores: list[Scores],
     config: AlignConfig,
 ) -> Iterator[Sample]:
-    """One question of each kind first, each on another video, in the order of the files: nothing is picked by success."""
+    """A question per kind, each on another video, in the order of the files: nothing is picked by success."""
     shown_kinds: set[str] = set()
     shown_videos: set[int] = set()
     for i, question in enumerate(asked.questions):
@@ -349,7 +362,8 @@ def _samples(
         readings = memory.read(images[at], config.temperature)
         pictures: Sequence[Image.Image] = seen[at].images  # type: ignore[attr-defined]
         times = images[at].times
-        assert times is not None and question.answer is not None
+        assert times is not None
+        assert question.answer is not None
         yield Sample(
             video=f"videos/{asked.videos[at].path.name}",
             description=asked.videos[at].description,
@@ -375,4 +389,3 @@ def _data_uri(picture: Image.Image) -> str:
 def _command(out: Path, seed: int, scale: Scale) -> str:
     flag = " --full" if scale == Scale.full() else " --quick" if scale == Scale.quick() else ""
     return f"topa demo --out {out.name} --seed {seed}{flag}"
-

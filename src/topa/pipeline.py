@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import AutoTokenizer
 
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
@@ -35,6 +35,7 @@ from .training.align import AlignResult
 from .training.align import align as train
 from .training.config import AlignConfig, read_recipe
 from .training.data import AlignmentSet, Labels
+from .training.warm_start import warm_start
 
 DEFAULT_RECIPE = "microworld"
 HELD_OUT_SEED = 1_000_003
@@ -46,6 +47,11 @@ class Corpus:
 
     tideos: tuple[Tideo, ...]
     features: tuple[FrameFeatures, ...]
+
+    def pairs(self) -> tuple[list[str], torch.Tensor]:
+        """Every frame's caption with its feature: N texts, [N, D]."""
+        captions = [frame.caption for tideo in self.tideos for frame in tideo.frames]
+        return captions, torch.cat([f.values[f.valid] for f in self.features])
 
     def alignment_set(self, frames: int) -> AlignmentSet:
         """What training reads."""
@@ -97,8 +103,15 @@ def make_memory(corpus: Corpus, rows: int, seed: int) -> MemoryBank:
     return build(corpus.features, [[f.caption for f in t.frames] for t in corpus.tideos], rows, seed)
 
 
-def new_model(llm: PreTrainedModel, encoder: Encoder, config: AlignConfig) -> tuple[VideoLanguageModel, SavedConfig]:
-    """An adapter to be trained, drawn from the run's seed, and what will be written down about it."""
+def new_model(
+    encoder: Encoder, config: AlignConfig, pairs: tuple[list[str], torch.Tensor]
+) -> tuple[VideoLanguageModel, SavedConfig]:
+    """The recipe's LLM with an adapter to be trained, and what will be written down about it.
+
+    The adapter is drawn from the run's seed; with `warm_start` its projector is fitted to `pairs` of captions and
+    features, [N, D].
+    """
+    llm = saved.load_llm(config.llm, resolve(config.llm))
     described = SavedConfig(
         llm=config.llm,
         llm_layers=llm.config.num_hidden_layers,
@@ -125,6 +138,9 @@ def new_model(llm: PreTrainedModel, encoder: Encoder, config: AlignConfig) -> tu
         prompt_std=config.init_std,
         temporal_std=config.init_std,
     )
+    if config.warm_start:
+        fit = warm_start(model, load_prompter(config), *pairs, config.warm_start)
+        console.print(f"warm start: the projector explains {fit:.0%} of the captions' words")
     return model, described
 
 
@@ -170,8 +186,7 @@ def align(
     training = Corpus(corpus.tideos[: len(written)], corpus.features[: len(written)])
     testing = Corpus(corpus.tideos[len(written) :], corpus.features[len(written) :])
     memory = make_memory(training, config.memory_rows, config.seed)
-    llm = saved.load_llm(config.llm, resolve(config.llm))
-    model, described = new_model(llm, encoder, config)
+    model, described = new_model(encoder, config, training.pairs())
     console.print(str(model.parameter_report()))
     result = train(
         model,
@@ -212,4 +227,3 @@ def load(folder: str | Path | None = None, *, show: bool = True) -> Topa:
     Raises what `Topa.from_pretrained` raises.
     """
     return Topa.from_pretrained(folder or default_model(show=show), resolve=resolve)
-

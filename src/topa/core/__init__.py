@@ -1,0 +1,1 @@
+"""Errors, artifacts, registries, progress: what every room may import."""

@@ -120,7 +120,9 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        raise ArtifactError(f"{path}: not a manifest of topa: {first['msg']}. Run the stage that made it again.") from error
+        raise ArtifactError(
+            f"{path}: not a manifest of topa: {first['msg']}. Run the stage that made it again."
+        ) from error
     if manifest.format != FORMAT:
         raise ArtifactError(f"{path}: format version {manifest.format}; this topa reads {FORMAT}. Run its stage again.")
     if manifest.kind != kind:

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,8 @@ class Spent:
 @contextmanager
 def measure() -> Iterator[Spent]:
     """Measure what happens inside. Where the system can't reset the peak (no /proc), it is the peak since the start."""
-    try:
+    with suppress(OSError):
         _CLEAR.write_text("5")
-    except OSError:
-        pass  # the peak then counts from the start of the process, as documented
     spent, began = Spent(), time.monotonic()
     try:
         yield spent

@@ -1,0 +1,1 @@
+"""Answering: option scoring, generation, the engine."""

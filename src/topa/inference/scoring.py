@@ -103,7 +103,12 @@ def score_options(
 
 
 def generate(
-    model: VideoLanguageModel, prompter: Prompter, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, max_tokens: int
+    model: VideoLanguageModel,
+    prompter: Prompter,
+    prompts: Sequence[Prompt],
+    frames: Tensor,
+    valid: Tensor,
+    max_tokens: int,
 ) -> list[str]:
     """The greedy continuation of each prompt as text, with a KV cache; stops at the end of sequence."""
     context = read(model, prompts, frames, valid)

@@ -1,0 +1,1 @@
+"""The memory bank, and the projection from image space into text space."""

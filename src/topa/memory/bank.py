@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -22,7 +21,6 @@ from ..core.artifacts import Manifest, finish, output_folder, read_manifest, wri
 from ..core.errors import ArtifactMismatch, InputError
 from ..features.frames import FrameFeatures
 from .projection import explain, project
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,9 @@ class MemoryBank:
                 f"({frames.width} wide). Encode the videos again: topa encode --encoder {self.encoder}"
             )
         if frames.space != "image":
-            raise ArtifactMismatch(f"memory: found features in {frames.space} space; expected image space. Nothing to project.")
+            raise ArtifactMismatch(
+                f"memory: found features in {frames.space} space; expected image space. Nothing to project."
+            )
 
     def save(self, folder: Path) -> Manifest:
         """Write values (fp16) and captions, manifest last."""
@@ -109,7 +109,9 @@ class MemoryBank:
         return cls(values, manifest.encoder or "", told)
 
 
-def build(features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int) -> MemoryBank:
+def build(
+    features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int
+) -> MemoryBank:
     """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
 
     Raises InputError where there is nothing to draw from, or features are not of text space.
@@ -117,7 +119,9 @@ def build(features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] |
     if not features:
         raise InputError("memory: no features to build it from. Encode Tideos first: topa encode TIDEOS --out DIR")
     if any(f.space != "text" for f in features):
-        raise InputError("memory: found features outside text space; expected text features. Encode Tideos, not videos.")
+        raise InputError(
+            "memory: found features outside text space; expected text features. Encode Tideos, not videos."
+        )
     places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
     chosen = sorted(random.Random(seed).sample(places, min(rows, len(places))))
     values = torch.stack([features[i].values[t] for i, t in chosen])

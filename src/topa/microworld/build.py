@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTokenizer,
+    LlamaForCausalLM,
+)
 
 from ..core.progress import console
 from . import train_clip, train_llm
@@ -30,15 +37,15 @@ def pack_clip(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]
     _card(
         out,
         "The micro CLIP",
-        "A `CLIPModel` (64 x 64 pixels, patches of 16, projection 64), trained from scratch on rendered stills of the micro "
-        "world and their captions. The logit scale is fixed at 100, which leaves a real gap between the modalities. "
-        "It knows nothing but the micro world.",
+        "A `CLIPModel` (64 x 64 pixels, patches of 16, projection 64), trained from scratch on rendered stills of the "
+        "micro world and their captions. The logit scale is fixed at 100, which leaves a real gap between the "
+        "modalities. It knows nothing but the micro world.",
         "python -m topa.microworld.train_clip --out DIR",
         minutes,
         tests,
         "`hard_negatives`: per aspect, share of 1,000 new stills whose caption wins against the same caption with that "
-        "aspect changed to each other value. `probe`: five aspects read off by a ridge regression fitted on text features "
-        "only, [mean accuracy, all five at once]. `gap`: distance of the modalities' centroids.",
+        "aspect changed to each other value. `probe`: five aspects read off by a ridge regression fitted on text "
+        "features only, [mean accuracy, all five at once]. `gap`: distance of the modalities' centroids.",
     )
     return tests
 
@@ -53,9 +60,9 @@ def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
     _card(
         out,
         "The micro LLM",
-        "A `LlamaForCausalLM` with one token a word, trained from scratch on the micro world's words. It was never shown "
-        "a feature of any encoder: where it practised reading one vector per scene, that vector was the noisy sum of "
-        "its own embeddings of the scene's words.",
+        "A `LlamaForCausalLM` with one token a word, trained from scratch on the micro world's words. It was never "
+        "shown a feature of any encoder: where it practised reading one vector per scene, that vector was the noisy sum "
+        "of its own embeddings of the scene's words.",
         "python -m topa.microworld.train_llm --out DIR",
         minutes,
         tests,

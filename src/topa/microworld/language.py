@@ -6,6 +6,7 @@ every aspect, so that a caption is a full description of its frame.
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from .world import Colour, Kind, Place, Position, Scene, Size, Story
@@ -53,6 +54,8 @@ PLACE_DETAILS: dict[Place, tuple[str, ...]] = {
     "street": ("a dark street", "windows at night"),
     "room": ("a brown floor", "a window in the room"),
 }
+FUNCTION_WORDS = frozenset(["a", "is", "the", "there", "that", "we", "see", "in", "on", "at", "by", ",", "."])
+"""Words of captions that carry no aspect of a scene."""
 SENTENCES = (
     "a {size} {colour} {kind} is {position} {place}",
     "{position} there is a {size} {colour} {kind} {place}",
@@ -109,6 +112,6 @@ def description(story: Story) -> str:
     sentences = [
         f"a {first.size} {first.colour} {first.kind} is {position_phrase(first.position)} {place_phrase(first.place)} ."
     ]
-    for before, after in zip(story.scenes, story.scenes[1:], strict=False):
+    for before, after in itertools.pairwise(story.scenes):
         sentences.append(f"it {change_sentence(before, after)} .")
     return " ".join(sentences)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..tideos.tideo import Question
@@ -56,7 +56,7 @@ def _spans(story: Story) -> Iterator[tuple[str, list[Scene]]]:
         yield kind, list(scenes)
 
 
-def _runs(values: list[str]) -> list[str]:
+def _runs(values: Sequence[str]) -> list[str]:
     return [value for value, _ in itertools.groupby(values)]
 
 
@@ -91,7 +91,9 @@ def _colour(story: Story) -> Iterator[Candidate]:
         yield Candidate("colour", question, question, scene.colour, COLOURS)
     for kind, scenes in _spans(story):
         if len({s.colour for s in scenes}) == 1:
-            yield Candidate("colour", "what colour is the # ?", f"what colour is the {kind} ?", scenes[0].colour, COLOURS)
+            yield Candidate(
+                "colour", "what colour is the # ?", f"what colour is the {kind} ?", scenes[0].colour, COLOURS
+            )
 
 
 def _position(story: Story) -> Iterator[Candidate]:
@@ -133,7 +135,7 @@ def _action(story: Story) -> Iterator[Candidate]:
 
 
 def _order(story: Story) -> Iterator[Candidate]:
-    sequences = {
+    sequences: dict[str, Sequence[str]] = {
         "in which order do the toys appear ?": [s.kind for s in story.scenes],
         "in which order do the colours appear ?": [s.colour for s in story.scenes],
         "in which order are the places shown ?": [s.place for s in story.scenes],
@@ -150,7 +152,7 @@ def _before_after(story: Story) -> Iterator[Candidate]:
     colours = _runs([s.colour for s in story.scenes])
     for first, then in itertools.pairwise(kinds):
         for word, asked, answer in (("after", first, then), ("before", then, first)):
-            rest = tuple(k for k in KINDS if k != asked)
+            rest: tuple[str, ...] = tuple(k for k in KINDS if k != asked)
             near = tuple(k for k in kinds if k != asked)
             question = f"which toy comes right {word} the {asked} ?"
             yield Candidate("before_after", f"which toy comes right {word} the # ?", question, answer, rest, near)

@@ -6,6 +6,7 @@ own background details and its own small motions: no two renderings of a scene a
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Callable, Iterator
@@ -49,7 +50,9 @@ RADII: dict[Size, float] = {"small": 0.11, "large": 0.205}
 def render_scene(scene: Scene, rng: random.Random, side: int = SIDE) -> Image.Image:
     """One still of a scene, RGB, `side` x `side`. `rng` decides jitter, light and details."""
     canvas = _background(scene.place, rng.randrange(1 << 30), side * _SUPER)
-    _draw_toy(canvas, scene.kind, COLOUR_RGB[scene.colour], _place_toy(scene, rng), RADII[scene.size], rng.uniform(-1, 1))
+    _draw_toy(
+        canvas, scene.kind, COLOUR_RGB[scene.colour], _place_toy(scene, rng), RADII[scene.size], rng.uniform(-1, 1)
+    )
     return canvas.reduce(_SUPER)
 
 
@@ -66,9 +69,11 @@ def render_frames(story: Story, seed: int, side: int = SIDE) -> Iterator[Image.I
     rng = random.Random(seed)
     scenes, side2 = story.scenes, side * _SUPER
     spots = [_place_toy(scenes[0], rng)]
-    for before, after in zip(scenes, scenes[1:], strict=False):
+    for before, after in itertools.pairwise(scenes):
         spots.append(spots[-1] if before.position == after.position else _place_toy(after, rng))
-    backgrounds = {place: _background(place, rng.randrange(1 << 30), side2) for place in sorted({s.place for s in scenes})}
+    backgrounds = {
+        place: _background(place, rng.randrange(1 << 30), side2) for place in sorted({s.place for s in scenes})
+    }
     phase, tilt = rng.uniform(0, math.tau), rng.uniform(-1, 1)
 
     def still(index: int, colour: RGB, spot: Point, radius: float, time: float) -> Image.Image:
@@ -92,7 +97,9 @@ def render_frames(story: Story, seed: int, side: int = SIDE) -> Iterator[Image.I
             yield Image.blend(look(cut - 1, time), look(cut, time), share).reduce(_SUPER)
         else:
             a, b = scenes[cut - 1], scenes[cut]
-            colour = tuple(round(_mix(u, v, share)) for u, v in zip(COLOUR_RGB[a.colour], COLOUR_RGB[b.colour], strict=True))
+            colour = tuple(
+                round(_mix(u, v, share)) for u, v in zip(COLOUR_RGB[a.colour], COLOUR_RGB[b.colour], strict=True)
+            )
             spot = (_mix(spots[cut - 1][0], spots[cut][0], share), _mix(spots[cut - 1][1], spots[cut][1], share))
             radius = _mix(RADII[a.size], RADII[b.size], share)
             yield still(cut, (colour[0], colour[1], colour[2]), spot, radius, time).reduce(_SUPER)
@@ -232,7 +239,18 @@ def _draw_toy(canvas: Image.Image, kind: Kind, rgb: RGB, centre: Point, radius: 
             inner = r - width
             draw.ellipse((cx - inner, cy - inner, cx + inner, cy + inner), outline=rgb, width=thick)
         case "car":
-            shape([(-1.15, 0.0), (-0.65, 0.0), (-0.45, -0.55), (0.4, -0.55), (0.65, 0.0), (1.15, 0.0), (1.15, 0.5), (-1.15, 0.5)])
+            shape(
+                [
+                    (-1.15, 0.0),
+                    (-0.65, 0.0),
+                    (-0.45, -0.55),
+                    (0.4, -0.55),
+                    (0.65, 0.0),
+                    (1.15, 0.0),
+                    (1.15, 0.5),
+                    (-1.15, 0.5),
+                ]
+            )
             shape([(-0.4, -0.05), (-0.28, -0.4), (0.25, -0.4), (0.4, -0.05)], (205, 230, 240))
             disc(-0.6, 0.55, 0.27, (40, 40, 40))
             disc(0.6, 0.55, 0.27, (40, 40, 40))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from dataclasses import astuple, replace
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,7 @@ from transformers import (
 from . import language
 from .muon import Muon
 from .render import render_scene
-from .world import ASPECTS, COLOURS, KINDS, PLACES, POSITIONS, SIZES, Scene
+from .world import COLOURS, KINDS, PLACES, POSITIONS, SIZES, Scene
 
 PIXELS = 64
 TOKENS = 32
@@ -41,13 +41,22 @@ FIELDS = ("kind", "colour", "size", "position", "place")
 
 
 def draw_scene(rng: random.Random) -> Scene:
+    """Any scene, every value equally likely."""
     return Scene(*(rng.choice(v) for v in VALUES))  # type: ignore[arg-type]
 
 
+def with_value(scene: Scene, field: int, value: str) -> Scene:
+    """The scene with another value of one field."""
+    values = list(astuple(scene))
+    values[field] = value
+    return Scene(*values)
+
+
 def change_one(scene: Scene, rng: random.Random) -> Scene:
+    """The scene with one value changed."""
     at = rng.randrange(len(FIELDS))
     now = astuple(scene)[at]
-    return replace(scene, **{FIELDS[at]: rng.choice([v for v in VALUES[at] if v != now])})
+    return with_value(scene, at, rng.choice([v for v in VALUES[at] if v != now]))
 
 
 def draw_batch(size: int, group: int, rng: random.Random) -> list[Scene]:
@@ -68,8 +77,8 @@ def make_tokenizer() -> CLIPTokenizer:
         scene = draw_scene(rng)
         told += [language.caption(scene, rng), *language.object_captions(scene, rng)]
     inner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    inner.normalizer = normalizers.Lowercase()  # type: ignore[attr-defined]
-    inner.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[attr-defined]
+    inner.normalizer = normalizers.Lowercase()
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     trainer = trainers.BpeTrainer(
@@ -89,12 +98,17 @@ def make_tokenizer() -> CLIPTokenizer:
 
 
 def make_processor() -> CLIPImageProcessorPil:
+    """The image processor that a user's frames go through."""
     return CLIPImageProcessorPil(
-        size={"shortest_edge": PIXELS}, crop_size={"height": PIXELS, "width": PIXELS}, image_mean=[MEAN] * 3, image_std=[STD] * 3
+        size={"shortest_edge": PIXELS},
+        crop_size={"height": PIXELS, "width": PIXELS},
+        image_mean=[MEAN] * 3,
+        image_std=[STD] * 3,
     )
 
 
 def build(tokenizer: CLIPTokenizer, *, width: int, layers: int, patch: int, dim: int) -> CLIPModel:
+    """An untrained micro CLIP with a fixed logit scale. `dim`: D of the shared space."""
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -129,11 +143,13 @@ def pixels(images: list[Image.Image]) -> Tensor:
 
 
 def encode_images(model: CLIPModel, images: list[Image.Image]) -> Tensor:
+    """Unit rows of image space, [N, D]."""
     values = model.get_image_features(pixel_values=pixels(images)).pooler_output
     return nn.functional.normalize(values, dim=-1)
 
 
 def encode_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Unit rows of text space, [N, D]."""
     tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     return nn.functional.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
 
@@ -149,9 +165,11 @@ def examine(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int = 7, number: i
     rng = random.Random(seed)
     hard: dict[str, float] = {}
     scenes = [draw_scene(rng) for _ in range(number)]
-    image = torch.cat([encode_images(model, [render_scene(s, rng) for s in scenes[i : i + 200]]) for i in range(0, number, 200)])
-    for name, values in zip(FIELDS, VALUES, strict=True):
-        told = [language.caption(replace(s, **{name: v}), rng) for s in scenes for v in values]
+    image = torch.cat(
+        [encode_images(model, [render_scene(s, rng) for s in scenes[i : i + 200]]) for i in range(0, number, 200)]
+    )
+    for field, (name, values) in enumerate(zip(FIELDS, VALUES, strict=True)):
+        told = [language.caption(with_value(s, field, v), rng) for s in scenes for v in values]
         text = torch.cat([encode_texts(model, tokenizer, told[i : i + 500]) for i in range(0, len(told), 500)])
         best = torch.einsum("nd,nvd->nv", image, text.view(number, len(values), -1)).argmax(-1)
         right = torch.tensor([values.index(getattr(s, name)) for s in scenes])
@@ -164,15 +182,22 @@ def examine(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int = 7, number: i
     centred = nn.functional.normalize(image - image.mean(0) + memory.mean(0), dim=-1)
 
     def targets(which: list[Scene]) -> Tensor:
-        return torch.tensor([[float(getattr(s, f) == v) for f, vs in zip(FIELDS, VALUES, strict=True) for v in vs] for s in which])
+        return torch.tensor(
+            [[float(getattr(s, f) == v) for f, vs in zip(FIELDS, VALUES, strict=True) for v in vs] for s in which]
+        )
 
     design = torch.cat([memory, torch.ones(len(memory), 1)], 1)
-    weights = torch.linalg.solve(design.T @ design + 0.1 * torch.eye(design.shape[1]), design.T @ targets(memory_scenes))
+    weights = torch.linalg.solve(
+        design.T @ design + 0.1 * torch.eye(design.shape[1]), design.T @ targets(memory_scenes)
+    )
     probe: dict[str, list[float]] = {}
     for name, values_ in {"text": text, "raw": image, "centred": centred, "projected": projected}.items():
         scores = torch.cat([values_, torch.ones(number, 1)], 1) @ weights
         hits = torch.stack(
-            [s.argmax(-1) == t.argmax(-1) for s, t in zip(*(x.split([len(v) for v in VALUES], 1) for x in (scores, targets(scenes))), strict=True)]
+            [
+                s.argmax(-1) == t.argmax(-1)
+                for s, t in zip(*(x.split([len(v) for v in VALUES], 1) for x in (scores, targets(scenes))), strict=True)
+            ]
         )
         probe[name] = [round(hits.float().mean().item(), 4), round(hits.all(0).float().mean().item(), 4)]
     return {
@@ -184,8 +209,19 @@ def examine(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int = 7, number: i
 
 
 def train(
-    out: Path, *, steps: int = 3000, seed: int = 0, width: int = 128, layers: int = 4, patch: int = 16, dim: int = 64,
-    batch: int = 192, group: int = 4, rate: float = 0.01, adam_rate: float = 1e-3, noise: float = 0.03,
+    out: Path,
+    *,
+    steps: int = 3000,
+    seed: int = 0,
+    width: int = 128,
+    layers: int = 4,
+    patch: int = 16,
+    dim: int = 64,
+    batch: int = 192,
+    group: int = 4,
+    rate: float = 0.01,
+    adam_rate: float = 1e-3,
+    noise: float = 0.03,
 ) -> None:
     """Train for `steps` and save a Hugging Face folder to `out`. The same seed gives the same weights."""
     torch.manual_seed(seed)
@@ -213,7 +249,7 @@ def train(
         text = encode_texts(model, tokenizer, [language.caption(s, rng) for s in scenes])
         scores, right = LOGIT_SCALE * image @ text.T, torch.arange(batch)
         loss = (nn.functional.cross_entropy(scores, right) + nn.functional.cross_entropy(scores.T, right)) / 2
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in (muon, adam):
             optimizer.step()
@@ -221,7 +257,11 @@ def train(
         running = 0.98 * running + 0.02 * loss.item() if step else loss.item()
         if time.monotonic() - last > 120:
             last = time.monotonic()
-            print(f"{(last - began) / 60:.1f} min, step {step} of {steps}, loss {running:.3f}", json.dumps(examine(model, tokenizer)), flush=True)
+            print(
+                f"{(last - began) / 60:.1f} min, step {step} of {steps}, loss {running:.3f}",
+                json.dumps(examine(model, tokenizer)),
+                flush=True,
+            )
             model.save_pretrained(out)
     model.save_pretrained(out)
     print(f"done in {(time.monotonic() - began) / 60:.1f} min", json.dumps(examine(model, tokenizer)), flush=True)

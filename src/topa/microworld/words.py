@@ -42,7 +42,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level Hugging Face tokenizer over `vocabulary()`."""
     words = vocabulary()
     inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()  # type: ignore[attr-defined]
+    inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     return PreTrainedTokenizerFast(
         tokenizer_object=inner,
         pad_token="<pad>",

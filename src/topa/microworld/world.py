@@ -65,9 +65,7 @@ def write_story(rng: random.Random, scenes: int = SCENES) -> Story:
     Each story has its own taste for each kind of change, so that stories with many toys, or with one toy that
     changes often, are common enough to be asked about.
     """
-    scene = Scene(
-        rng.choice(KINDS), rng.choice(COLOURS), rng.choice(SIZES), rng.choice(POSITIONS), rng.choice(PLACES)
-    )
+    scene = Scene(rng.choice(KINDS), rng.choice(COLOURS), rng.choice(SIZES), rng.choice(POSITIONS), rng.choice(PLACES))
     taste = [rng.gammavariate(0.8, 1.0) + 1e-6 for _ in ASPECTS]
     told, changes, seen = [scene], [], {scene.kind}
     for aspect in rng.choices(ASPECTS, weights=taste, k=scenes - 1):

@@ -32,7 +32,8 @@ def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) ->
         yield Tideo(
             id=f"micro-{seed}-{number:06d}",
             frames=tuple(
-                TextFrame(caption=language.caption(s, rng), objects=language.object_captions(s, rng)) for s in story.scenes
+                TextFrame(caption=language.caption(s, rng), objects=language.object_captions(s, rng))
+                for s in story.scenes
             ),
             description=language.description(story),
             questions=balance.choose(story, questions),
@@ -82,7 +83,9 @@ def make_videos(
         )
         made.append(video)
         file = f"videos/{path.name}"
-        told.append({"id": name, "video": file, **asdict(story), "events": video.events, "description": video.description})
+        told.append(
+            {"id": name, "video": file, **asdict(story), "events": video.events, "description": video.description}
+        )
         asked += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
     for filename, rows in (("questions.jsonl", asked), ("stories.jsonl", told)):
         write_atomically(out / filename, "".join(json.dumps(row) + "\n" for row in rows))

@@ -24,7 +24,7 @@ class GatedPrompts(nn.Module):
         super().__init__()
         self.prompt = nn.Parameter(torch.randn(length, width) * std)
         self.gate = nn.Parameter(torch.zeros(heads))
-        self.video_bias = nn.Parameter(torch.full((heads,), -bias))
+        self.video_bias = nn.Parameter(torch.full((heads,), -float(bias)))
 
     def forward(
         self, query: Tensor, keys: Tensor, values: Tensor, scaling: float, softcap: float | None = None

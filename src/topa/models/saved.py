@@ -56,8 +56,8 @@ def load_llm(name: str, folder: str) -> PreTrainedModel:
         llm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
-            f"language model {name!r}: can't be loaded ({str(error).splitlines()[0]}). Expected the id or the folder of a "
-            "Hugging Face causal language model."
+            f"language model {name!r}: can't be loaded ({str(error).splitlines()[0]}). "
+            "Expected the id or the folder of a Hugging Face causal language model."
         ) from error
     return llm
 
@@ -70,8 +70,8 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
     found = (llm.config.num_hidden_layers, llm.config.hidden_size)
     if found != (config.llm_layers, config.llm_width):
         raise ArtifactError(
-            f"{config.llm}: has {found[0]} layers of width {found[1]}; this adapter was aligned with {config.llm_layers} "
-            f"layers of width {config.llm_width}. Give the language model it was aligned with."
+            f"{config.llm}: has {found[0]} layers of width {found[1]}; this adapter was aligned with "
+            f"{config.llm_layers} layers of width {config.llm_width}. Give the language model it was aligned with."
         )
     return VideoLanguageModel(
         llm,

@@ -1,0 +1,1 @@
+"""What the aligned LLM is asked."""

@@ -59,7 +59,7 @@ class Prompter:
         self._known: dict[str, tuple[int, ...]] = {}
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the letter of `answer`. Raises InputError with fewer than two or equal options."""
+        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises."""
         check_options(options)
         target = None if answer is None else self.letter(answer)
         return self._build(self.templates.choose, frames, self.templates.choice_body(question, tuple(options)), target)

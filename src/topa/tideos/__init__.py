@@ -1,0 +1,1 @@
+"""Textual videos: the data model."""

@@ -1,0 +1,1 @@
+"""Pre-alignment: data, the loop, checkpoints, recipes."""

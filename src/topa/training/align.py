@@ -44,7 +44,7 @@ class AlignResult:
 
 
 def loss_of(model: VideoLanguageModel, batch: Batch) -> torch.Tensor:
-    """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3 (next-token loss on the target)."""
+    """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
     logits = model(
         batch.ids,
         frames=batch.frames,
@@ -57,18 +57,29 @@ def loss_of(model: VideoLanguageModel, batch: Batch) -> torch.Tensor:
 
 
 def parameter_groups(model: VideoLanguageModel, config: AlignConfig) -> list[dict[str, Any]]:
-    """Decay for the projector's matrix only: gates, biases, prompts and temporal vectors are not weights of a product."""
-    decayed = [model.projector.linear.weight]
-    rest = [p for p in model.trainable_parameters() if p is not decayed[0]]
-    return [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    """Decay for the projector's matrix only: gates, biases, prompts and temporal vectors aren't such weights.
+
+    `peak` is each group's learning rate at the end of the warm-up.
+    """
+    peak = config.projector_lr or config.lr
+    projector = [model.projector.linear.weight, model.projector.temporal]
+    rest = [p for p in model.trainable_parameters() if all(p is not q for q in projector)]
+    return [
+        {"params": projector[:1], "weight_decay": config.weight_decay, "peak": peak},
+        {"params": projector[1:], "weight_decay": 0.0, "peak": peak},
+        {"params": rest, "weight_decay": 0.0, "peak": config.lr},
+    ]
 
 
-def rate_at(step: int, steps: int, config: AlignConfig) -> float:
-    """Linear warm-up, then half a cosine to zero, per step. Source: TOPA, released recipe."""
-    warm = max(1, round(config.warmup * steps))
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """The share of the peak learning rate: linear warm-up, then half a cosine to zero, per step.
+
+    Source: TOPA, released recipe. warmup: share of the steps.
+    """
+    warm = max(1, round(warmup * steps))
     if step < warm:
-        return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def align(
@@ -110,14 +121,14 @@ def align(
                     continue
                 step_began = time.monotonic()
                 for group in optimizer.param_groups:
-                    group["lr"] = rate_at(number, steps, config)
+                    group["lr"] = group["peak"] * schedule(number, steps, config.warmup)
                 loss = loss_of(model, batch)
                 loss.backward()  # type: ignore[no-untyped-call]
                 norm = nn.utils.clip_grad_norm_(parameters.values(), config.clip)
                 if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
                     raise NotFinite(
-                        f"step {number}: loss {loss.item()}, gradient norm {norm.item()}; samples {list(batch.members)}. "
-                        "Expected finite numbers. Look at these samples, or lower lr."
+                        f"step {number}: loss {loss.item()}, gradient norm {norm.item()}; samples "
+                        f"{list(batch.members)}. Expected finite numbers. Look at these samples, or lower lr."
                     )
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -146,7 +157,9 @@ def align(
 
 
 @torch.no_grad()
-def validate(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: AlignConfig) -> tuple[float, float]:
+def validate(
+    model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: AlignConfig
+) -> tuple[float, float]:
     """Multiple choice on held-out samples, one question each: share of questions whose every target token is the
     likeliest one, and the mean loss."""
     right, losses = [], []
@@ -176,7 +189,9 @@ def _same_run(out: Path, config: AlignConfig, samples: int) -> None:
     before = json.loads(path.read_text())
     changed = [f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in now.items() if before.get(k) != v]
     if changed:
-        raise UsageError(f"{out}: holds a run with other settings ({'; '.join(changed)}). Name another folder with --out.")
+        raise UsageError(
+            f"{out}: holds a run with other settings ({'; '.join(changed)}). Name another folder with --out."
+        )
 
 
 def _cut_metrics(path: Path, step: int) -> None:

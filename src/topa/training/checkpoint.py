@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from ..core.progress import console
 _KEEP = 2
 
 
-def save(folder: Path, step: int, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer, about: dict[str, Any]) -> None:
+def save(
+    folder: Path, step: int, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, about: dict[str, Any]
+) -> None:
     """Write `folder/step-NNNNNNNN`. Raises OutputError where it can't be written; older checkpoints stay."""
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in parameters.items()}
     for name, value in parameters.items():
@@ -38,14 +41,15 @@ def save(folder: Path, step: int, parameters: dict[str, Tensor], optimizer: torc
         beside.rename(final)
     except OSError as error:
         raise OutputError(
-            f"{folder}: can't write a checkpoint ({error.strerror}); earlier ones are kept. Free space and run the same command again."
+            f"{folder}: can't write a checkpoint ({error.strerror}); earlier ones are kept. "
+            "Free space and run the same command again."
         ) from error
     for old in sorted(folder.glob("step-*"))[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def load(folder: Path, parameters: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Bring back the newest intact checkpoint into `parameters` and `optimizer`; its `about`, or None where there is none.
+def load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Bring back the newest intact checkpoint; returns its `about`, or None where there is none.
 
     A damaged one is named on stderr and the one before it is used.
     """

@@ -26,22 +26,34 @@ class AlignConfig(BaseModel):
     encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
     microworld_tideos: int = Field(0, ge=0, description="write this many micro world Tideos when no --tideos are given")
     memory_rows: int = Field(1_000_000, gt=0, description="rows of the memory bank, at most")
-    fusion: Literal["mean", "caption"] = Field("mean", description="a frame's feature: mean of all its captions, or the frame caption's")
+    fusion: Literal["mean", "caption"] = Field(
+        "mean", description="a frame's feature: mean of all its captions, or the frame caption's"
+    )
     frames: int = Field(10, gt=0, description="frame slots T")
     tokens_per_frame: int = Field(1, gt=0, description="LLM positions per frame; 1 in the paper")
     prompt_length: int = Field(50, gt=0, description="adapter prompts P per layer")
     adapted_layers: int | None = Field(None, description="layers with prompts, from the top; all by default")
     video_bias: float = Field(3.5, description="video bias at the start, subtracted from the scores of frames")
     init_std: float = Field(1.0, gt=0, description="deviation of prompts and temporal vectors at the start")
+    warm_start: float = Field(
+        0.0,
+        ge=0,
+        description="length of the warm start's targets, in embeddings; 0: a random projector, the paper's",
+    )
     temperature: float = Field(0.01, gt=0, description="tau of the projection at inference")
     choose: float = Field(0.5, ge=0, description="share of multiple choice")
     answer: float = Field(0.25, ge=0, description="share of open questions")
     describe: float = Field(0.25, ge=0, description="share of summaries")
-    noise: float = Field(0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number"
+    )
     epochs: int = Field(20, gt=0)
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising learning rate")
     batch_size: int = Field(32, gt=0)
     lr: float = Field(5e-3, gt=0, description="learning rate at the end of the warm-up")
+    projector_lr: float | None = Field(
+        None, gt=0, description="the same for projector and temporal vectors; lr by default"
+    )
     weight_decay: float = Field(0.1, ge=0, description="on the projector's matrix only")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     validation: int = Field(200, ge=0, description="held-out Tideos")
@@ -49,6 +61,7 @@ class AlignConfig(BaseModel):
     seed: int = 0
 
     def model_post_init(self, _: Any) -> None:
+        """Shares must add up to something."""
         if self.choose + self.answer + self.describe <= 0:
             raise ValueError("choose + answer + describe must be more than 0")
 

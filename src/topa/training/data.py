@@ -143,7 +143,9 @@ def epoch_batches(
             batch = members[start : start + batch_size]
             values = data.values[batch]
             if noise:
-                values = torch.stack([add_noise(v, noise, f"{seed} noise {epoch} {i}") for v, i in zip(values, batch, strict=True)])
+                values = torch.stack(
+                    [add_noise(v, noise, f"{seed} noise {epoch} {i}") for v, i in zip(values, batch, strict=True)]
+                )
             yield collate([prompts[i] for i in batch], values, data.valid[batch], batch)
 
 
