@@ -162,9 +162,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     if scale.trained_baselines:
         for name, trained in _trained_baselines(config, scale, encoder, corpus, memory, out, log, show):
             with log.stage(f"answer the questions, {name}"):
-                features = views[
-                    "blind" if name == "blind_trained" else "raw" if name == "noise_trained" else "projected"
-                ]
+                features = views["blind" if name == "blind_trained" else "raw"]
                 scores[name] = [_score(m, prompter, asked, features, name, show) for m in trained]
 
     hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}

@@ -61,8 +61,8 @@ def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
         out,
         "The micro LLM",
         "A `LlamaForCausalLM` with one token a word, trained from scratch on the micro world's words. It was never "
-        "shown a feature of any encoder: where it practised reading one vector per scene, that vector was the noisy sum "
-        "of its own embeddings of the scene's words.",
+        "shown a feature of any encoder: where it practised reading one vector per scene, that vector was the noisy "
+        "sum of its own embeddings of the scene's words.",
         "python -m topa.microworld.train_llm --out DIR",
         minutes,
         tests,
