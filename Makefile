@@ -17,10 +17,10 @@ help: ## show this list
 	@echo "  CONSTRAINTS=        on a machine with a GPU: let pip choose the build of torch (before the first install)"
 	@echo "  ARGS='-k prompts'   more arguments for pytest, in test and slow"
 
-demo: $(VENV)/.report ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
+demo: $(VENV)/.base ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
 
-demo-full: $(VENV)/.report ## the same, with all comparisons, over three seeds (half an hour) -> out/demo-full/report.html
+demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about half an hour) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones
@@ -40,7 +40,7 @@ format: $(VENV)/.dev ## let ruff mend and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-micro-models: $(VENV)/.report ## train the shipped micro models again from their seeds (hours)
+micro-models: $(VENV)/.base ## train the shipped micro models again from their seeds (hours)
 	@$(BIN)/python -m topa.microworld.build --out src/topa/microworld/weights
 
 clean: ## remove .venv, caches and the demo's output
@@ -48,15 +48,15 @@ clean: ## remove .venv, caches and the demo's output
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp is written when pip has succeeded; a change of its parents installs again.
-$(VENV)/.report: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+$(VENV)/.base: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	@echo "Installing topa into $(VENV); the first time takes some minutes."
-	@$(PIP) -e '.[report]'
+	@$(PIP) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	@echo "Installing topa and its developer tools into $(VENV); the first time takes some minutes."
 	@$(PIP) -e '.[dev]'
-	@touch $@ $(VENV)/.report
+	@touch $@ $(VENV)/.base
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
