@@ -1,0 +1,56 @@
+"""What the README tells people to type works, as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    return [line for block in blocks("bash") for line in block.splitlines() if line.strip()]
+
+
+def test_the_first_two_commands_are_targets_of_the_makefile() -> None:
+    make = [c for c in commands() if c.startswith("make ")]
+    assert make[:2] == ["make demo", "make test"]
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert {c.split()[1] for c in make} <= set(targets)
+    assert all(c.split()[0] in ("make", "topa") for c in commands())
+
+
+def test_links_lead_somewhere() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_commands_run(tmp_path: Path) -> None:
+    environment = {**os.environ, "TOPA_CACHE": str(tmp_path / "cache")}
+    topa = [sys.executable, "-m", "topa.cli"]
+
+    def run(command: list[str]) -> str:
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (command, done.stderr)
+        assert done.stdout.strip(), command
+        return done.stdout
+
+    run([*topa, "demo", "--quick", "--out", "topa-demo"])
+    for command in commands():
+        if command.startswith("topa "):
+            run([*topa, *shlex.split(command)[1:]])
+    for code in blocks("python"):
+        run([sys.executable, "-c", code])
