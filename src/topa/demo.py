@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .benchmarks.metrics import accuracy, difference
-from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage, write_report
+from .benchmarks.publish import write_report
+from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.progress import bar, console, track
 from .core.resources import measure

@@ -10,7 +10,7 @@ import av
 import pytest
 from PIL import Image
 
-from topa.benchmarks.report import write_report
+from topa.benchmarks.publish import write_report
 
 from . import reports
 

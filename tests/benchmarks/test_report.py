@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
-from topa.benchmarks.report import DemoReport, write_report
+from topa.benchmarks.publish import write_report
+from topa.benchmarks.report import DemoReport
 from topa.benchmarks.tables import markdown_table, table
 from topa.core.errors import InputError, OutputError
 

@@ -1,6 +1,6 @@
 """The report as one HTML page: no script, no network, light and dark, wide and narrow.
 
-Reads a `DemoReport` and `page.css`; gives the text of `report.html` to `report.write_report`.
+Reads a `DemoReport` and `page.css`; gives the text of `report.html` to `publish.write_report`.
 """
 
 from __future__ import annotations

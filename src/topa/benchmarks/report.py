@@ -1,19 +1,17 @@
-"""The demo's report: typed, and written as `report.json` and `report.html`.
+"""The demo's report, typed.
 
-Reads the estimates of `metrics`; the page is made by `page`, what the terminal and the README print by `tables`.
+Made of the estimates of `metrics`; `publish` writes it, `tables` prints it.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, model_validator
 
-from ..core.artifacts import output_folder, write_atomically
 from .metrics import Estimate
-from .page import page
 
 _DATA_URI = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
 
@@ -133,16 +131,3 @@ class DemoReport(_Part):
         if len(set(names)) != len(names):
             raise ValueError(f"two conditions have the same name: {', '.join(sorted(names))}")
         return self
-
-
-def write_report(report: DemoReport, out: Path) -> Path:
-    """Write `report.json` and `report.html` into the folder `out`; gives the path of the page.
-
-    The page is one file and asks no network for anything; videos are played from where they lie, below `out`.
-    Raises InputError where a picture named by the report is not there.
-    """
-    folder = output_folder(out)
-    html = page(report, folder)
-    write_atomically(folder / "report.json", report.model_dump_json(indent=1) + "\n")
-    write_atomically(folder / "report.html", html)
-    return folder / "report.html"

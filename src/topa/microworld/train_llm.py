@@ -2,8 +2,8 @@
 
 It is never shown a feature of any encoder. What it reads is stories in three spellings:
 
-- *sentences*: the scenes' captions, each before its number;
-- *key words*: kind, colour, size, position, place, number;
+- *sentences*: the scenes' captions, each behind its number;
+- *key words*: number, kind, colour, size, position, place;
 - *bags*: one vector a scene, the sum of the embeddings of those key words with random weights, plus noise;
 - *caption bags*: the same with the content words of a caption. A wide LLM reads a superposition of its own words
   anyway; a narrow one has to practise it.
@@ -69,7 +69,7 @@ class Encoder:
 
 
 def key_words(story: Story) -> list[str]:
-    """Per scene its number and its five values."""
+    """Per scene its five values and its number."""
     return [" ".join((*astuple(scene), str(i))) for i, scene in enumerate(story.scenes, start=1)]
 
 
@@ -121,8 +121,10 @@ def tell(
             for i, s in enumerate(story.scenes, start=1)
         ]
     if spelling == "key words":
-        return prefix + encode(" . ".join(key_words(story))), None
-    told = (f"{language.caption(s, rng)} {i}" for i, s in enumerate(story.scenes, start=1))
+        return prefix + encode(
+            " . ".join(f"{i} {' '.join(astuple(s))}" for i, s in enumerate(story.scenes, start=1))
+        ), None
+    told = (f"{i} {language.caption(s, rng)}" for i, s in enumerate(story.scenes, start=1))
     return prefix + encode(" . ".join(told)), None
 
 
@@ -357,8 +359,8 @@ STAGES = (
     Stage(1500, {"bags": 0.9, "sentences": 0.1}, _ALL),
     Stage(
         3400,
-        {"caption bags": 0.5, "key words": 0.1, "sentences": 0.4},
-        {"facts": 0.25, "choose": 0.1, "answer": 0.5, "describe": 0.15},
+        {"caption bags": 0.45, "key words": 0.05, "sentences": 0.5},
+        {"facts": 0.35, "answer": 0.5, "describe": 0.15},
     ),
 )
 """Facts before questions, bags before sentences: each stage builds on circuits that the one before has formed."""
