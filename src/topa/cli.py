@@ -145,11 +145,9 @@ def align(
 
 
 def _engine(video: Path, model: Path | None) -> Any:
-    from .core.errors import InputError
+    from .features.video import probe
 
-    if not video.is_file():
-        found = "a folder" if video.is_dir() else "nothing there"
-        raise InputError(f"{video}: found {found}; expected a video file. Check the path.")
+    probe(video)  # an unreadable file is answered at once, before any model is loaded or made
     from .pipeline import load
 
     _quiet()

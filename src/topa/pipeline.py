@@ -5,15 +5,14 @@ Used by `topa align`, by the demo, and wherever the default model is needed for 
 
 from __future__ import annotations
 
+import hashlib
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
-from transformers import AutoTokenizer
 
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
@@ -83,16 +82,32 @@ def read_tideos(path: Path) -> tuple[Tideo, ...]:
 
 
 def encode(tideos: Sequence[Tideo], encoder: Encoder, config: AlignConfig, out: Path, *, show: bool = True) -> Corpus:
-    """Features of all Tideos, from `out` where they were encoded before, by the same encoder from the same texts."""
+    """Features of all Tideos, from `out` where they were encoded before, by the same encoder from the same texts.
+
+    Raises ArtifactMismatch where `out` holds features of something else.
+    """
+    texts = hashlib.sha256("".join(t.model_dump_json(include={"id", "frames"}) for t in tideos).encode()).hexdigest()
     if not (out / "manifest.json").is_file():
-        shutil.rmtree(out, ignore_errors=True)
-        encode_tideos(tideos, encoder, out, fusion=config.fusion, show=show)
+        encode_tideos(tideos, encoder, out, fusion=config.fusion, parents={"tideos": texts}, show=show)
     store = FeatureStore.open(out)
     store.expect(encoder.identity, "text")
+    fusion = store.manifest.config.get("fusion", config.fusion)
+    if fusion != config.fusion:
+        raise ArtifactMismatch(
+            f"{out}: features are of fusion '{fusion}'; expected '{config.fusion}'. Encode again into another folder, "
+            f"or align with --set fusion={fusion}."
+        )
     missing = [t.id for t in tideos if t.id not in store]
     if missing:
         raise ArtifactMismatch(
             f"{out}: has no features for {len(missing)} Tideos ({', '.join(missing[:3])}...). "
+            "Encode them again into another folder."
+        )
+    other = [t.id for t in tideos if len(store[t.id]) != len(t.frames)]
+    if other or store.manifest.parents.get("tideos", texts) != texts:
+        example = f" ({other[0]} has another number of frames)" if other else ""
+        raise ArtifactMismatch(
+            f"{out}: features were made of other texts{example}; expected those of these Tideos. "
             "Encode them again into another folder."
         )
     return Corpus(tuple(tideos), tuple(store[t.id] for t in tideos))
@@ -146,7 +161,7 @@ def new_model(
 
 def load_prompter(config: AlignConfig) -> Prompter:
     """The prompts of the recipe's language model."""
-    return Prompter(AutoTokenizer.from_pretrained(resolve(config.llm)), config.tokens_per_frame)
+    return Prompter(saved.load_tokenizer(config.llm, resolve(config.llm)), config.tokens_per_frame)
 
 
 def card(config: AlignConfig, result: AlignResult, model: VideoLanguageModel) -> str:

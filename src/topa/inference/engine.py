@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import AutoTokenizer
 
 from ..core.errors import ArtifactMismatch, InputError
 from ..features.encoder import Encoder
@@ -68,7 +67,7 @@ class Topa:
         source = resolve(config.llm)
         model = saved.build(saved.load_llm(config.llm, source), config)
         model.load_adapter_state_dict(saved.read_adapter(path))
-        prompter = Prompter(AutoTokenizer.from_pretrained(source), config.tokens_per_frame)
+        prompter = Prompter(saved.load_tokenizer(config.llm, source), config.tokens_per_frame)
         return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), MemoryBank.load(path), config)
 
     def look(self, video: str | Path) -> Seen:
@@ -94,7 +93,7 @@ class Topa:
         question: str,
         choices: Sequence[str] = (),
         *,
-        protocol: Protocol = "selection",
+        protocol: Protocol = "logits",
         max_tokens: int = 40,
     ) -> Answer:
         """Answer a question about a video: one of `choices` where there are any, free text otherwise.
@@ -103,12 +102,13 @@ class Topa:
         """
         if not question.strip():
             raise InputError("question: found nothing; expected a question, as in: topa ask VIDEO 'what happens ?'")
+        if choices:
+            check_options(choices)
         seen = video if isinstance(video, Seen) else self.look(video)
         warnings = self._warnings(seen, " ".join((question, *choices)))
         if not choices:
             prompt = self.prompter.answer(question, int(seen.features.valid.sum()))
             return Answer(self._say(prompt, seen, max_tokens), evidence=seen.evidence, warnings=warnings)
-        check_options(choices)
         asked = Question(question=question, options=tuple(c.strip() for c in choices))
         values, valid = seen.features.values[None], seen.features.valid[None]
         scores = score_options(self.model, self.prompter, [asked], values, valid, protocol=protocol)[0]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ..core.errors import InputError
+from ..core.registry import unknown
 from ..models.topa_model import Context, VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
@@ -68,7 +70,12 @@ def score_options(
     blind run); valid: bool [N, T]. `selection`: the letter's likelihood behind the listed options; `logits`: the
     option text's likelihood as a free answer. Source: TOPA, section 4 (LLM selection, LLM logits).
     Every question gets an answer: nothing is dropped, order and batches change nothing.
+    Raises InputError for a question without options, UsageError for an unknown protocol.
     """
+    if protocol not in get_args(Protocol):
+        raise unknown("protocol", protocol, get_args(Protocol))
+    if bare := next((q for q in questions if not q.options), None):
+        raise InputError(f"question {bare.question!r}: found no options; expected two or more to score.")
     prompts, targets = [], []
     for i, question in enumerate(questions):
         shown = int(valid[i].sum())

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import ArtifactError, InputError
@@ -54,12 +56,23 @@ def load_llm(name: str, folder: str) -> PreTrainedModel:
 
     try:
         llm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(
             f"language model {name!r}: can't be loaded ({str(error).splitlines()[0]}). "
             "Expected the id or the folder of a Hugging Face causal language model."
         ) from error
     return llm
+
+
+def load_tokenizer(name: str, folder: str) -> Any:
+    """The tokenizer of the LLM behind `folder`; `name` is for the message. Raises InputError where there is none."""
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"language model {name!r}: its tokenizer can't be loaded ({str(error).splitlines()[0]}). "
+            "Expected the tokenizer's files beside the weights."
+        ) from error
 
 
 def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
@@ -86,7 +99,7 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
 def save(folder: Path, config: SavedConfig, state: dict[str, Tensor], card: str) -> None:
     """Write config, adapter and model card; the config last, as the sign that the folder is complete."""
     output_folder(folder)
-    save_file({name: value.contiguous() for name, value in state.items()}, folder / ADAPTER)
+    write_atomically(folder / ADAPTER, to_bytes({name: value.contiguous() for name, value in state.items()}))
     write_atomically(folder / "README.md", card)
     write_atomically(folder / CONFIG, config.model_dump_json(indent=1) + "\n")
 
@@ -103,12 +116,19 @@ def read_config(folder: Path) -> SavedConfig:
         return SavedConfig.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "the file"
         raise ArtifactError(
             f"{path}: {where}: {first['msg']}. Expected the config of a model saved by this topa."
         ) from error
 
 
 def read_adapter(folder: Path) -> dict[str, Tensor]:
-    """The trained tensors of a saved model."""
-    return load_file(folder / ADAPTER)
+    """The trained tensors of a saved model. Raises ArtifactError where the file is damaged."""
+    path = folder / ADAPTER
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(
+            f"{path}: can't be read ({error}); expected the adapter of a model saved by topa. Copy it again, or align "
+            "again: topa align"
+        ) from error

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..core.artifacts import output_folder
-from ..core.errors import TopaError, UsageError
+from ..core.artifacts import output_folder, write_atomically
+from ..core.errors import ArtifactError, TopaError, UsageError
 from ..core.progress import bar, console
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
@@ -35,7 +35,8 @@ class NotFinite(TopaError):
 
 @dataclass(frozen=True, slots=True)
 class AlignResult:
-    """How a run ended. accuracy: multiple choice on held-out data with the letter's likelihood, None without any."""
+    """How a run ended. seconds: of training, over all sittings. accuracy: multiple choice on held-out data with the
+    letter's likelihood, None without any."""
 
     steps: int
     seconds: float
@@ -104,7 +105,8 @@ def align(
     parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(0.9, 0.95))
     about = checkpoint.load(out / "checkpoints", parameters, optimizer) or {"step": 0, "seconds": 0.0, "loss": math.nan}
-    done, before, running = int(about["step"]), float(about["seconds"]), float(about["loss"])
+    done, running = int(about["step"]), float(about["loss"])
+    seconds = before = float(about["seconds"])
     if done:
         console.print(f"resuming at step {done} of {steps}")
     _cut_metrics(out / METRICS, done)
@@ -134,6 +136,7 @@ def align(
                 optimizer.zero_grad(set_to_none=True)
                 running = loss.item() if math.isnan(running) else 0.95 * running + 0.05 * loss.item()
                 now = time.monotonic()
+                seconds = before + now - began
                 row = {
                     "step": number + 1,
                     "epoch": epoch,
@@ -146,22 +149,23 @@ def align(
                 line.advance(note=f"loss {running:.3f}, {row['tokens_per_second']} tokens/s")
                 if now - saved > 60 * config.checkpoint_minutes or number + 1 == steps:
                     metrics.flush()
-                    state = {"seconds": before + now - began, "loss": running}
+                    state = {"seconds": seconds, "loss": running}
                     checkpoint.save(out / "checkpoints", number + 1, parameters, optimizer, state)
                     saved = time.monotonic()
         accuracy = None
-        if held_out is not None and len(held_out):
-            accuracy, held_loss = validate(model, prompter, held_out, config)
+        asked = None if held_out is None else held_out.with_choices()
+        if asked is not None and len(asked):
+            accuracy, held_loss = validate(model, prompter, asked, config)
             metrics.write(json.dumps({"step": steps, "held_out_accuracy": accuracy, "held_out_loss": held_loss}) + "\n")
-    return AlignResult(steps, before + time.monotonic() - began, running, accuracy)
+    return AlignResult(steps, seconds, running, accuracy)
 
 
 @torch.no_grad()
 def validate(
     model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: AlignConfig
 ) -> tuple[float, float]:
-    """Multiple choice on held-out samples, one question each: share of questions whose every target token is the
-    likeliest one, and the mean loss."""
+    """Multiple choice on held-out samples that have some, one question each: share of questions whose every target
+    token is the likeliest one, and the mean loss."""
     right, losses = [], []
     mix = Mix(1.0, 0.0, 0.0)
     for batch in epoch_batches(data, prompter, mix, batch_size=config.batch_size, seed=config.seed, epoch=-1):
@@ -184,9 +188,14 @@ def _same_run(out: Path, config: AlignConfig, samples: int) -> None:
     path = out / "run.json"
     now = {**config.model_dump(mode="json"), "samples": samples}
     if not path.is_file():
-        path.write_text(json.dumps(now, indent=1) + "\n")
+        write_atomically(path, json.dumps(now, indent=1) + "\n")
         return
-    before = json.loads(path.read_text())
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(
+            f"{path}: found no settings of a run ({error}); expected JSON. Name another folder with --out."
+        ) from error
     changed = [f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in now.items() if before.get(k) != v]
     if changed:
         raise UsageError(
@@ -195,12 +204,13 @@ def _same_run(out: Path, config: AlignConfig, samples: int) -> None:
 
 
 def _cut_metrics(path: Path, step: int) -> None:
-    """Forget what was logged after the checkpoint that the run goes on from."""
+    """Forget what was logged after the checkpoint that the run goes on from; it will be logged again."""
     if path.is_file():
         kept = []
         for line in path.read_text().splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                row = json.loads(line)
+                if row["step"] <= step and "held_out_loss" not in row:
                     kept.append(line + "\n")
             except (ValueError, KeyError):
                 break  # a line cut off by a kill; whatever follows was logged later

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..core.artifacts import Manifest, finish, read_manifest
@@ -34,7 +35,7 @@ def save(
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        save_file(tensors, beside / "state.safetensors")
+        (beside / "state.safetensors").write_bytes(to_bytes(tensors))  # save_file's own errors are no OSErrors
         (beside / "about.json").write_text(json.dumps({"step": step, **about}))
         finish(beside, Manifest(kind="checkpoint", counts={"step": step}), ["state.safetensors", "about.json"])
         shutil.rmtree(final, ignore_errors=True)

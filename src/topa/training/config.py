@@ -20,7 +20,7 @@ RECIPES = Path(__file__).parent / "recipes"
 class AlignConfig(BaseModel):
     """A pre-alignment run."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     llm: str = Field(description="folder or hub id of the frozen language model")
     encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
@@ -32,7 +32,7 @@ class AlignConfig(BaseModel):
     frames: int = Field(10, gt=0, description="frame slots T")
     tokens_per_frame: int = Field(1, gt=0, description="LLM positions per frame; 1 in the paper")
     prompt_length: int = Field(50, gt=0, description="adapter prompts P per layer")
-    adapted_layers: int | None = Field(None, description="layers with prompts, from the top; all by default")
+    adapted_layers: int | None = Field(None, gt=0, description="layers with prompts, from the top; all by default")
     video_bias: float = Field(3.5, description="video bias at the start, subtracted from the scores of frames")
     init_std: float = Field(1.0, gt=0, description="deviation of prompts and temporal vectors at the start")
     warm_start: float = Field(
@@ -97,5 +97,6 @@ def read_recipe(name: str, settings: list[str] | None = None) -> AlignConfig:
         return AlignConfig(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the settings"
-        raise UsageError(f"{path.name}: {where}: {first['msg']} (found {first['input']!r}).") from error
+        where = ".".join(map(str, first["loc"]))
+        found = f"{where}: {first['msg']} (found {first['input']!r})" if where else str(first["msg"])
+        raise UsageError(f"{path.name}: {found}. Mend it in the recipe, or with --set key=value.") from error

@@ -50,6 +50,11 @@ class AlignmentSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def with_choices(self) -> AlignmentSet:
+        """The samples that have a multiple choice question with a known answer."""
+        kept = [i for i, own in enumerate(self.labels) if any(q.answer is not None for q in own.questions)]
+        return AlignmentSet(self.values[kept], self.valid[kept], tuple(self.labels[i] for i in kept))
+
     def blind(self) -> AlignmentSet:
         """The same questions with every feature zeroed: what the wording alone gives away."""
         return replace(self, values=torch.zeros_like(self.values))
@@ -150,10 +155,10 @@ def epoch_batches(
 
 
 def add_noise(values: Tensor, noise: float, key: str) -> Tensor:
-    """Unit rows with Gaussian noise of total deviation `noise`, normalised again. [T, D] -> [T, D]."""
+    """Unit rows with Gaussian noise of total deviation `noise`, normalised again; rows of zeros stay. [T, D]."""
     generator = torch.Generator().manual_seed(random.Random(key).getrandbits(62))
     drawn = torch.randn(values.shape, generator=generator) * (noise / values.shape[-1] ** 0.5)
-    return nn.functional.normalize(values + drawn * (values != 0), dim=-1)
+    return nn.functional.normalize(values + drawn * values.any(-1, keepdim=True), dim=-1)
 
 
 def batches_per_epoch(samples: int, batch_size: int) -> int:

@@ -30,7 +30,7 @@ def warm_start(
     its tokens, each weighted by log(N / captions with that token), so that words of all captions drop out; it is as
     long as `strength` embeddings of unrelated words are when drawn together. Every token of a frame gets the same
     map. Frame slot i starts at the embedding of the number i + 1.
-    Raises InputError where captions and features don't pair.
+    Raises InputError where captions and features don't pair, and where all captions have the same words.
     """
     if len(captions) != len(values) or not len(captions):
         raise InputError(f"warm start: found {len(captions)} captions and {len(values)} features; expected pairs.")
@@ -45,6 +45,12 @@ def warm_start(
         tokens = torch.tensor(ids, device=table.device)
         weights = rarity[tokens]
         targets[row] = strength * (weights @ table[tokens]) / weights.norm().clamp(min=1e-6)
+    whole = float((targets - targets.mean(0)).square().sum())
+    if not whole:
+        raise InputError(
+            f"warm start: found {len(captions)} captions, all of the same words; expected some that differ. "
+            "Give more Tideos, or go without: --set warm_start=0"
+        )
     values = values.to(table)
     gram = values.T @ values
     ridge = _RIDGE * gram.diagonal().mean() * torch.eye(len(gram), device=table.device)
@@ -54,5 +60,4 @@ def warm_start(
     for slot in range(len(projector.temporal)):
         number = torch.tensor(prompter.encode(str(slot + 1)), device=table.device)
         projector.temporal[slot] = table[number].mean(0)
-    left, whole = (values @ mapped - targets).square().sum(), (targets - targets.mean(0)).square().sum()
-    return 1 - float(left) / float(whole)
+    return 1 - float((values @ mapped - targets).square().sum()) / whole
