@@ -184,7 +184,8 @@ _MAKERS: dict[str, Callable[[Story], Iterator[Candidate]]] = {
 }
 KINDS_OF_QUESTION = tuple(_MAKERS)
 TIME_KINDS = ("order", "before_after")
-"""The kinds that no unordered set of frames can answer."""
+"""The kinds about order in time. The frames without their order never tell an `order`; a `before_after` they do tell
+where the video shows only two toys or two colours."""
 
 
 def candidates(story: Story, kind: str) -> list[Candidate]:
