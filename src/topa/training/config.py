@@ -47,9 +47,9 @@ class AlignConfig(BaseModel):
     noise: float = Field(
         0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number"
     )
-    epochs: int = Field(20, gt=0)
+    epochs: int = Field(20, gt=0, description="passes over all samples")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising learning rate")
-    batch_size: int = Field(32, gt=0)
+    batch_size: int = Field(32, gt=0, description="samples of one step")
     lr: float = Field(5e-3, gt=0, description="learning rate at the end of the warm-up")
     projector_lr: float | None = Field(
         None, gt=0, description="the same for projector and temporal vectors; lr by default"
@@ -58,7 +58,7 @@ class AlignConfig(BaseModel):
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     validation: int = Field(200, ge=0, description="held-out Tideos")
     checkpoint_minutes: float = Field(5.0, ge=0, description="time between checkpoints")
-    seed: int = 0
+    seed: int = Field(0, description="of every draw: data, adapter, order, noise")
 
     def model_post_init(self, _: Any) -> None:
         """Shares must add up to something."""

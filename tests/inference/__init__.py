@@ -1,0 +1,1 @@
+"""Tests of scoring and of the engine; a package, so that names can't clash."""

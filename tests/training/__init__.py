@@ -1,0 +1,1 @@
+"""Tests of pre-alignment; a package, so that names can't clash."""

@@ -1,0 +1,327 @@
+"""The loop: it learns, it goes on to the bit, and what isn't a number stops it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from topa.core.errors import ArtifactError, UsageError
+from topa.training import align as training
+from topa.training import checkpoint
+from topa.training.align import NotFinite, align, loss_of, parameter_groups, schedule, validate
+from topa.training.data import Mix, epoch_batches
+
+from .small import config, model, prompter, samples
+
+
+def run(out: Path, **changes):
+    made = model()
+    held = samples(8)
+    return made, align(made, prompter(), samples(), config(**changes), out, held_out=held, show=False)
+
+
+def rows(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def state(made) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in made.adapter_state_dict().items()}
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def batch_of(made, size: int = 4):
+    return next(epoch_batches(samples(), prompter(), Mix(1, 1, 1), batch_size=size, seed=0, epoch=0))
+
+
+def test_the_loss_falls_and_the_frames_are_read(tmp_path):
+    made, result = run(tmp_path, epochs=40, lr=0.1, choose=0.0, answer=1.0, describe=0.0)
+    losses = [row["loss"] for row in rows(tmp_path) if "loss" in row]
+    assert len(losses) == result.steps == 120
+    assert losses[-1] < losses[0] / 2
+    (seen,) = epoch_batches(samples(), prompter(), Mix(0, 1, 0), batch_size=12, seed=0, epoch=0)
+    blind = replace(seen, frames=torch.zeros_like(seen.frames))
+    assert loss_of(made, seen) < loss_of(made, blind) - 0.3
+
+
+def test_the_loss_is_that_of_the_targets_alone():
+    made, batch = model(), batch_of(model())
+    logits = made(
+        batch.ids,
+        frames=batch.frames,
+        frame_valid=batch.frame_valid,
+        is_slot=batch.is_slot,
+        attention_mask=batch.visible,
+    )
+    logs = logits.log_softmax(-1)
+    picked = [-logs[r, c, t] for r, c, t in zip(batch.rows, batch.columns, batch.targets, strict=True)]
+    assert loss_of(made, batch).item() == pytest.approx(torch.stack(picked).mean().item(), rel=1e-5)
+
+
+def test_metrics_tell_every_step(tmp_path):
+    _, result = run(tmp_path)
+    found = rows(tmp_path)
+    assert [row["step"] for row in found[:-1]] == list(range(1, 10))
+    assert [row["epoch"] for row in found[:-1]] == [0] * 3 + [1] * 3 + [2] * 3
+    assert found[-1] == {"step": 9, "held_out_accuracy": result.accuracy, "held_out_loss": found[-1]["held_out_loss"]}
+    assert all(row["lr"] > 0 and row["gradient_norm"] > 0 and row["tokens_per_second"] > 0 for row in found[:-1])
+
+
+def test_the_same_run_gives_the_same_weights(tmp_path):
+    first, _ = run(tmp_path / "a", noise=0.3)
+    second, _ = run(tmp_path / "b", noise=0.3)
+    other, _ = run(tmp_path / "c", noise=0.3, seed=1)
+    assert equal(state(first), state(second))
+    assert not equal(state(first), state(other))
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("steps", [1, 2, 10, 200])
+def test_the_schedule_rises_then_falls_to_zero(steps, warmup):
+    shares = [schedule(step, steps, warmup) for step in range(steps)]
+    warm = max(1, round(warmup * steps))
+    assert shares[:warm] == pytest.approx([(i + 1) / warm for i in range(warm)])
+    assert max(shares) == shares[warm - 1] == 1
+    assert all(a >= b for a, b in zip(shares[warm - 1 :], shares[warm:], strict=False))
+    assert min(shares) > 0
+    assert schedule(steps, steps, warmup) == pytest.approx(0, abs=1e-9) or steps == warm
+    if steps == 200 and warmup == 0.5:
+        assert shares[150] == pytest.approx(0.5)
+
+
+def test_every_trainable_parameter_is_in_one_group_and_no_other():
+    made = model()
+    groups = parameter_groups(made, config(weight_decay=0.1, projector_lr=0.5))
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in made.parameters() if p.requires_grad)
+    assert len(set(grouped)) == len(grouped)
+    decayed = [p for group in groups if group["weight_decay"] for p in group["params"]]
+    assert len(decayed) == 1
+    assert decayed[0] is made.projector.linear.weight
+    fast = {id(p) for group in groups if group["peak"] == 0.5 for p in group["params"]}
+    assert fast == {id(p) for p in made.projector.parameters()}
+
+
+def test_learning_rates_follow_the_schedule(tmp_path, monkeypatch):
+    seen = []
+    original = torch.optim.AdamW.step
+
+    def step(self, *args, **kwargs):
+        seen.append([group["lr"] for group in self.param_groups])
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    run(tmp_path, warmup=0.3, lr=0.01, projector_lr=0.04)
+    shares = [schedule(i, 9, 0.3) for i in range(9)]
+    assert seen == [pytest.approx([0.04 * s, 0.04 * s, 0.01 * s]) for s in shares]
+
+
+def test_after_validation_everything_trainable_still_learns():
+    made = model()
+    with torch.no_grad():
+        for layer in made.prompts:
+            layer.gate.fill_(0.3)  # a closed gate keeps gradients from its prompts by design
+    accuracy, loss = validate(made, prompter(), samples(8), config())
+    assert 0 <= accuracy <= 1
+    assert loss > 0
+    before = state(made)
+    optimizer = torch.optim.SGD(parameter_groups(made, config()), lr=1e-2)
+    loss_of(made, batch_of(made, 12)).backward()
+    still = [n for n, p in made.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    assert not still
+    assert all(p.grad is None for p in made.llm.parameters())
+    optimizer.step()
+    assert not any(torch.equal(before[name], value) for name, value in made.adapter_state_dict().items())
+
+
+def test_closed_gates_open_first(tmp_path):
+    made, _ = run(tmp_path)
+    fresh = state(model())
+    assert not any(torch.equal(fresh[name], value) for name, value in made.adapter_state_dict().items())
+
+
+def test_validation_counts_whole_answers(monkeypatch):
+    """An oracle that knows the right letter, and one that is wrong about one token of each answer."""
+    data, settings = samples(10), config()
+    batches = list(epoch_batches(data, prompter(), Mix(1, 0, 0), batch_size=4, seed=settings.seed, epoch=-1))
+
+    class Oracle:
+        def __init__(self, wrong: set[int]) -> None:
+            self.given, self.wrong = iter(batches), wrong
+
+        def __call__(self, ids, **_):
+            batch = next(self.given)
+            assert torch.equal(ids, batch.ids)
+            told = batch.targets.clone()
+            for row, member in enumerate(batch.members):
+                if member in self.wrong:
+                    told[(batch.rows == row).nonzero()[1]] = 0  # the letter, between its brackets
+            return torch.nn.functional.one_hot(told, 61).float() * 50
+
+    assert validate(Oracle(set()), prompter(), data, settings) == (1.0, pytest.approx(0, abs=1e-6))
+    assert validate(Oracle({0, 7, 9}), prompter(), data, settings)[0] == pytest.approx(0.7)
+
+
+def test_without_choices_nothing_is_claimed(tmp_path):
+    held = samples(3)
+    held = replace(held, labels=tuple(replace(own, questions=()) for own in held.labels))
+    result = align(model(), prompter(), samples(), config(), tmp_path, held_out=held, show=False)
+    assert result.accuracy is None
+    assert all("held_out_loss" not in row for row in rows(tmp_path))
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped_after(out: Path, monkeypatch, steps: int, **changes) -> None:
+    """A run that dies behind a step, its last metrics not yet in a checkpoint."""
+    original, count = training.loss_of, [0]
+
+    def counted(*args):
+        if count[0] == steps:
+            raise Stop
+        count[0] += 1
+        return original(*args)
+
+    monkeypatch.setattr(training, "loss_of", counted)
+    with pytest.raises(Stop):
+        run(out, **changes)
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("stop", [1, 4, 8])
+def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, capsys, stop):
+    whole, expected = run(tmp_path / "whole", noise=0.3, weight_decay=0.1)
+    stopped_after(tmp_path / "cut", monkeypatch, stop, noise=0.3, weight_decay=0.1, checkpoint_minutes=0.0)
+    made, result = run(tmp_path / "cut", noise=0.3, weight_decay=0.1, checkpoint_minutes=0.0)
+    assert f"resuming at step {stop} of 9" in capsys.readouterr().err
+    assert equal(state(made), state(whole))
+    assert (result.loss, result.accuracy) == (expected.loss, expected.accuracy)
+    drop = ("tokens_per_second",)
+    told = [[{k: v for k, v in row.items() if k not in drop} for row in rows(tmp_path / n)] for n in ("whole", "cut")]
+    assert told[0] == told[1]
+
+
+def test_what_was_logged_behind_the_checkpoint_is_logged_once(tmp_path, monkeypatch):
+    stopped_after(tmp_path, monkeypatch, 5, checkpoint_minutes=0.0)
+    shutil.rmtree(tmp_path / "checkpoints" / "step-00000005")
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')  # a line cut off by a kill
+    run(tmp_path, checkpoint_minutes=0.0)
+    assert [row["step"] for row in rows(tmp_path)] == [*range(1, 10), 9]
+
+
+def test_a_damaged_checkpoint_costs_steps_and_nothing_else(tmp_path, monkeypatch, capsys):
+    whole, _ = run(tmp_path / "whole")
+    stopped_after(tmp_path / "cut", monkeypatch, 5, checkpoint_minutes=0.0)
+    file = tmp_path / "cut" / "checkpoints" / "step-00000005" / "state.safetensors"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    made, _ = run(tmp_path / "cut", checkpoint_minutes=0.0)
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "checkpoint left aside" in said
+    assert "resuming at step 4 of 9" in said
+    assert equal(state(made), state(whole))
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    made, result = run(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    again, second = run(tmp_path)
+    assert second == result
+    assert equal(state(made), state(again))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 4}, "epochs: 3 then, 4 now"),
+        ({"seed": 1, "lr": 0.5}, "lr: 0.02 then, 0.5 now; seed: 0 then, 1 now"),
+    ],
+)
+def test_a_folder_holds_one_run(tmp_path, changes, words):
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match=f"{words}.*--out"):
+        run(tmp_path, **changes)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_other_data_is_another_run(tmp_path):
+    run(tmp_path)
+    with pytest.raises(UsageError, match="samples: 12 then, 13 now"):
+        align(model(), prompter(), samples(13), config(), tmp_path, show=False)
+
+
+@pytest.mark.parametrize("text", ["{", "3", "[1]"])
+def test_settings_that_cannot_be_read_are_answered(tmp_path, text):
+    run(tmp_path)
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ArtifactError, match="found no settings of a run"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_named(tmp_path, value):
+    data = samples()
+    data.values[7, 2, 3] = value
+    made = model()
+    before = state(made)
+    with pytest.raises(NotFinite, match=r"step \d+: loss .*samples \[.*\b7\b.*\].*lower lr"):
+        align(made, prompter(), data, config(epochs=1, lr=1e-9), tmp_path, show=False)
+    assert all(value.isfinite().all() for value in made.adapter_state_dict().values())
+    assert all(torch.allclose(before[name], value, atol=1e-6) for name, value in made.adapter_state_dict().items())
+    assert checkpoint.load(tmp_path / "checkpoints", {}, torch.optim.SGD([torch.zeros(1)])) is None
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "loss_of", lambda made, _: made.projector.linear.weight.sum() * torch.nan)
+    with pytest.raises(NotFinite, match="step 0: loss nan"):
+        run(tmp_path)
+
+
+@pytest.mark.timeout(200)
+def test_a_killed_process_goes_on_to_the_bit(tmp_path):
+    settings = ["microworld_tideos=40", "batch_size=2", "epochs=3", "validation=4", "checkpoint_minutes=0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+    def start(out: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "topa.cli", "align", "--recipe", "microworld", "--out", str(out)]
+        for setting in settings:
+            command += ["--set", setting]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(killed)
+    deadline = time.monotonic() + 100
+    while not list(killed.glob("checkpoints/step-*")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "adapter.safetensors").exists()
+    for out in (killed, whole):
+        process = start(out)
+        said = process.communicate(timeout=100)[1]
+        assert process.returncode == 0, said
+        assert ("resuming at step" in said) == (out == killed)
+    assert (killed / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
+    assert (killed / "memory.safetensors").read_bytes() == (whole / "memory.safetensors").read_bytes()
+    assert [row["step"] for row in rows(killed)] == [*range(1, 61), 60]
