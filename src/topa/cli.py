@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 _state = {"debug": False}
+_STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing
 _TABLE = 112  # columns that the demo's table needs
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 Model = Annotated[
@@ -36,17 +37,22 @@ Model = Annotated[
 Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads.", metavar="VIDEO")]
 
 
-@app.callback()
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    _state["debug"] = debug
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from .core.artifacts import own_version
 
         typer.echo(own_version())
         raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+    ] = False,
+) -> None:
+    _state["debug"] = debug
 
 
 @app.command(epilog="Example:  topa demo --out my-demo --seed 3")
@@ -88,13 +94,16 @@ def ask(
     choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
     model: Model = None,
     protocol: Annotated[
-        str,
-        typer.Option("--protocol", help="How options are compared: logits (their text) or selection (their letter)."),
-    ] = "logits",
+        str | None,
+        typer.Option(
+            "--protocol",
+            help="How options are compared: logits (their text) or selection (their letter). Default: the model's own.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question about a video, freely or by choosing among options."""
-    if protocol not in ("selection", "logits"):
+    if protocol not in (None, "selection", "logits"):
         from .core.registry import unknown
 
         raise unknown("protocol", protocol, ("selection", "logits"))
@@ -185,9 +194,10 @@ def main() -> None:
             raise
         typer.echo(f"topa: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("topa: stopped; run the same command again to go on", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == _STOPPED:
+            typer.echo("topa: stopped; run the same command again to go on", err=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ ABOUT = {
     "text": "the captions of the same stories, read as textual videos",
     "video_trained": "trained on the image features of as many labelled videos: the ceiling",
 }
-PROTOCOL: Protocol = "logits"
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 _SAMPLES = 8
@@ -159,12 +158,15 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     prompter = load_prompter(config)
     with log.stage("answer the questions"):
         views = _views(asked, images, memory, encoder, config)
-        scores = {name: [_score(m, prompter, asked, v, name, show) for m in models] for name, v in views.items()}
+        scores = {
+            name: [_score(m, prompter, asked, v, config.protocol, name, show) for m in models]
+            for name, v in views.items()
+        }
     if scale.trained_baselines:
         for name, trained in _trained_baselines(config, scale, encoder, corpus, memory, out, log, show):
             with log.stage(f"answer the questions, {name}"):
                 features = views["blind" if name == "blind_trained" else "raw"]
-                scores[name] = [_score(m, prompter, asked, features, name, show) for m in trained]
+                scores[name] = [_score(m, prompter, asked, features, config.protocol, name, show) for m in trained]
 
     hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}
     hits["chance"] = [1 / len(q.options) for q in asked.questions]
@@ -186,7 +188,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
         samples=tuple(_samples(asked, seen, images, memory, scores["projected"][0], config)),
         notes=(
             "Every video is held out; not one video, and not one image feature, was used in alignment.",
-            f"Options are compared by their text ({PROTOCOL}). Intervals: 95 %, bootstrap over videos.",
+            f"Options are compared by their text ({config.protocol}). Intervals: 95 %, bootstrap over videos.",
             "The micro LLM knows the micro world's words only, the micro CLIP its pictures: nothing here transfers.",
         ),
     )
@@ -253,12 +255,18 @@ def _derangement(length: int, rng: random.Random) -> list[int]:
 
 
 def _score(
-    model: VideoLanguageModel, prompter: Prompter, asked: Asked, features: Tensor, name: str, show: bool
+    model: VideoLanguageModel,
+    prompter: Prompter,
+    asked: Asked,
+    features: Tensor,
+    protocol: Protocol,
+    name: str,
+    show: bool,
 ) -> list[Scores]:
     frames = features[asked.owner]
     valid = torch.ones(frames.shape[:2], dtype=torch.bool)
     with bar(f"answering: {name}", len(asked.questions), show=show) as line:
-        return score_options(model, prompter, asked.questions, frames, valid, protocol=PROTOCOL, progress=line.advance)
+        return score_options(model, prompter, asked.questions, frames, valid, protocol=protocol, progress=line.advance)
 
 
 def _trained_baselines(

@@ -140,6 +140,7 @@ def new_model(
         adapted_layers=config.adapted_layers,
         fusion=config.fusion,
         temperature=config.temperature,
+        protocol=config.protocol,
     )
     torch.manual_seed(config.seed)
     model = VideoLanguageModel(

@@ -93,10 +93,12 @@ class Topa:
         question: str,
         choices: Sequence[str] = (),
         *,
-        protocol: Protocol = "logits",
+        protocol: Protocol | None = None,
         max_tokens: int = 40,
     ) -> Answer:
         """Answer a question about a video: one of `choices` where there are any, free text otherwise.
+
+        protocol: how choices are compared; by default as the model was aligned to.
 
         Raises InputError for an empty question, a single choice, or choices that repeat.
         """
@@ -111,7 +113,9 @@ class Topa:
             return Answer(self._say(prompt, seen, max_tokens), evidence=seen.evidence, warnings=warnings)
         asked = Question(question=question, options=tuple(c.strip() for c in choices))
         values, valid = seen.features.values[None], seen.features.valid[None]
-        scores = score_options(self.model, self.prompter, [asked], values, valid, protocol=protocol)[0]
+        scores = score_options(
+            self.model, self.prompter, [asked], values, valid, protocol=protocol or self.config.protocol
+        )[0]
         return Answer(
             asked.options[scores.choice],
             scores.choice,

@@ -41,6 +41,9 @@ class AlignConfig(BaseModel):
         description="length of the warm start's targets, in embeddings; 0: a random projector, the paper's",
     )
     temperature: float = Field(0.01, gt=0, description="tau of the projection at inference")
+    protocol: Literal["selection", "logits"] = Field(
+        "selection", description="how the model compares options: by their letter, or by their text"
+    )
     choose: float = Field(0.5, ge=0, description="share of multiple choice")
     answer: float = Field(0.25, ge=0, description="share of open questions")
     describe: float = Field(0.25, ge=0, description="share of summaries")
