@@ -75,7 +75,7 @@ def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
 def _card(
     folder: Path, title: str, about: str, command: str, minutes: float | None, tests: dict[str, Any], legend: str
 ) -> None:
-    took = "" if minutes is None else f" Training time: {minutes:.0f} minutes on one core."
+    took = "" if minutes is None else f" Training time: {minutes:.0f} minutes on one core, shared with other work."
     weights = sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6
     (folder / "README.md").write_text(
         f"# {title}\n\n{about}\n\nRecipe: `{command}`.{took} Weights: {weights:.1f} MB in half precision.\n\n"

@@ -37,6 +37,8 @@ BRANCHES = {"facts": 12, "choose": 3, "answer": 7, "describe": 1}
 """Branches per story. Listed options make `choose` long, and attention over a tree costs its square."""
 TASKS = tuple(BRANCHES)
 _MATCH = 0.25
+_PRACTICE = (*questions.KINDS_OF_QUESTION, *("count", "action", "order", "before_after", "what_changed") * 2)
+"""Kinds in turn: those that need several scenes three times as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]
     table = [astuple(scene) for scene in story.scenes]
     made: list[tuple[str, str]] = []
     for sort in rng.choices(
-        ("at", "start", "end", "changes", "many", "next"), (0.25, 0.15, 0.15, 0.2, 0.1, 0.15), k=number
+        ("at", "start", "end", "changes", "many", "next"), (0.15, 0.1, 0.1, 0.3, 0.2, 0.15), k=number
     ):
         at, name = rng.randrange(len(table)), rng.randrange(5)
         column = [row[name] for row in table]
@@ -134,7 +136,7 @@ def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, bra
             for q, a in facts(story, rng, branches)
         ]
     else:
-        kinds = itertools.cycle(rng.sample(questions.KINDS_OF_QUESTION, len(questions.KINDS_OF_QUESTION)))
+        kinds = itertools.cycle(rng.sample(_PRACTICE, len(_PRACTICE)))
         for kind in itertools.islice(kinds, 3 * branches):
             possible = questions.candidates(story, kind)
             if not possible or len(tree) >= branches:
@@ -349,8 +351,8 @@ STAGES = (
     Stage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}),
     Stage(
         3200,
-        {"bags": 0.55, "key words": 0.2, "sentences": 0.25},
-        {"facts": 0.3, "answer": 0.55, "describe": 0.15},
+        {"bags": 0.5, "key words": 0.15, "sentences": 0.35},
+        {"facts": 0.3, "answer": 0.6, "describe": 0.1},
     ),
 )
 """Facts before questions: the second stage builds on circuits that the first has formed."""

@@ -27,7 +27,8 @@ class SavedConfig(BaseModel):
     """`config.json` of a saved model: what is needed to put the adapter back onto the same LLM and encoder.
 
     encoder is how it is loaded, encoder_identity what its features are signed with. temperature: tau of the
-    projection. protocol: how options are compared unless asked otherwise. llm_layers and llm_width guard against another base model under the same name.
+    projection. protocol: how options are compared unless asked otherwise. llm_layers and llm_width
+    guard against another base model under the same name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
