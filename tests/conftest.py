@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +37,46 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.skipped and os.environ.get("CI") == "true" and "GPU" not in reason:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid}: in CI only a test that needs a GPU may be skipped. {reason}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def topa(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The command line in this process: `topa("ask", video, question)`."""
+    from topa.cli import main
+
+    def run(*words: object) -> Done:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["topa", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of the micro world, aligned for a second: whole, not good."""
+    from topa.pipeline import align
+    from topa.training.config import read_recipe
+
+    out = tmp_path_factory.mktemp("micro") / "model"
+    align(read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"]), out, show=False)
+    return out
+
+
+@pytest.fixture(scope="session")
+def micro_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video of the micro world."""
+    from topa.microworld.writer import make_videos
+
+    return make_videos(tmp_path_factory.mktemp("micro-video"), 1, 5, show=False)[0].path

@@ -1,0 +1,112 @@
+"""The command line: every verb explains itself, and prints what it says it prints."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from importlib.metadata import version
+
+import pytest
+import typer
+
+from topa import Topa
+from topa.cli import app
+
+VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+QUESTION = "what colour is the toy at the end ?"
+
+
+def test_the_verbs_are_there():
+    assert {"demo", "ask", "caption", "align"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example_that_it_understands(topa, verb):
+    done = topa(verb, "--help")
+    assert done.code == 0
+    text = " ".join(done.out.split())
+    assert f"Example: topa {verb}" in text
+    example = text[text.index("Example:") :]
+    assert all(option in text[: text.index("Example:")] for option in example.split() if option.startswith("--"))
+    assert topa(verb, "-h").out == done.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained(verb):
+    options = typer.main.get_command(app).commands[verb].params  # type: ignore[attr-defined]
+    assert not [option.name for option in options if not getattr(option, "help", None) and option.name != "help"]
+
+
+def test_version(topa):
+    done = topa("--version")
+    assert (done.code, done.out, done.err) == (0, version("topa") + "\n", "")
+
+
+def test_the_first_help_names_every_verb(topa):
+    done = topa("--help")
+    assert done.code == 0
+    assert all(f"  {verb} " in done.out for verb in VERBS)
+    assert "topa demo" in done.out
+
+
+def test_ask_says_the_answer_and_what_it_rests_on(topa, micro_model, micro_video):
+    done = topa("ask", micro_video, QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert lines[0] in ("red", "blue")
+    assert [line.split()[-1] for line in lines[1:3]] == ["red", "blue"]
+    assert sum("read as: " in line for line in lines) == 5
+    assert done.err == ""
+
+
+def test_json_alone_is_on_stdout(topa, micro_model, micro_video):
+    for words in (("ask", micro_video, QUESTION), ("caption", micro_video)):
+        done = topa(*words, "--json", "--model", micro_model)
+        assert done.code == 0
+        assert json.loads(done.out)["text"]
+    chosen = json.loads(
+        topa("ask", micro_video, QUESTION, "--choice", "red", "--choice", "blue", "--json", "--model", micro_model).out
+    )
+    assert chosen["options"] == ["red", "blue"]
+    assert chosen["text"] == chosen["options"][chosen["choice"]]
+
+
+def test_warnings_are_notes_on_stderr_or_in_the_json(topa, micro_model, micro_video):
+    words = ("ask", micro_video, "is the zeppelin red ?", "--model", micro_model)
+    done = topa(*words)
+    assert done.err == "note: the language model has no word for: zeppelin\n"
+    assert "zeppelin" not in done.out.splitlines()[0]
+    told = topa(*words, "--json")
+    assert json.loads(told.out)["warnings"] == ["the language model has no word for: zeppelin"]
+
+
+def test_align_as_json(topa, tmp_path):
+    words = ["align", "--out", tmp_path / "out", "--json"]
+    for setting in ("microworld_tideos=20", "epochs=1", "validation=4"):
+        words += ["--set", setting]
+    done = topa(*words)
+    assert done.code == 0
+    told = json.loads(done.out)
+    assert told["steps"] == 1
+    assert set(told) == {"steps", "seconds", "loss", "accuracy"}
+    again = topa(*words)
+    assert json.loads(again.out) == told
+    assert "resuming at step 1 of 1" in again.err
+
+
+def test_the_command_line_and_the_api_compare_options_alike():
+    from topa.cli import ask
+
+    said = inspect.signature(ask).parameters["protocol"].default
+    assert said == inspect.signature(Topa.ask).parameters["protocol"].default
+
+
+def test_a_stopped_command_says_how_to_go_on(topa, monkeypatch, tmp_path):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("topa.pipeline.align", stop)
+    done = topa("align", "--out", tmp_path)
+    assert (done.code, done.out) == (130, "")
+    assert "run the same command again" in done.err
+    assert "Traceback" not in done.err
