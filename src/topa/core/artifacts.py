@@ -117,14 +117,16 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
         found = "a folder without manifest.json (unfinished or not ours)" if folder.is_dir() else "nothing there"
         raise ArtifactError(f"{folder}: found {found}; expected a finished '{kind}' artifact. Run its stage again.")
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ArtifactError(
-            f"{path}: not a manifest of topa: {first['msg']}. Run the stage that made it again."
-        ) from error
-    if manifest.format != FORMAT:
-        raise ArtifactError(f"{path}: format version {manifest.format}; this topa reads {FORMAT}. Run its stage again.")
+        body = json.loads(path.read_bytes())
+        # First of all: a manifest of another version may have other fields.
+        if isinstance(body, dict) and body.get("format", FORMAT) != FORMAT:
+            raise ArtifactError(
+                f"{path}: format version {body['format']}; this topa reads {FORMAT}. Run its stage again."
+            )
+        manifest = Manifest.model_validate(body)
+    except ValueError as error:  # JSON's and pydantic's errors are ValueErrors
+        first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise ArtifactError(f"{path}: not a manifest of topa: {first}. Run the stage that made it again.") from error
     if manifest.kind != kind:
         raise ArtifactError(f"{folder}: holds '{manifest.kind}'; expected '{kind}'. Give another folder.")
     for name, expected in manifest.files.items():

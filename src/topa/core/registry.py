@@ -14,7 +14,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
     """The answer to a name nobody knows: the nearest known one, and all of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return UsageError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
 
 

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..core.artifacts import Manifest, finish, output_folder, read_manifest, write_atomically
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
 from ..core.errors import ArtifactMismatch, InputError
 from ..features.frames import FrameFeatures
 from .projection import explain, project
@@ -84,6 +84,7 @@ class MemoryBank:
     def save(self, folder: Path) -> Manifest:
         """Write values (fp16) and captions, manifest last."""
         output_folder(folder)
+        (folder / MANIFEST).unlink(missing_ok=True)  # what stood here before is unfinished from now on
         save_file({"values": self.values.half().contiguous()}, folder / "memory.safetensors")
         files = ["memory.safetensors"]
         if self.captions is not None:
@@ -104,8 +105,9 @@ class MemoryBank:
         manifest = read_manifest(folder, "memory")
         with safe_open(folder / "memory.safetensors", framework="pt") as file:
             values = torch.nn.functional.normalize(file.get_tensor("values").float(), dim=-1)
-        captions = folder / "captions.json"
-        told = tuple(json.loads(captions.read_text())) if captions.is_file() else None
+        told = None
+        if "captions.json" in manifest.files:  # one that isn't named belongs to an older memory
+            told = tuple(json.loads((folder / "captions.json").read_text()))
         return cls(values, manifest.encoder or "", told)
 
 
@@ -114,7 +116,8 @@ def build(
 ) -> MemoryBank:
     """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
 
-    Raises InputError where there is nothing to draw from, or features are not of text space.
+    Raises InputError where there is nothing to draw from, or features are not of text space, ArtifactMismatch where
+    they are of several encoders.
     """
     if not features:
         raise InputError("memory: no features to build it from. Encode Tideos first: topa encode TIDEOS --out DIR")
@@ -122,7 +125,14 @@ def build(
         raise InputError(
             "memory: found features outside text space; expected text features. Encode Tideos, not videos."
         )
+    if len(encoders := {f.encoder for f in features}) > 1:
+        raise ArtifactMismatch(
+            f"memory: found features of {len(encoders)} encoders: {', '.join(sorted(encoders))}; expected one. "
+            "Encode all Tideos with the same: topa encode TIDEOS --encoder ID"
+        )
     places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
+    if rows < 1 or not places:
+        raise InputError(f"memory: asked for {rows} rows of {len(places)} frames; expected one or more of each.")
     chosen = sorted(random.Random(seed).sample(places, min(rows, len(places))))
     values = torch.stack([features[i].values[t] for i, t in chosen])
     told = None if captions is None else tuple(captions[i][t] for i, t in chosen)

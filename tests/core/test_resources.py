@@ -1,0 +1,51 @@
+"""Seconds and peak memory, measured in a process of its own, where nothing else allocates."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from topa.core.resources import measure
+
+SCRIPT = """
+import json
+from topa.core.resources import measure
+peaks = []
+for size in (0, 200, 0):
+    with measure() as spent:
+        block = bytearray(b"x") * (size * 10**6)
+    del block
+    peaks.append(spent.peak_mb)
+print(json.dumps(peaks))
+"""
+
+
+def test_an_allocation_shows_in_the_peak() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    before, during, after = json.loads(done.stdout)
+    assert 195 < during - before < 260
+    clear = Path("/proc/self/clear_refs")
+    if clear.exists():
+        assert after < during - 150
+    else:
+        assert after >= during
+
+
+def test_a_failed_stage_is_measured_too() -> None:
+    with pytest.raises(ValueError, match="x"), measure() as spent:  # noqa: PT012
+        sum(range(200_000))
+        raise ValueError("x")
+    assert 0 < spent.seconds < 30
+    assert spent.peak_mb > 5
+
+
+def test_without_proc_the_peak_since_the_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("topa.core.resources._CLEAR", tmp_path / "absent" / "x")
+    monkeypatch.setattr("topa.core.resources._STATUS", tmp_path / "absent")
+    with measure() as spent:
+        pass
+    assert 5 < spent.peak_mb < 100_000

@@ -1,0 +1,177 @@
+"""The memory bank: what is drawn into it, how it is kept, what it refuses, and how it reads a frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from topa.core.artifacts import MANIFEST, read_manifest
+from topa.core.errors import ArtifactError, ArtifactMismatch, InputError
+from topa.features.frames import FrameFeatures, Space
+from topa.memory.bank import MemoryBank, build
+
+D = 16
+
+
+def unit(*shape: int, seed: int = 0) -> Tensor:
+    return functional.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def frames(values: Tensor, space: Space = "image", encoder: str = "clip") -> FrameFeatures:
+    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), space, encoder)
+
+
+CORPUS = [frames(unit(4, D, seed=i), "text") for i in range(10)]
+CAPTIONS = [[f"video {i} frame {t}" for t in range(4)] for i in range(10)]
+
+
+def bank(rows: int = 30, captions: tuple[str, ...] | None = None) -> MemoryBank:
+    return MemoryBank(unit(rows, D, seed=99), "clip", captions)
+
+
+def test_rows_are_drawn_with_their_captions() -> None:
+    memory = build(CORPUS, CAPTIONS, rows=25, seed=1)
+    assert len(memory) == 25
+    assert memory.encoder == "clip"
+    assert memory.captions is not None
+    assert len(set(memory.captions)) == 25
+    for row, caption in zip(memory.values, memory.captions, strict=True):
+        _, i, _, t = caption.split()
+        assert torch.equal(row, CORPUS[int(i)].values[int(t)])
+
+
+def test_the_seed_decides_which() -> None:
+    drawn = [build(CORPUS, CAPTIONS, rows=10, seed=seed).captions for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_at_most_what_is_there_and_never_padding() -> None:
+    assert len(build(CORPUS, CAPTIONS, rows=1000, seed=0)) == 40
+    valid = torch.tensor([True, False, True, False])
+    padded = FrameFeatures(unit(4, D) * valid[:, None], valid, "text", "clip")
+    memory = build([padded], [CAPTIONS[0]], rows=9, seed=0)
+    assert memory.captions == ("video 0 frame 0", "video 0 frame 2")
+    assert build(CORPUS, None, rows=3, seed=0).captions is None
+
+
+def test_what_cannot_be_built() -> None:
+    with pytest.raises(InputError, match="topa encode TIDEOS"):
+        build([], None, rows=5, seed=0)
+    with pytest.raises(InputError, match="Encode Tideos, not videos"):
+        build([*CORPUS, frames(unit(2, D))], None, rows=5, seed=0)
+    with pytest.raises(InputError, match="asked for 0 rows of 40 frames"):
+        build(CORPUS, None, rows=0, seed=0)
+    nothing = FrameFeatures(torch.zeros(2, D), torch.zeros(2, dtype=torch.bool), "text", "clip")
+    with pytest.raises(InputError, match="asked for 5 rows of 0 frames"):
+        build([nothing], None, rows=5, seed=0)
+    with pytest.raises(ArtifactMismatch, match="2 encoders: clip, other"):
+        build([*CORPUS, frames(unit(2, D), "text", "other")], None, rows=5, seed=0)
+
+
+def test_what_is_no_memory() -> None:
+    with pytest.raises(InputError, match="expected \\[M, D\\]"):
+        MemoryBank(torch.empty(0, D), "clip")
+    with pytest.raises(InputError, match="2 captions for 3 rows"):
+        MemoryBank(unit(3, D), "clip", ("a", "b"))
+
+
+@pytest.mark.parametrize("captions", [None, ("ein Fußball", "球", "a ball")])
+def test_save_and_load(tmp_path: Path, captions: tuple[str, ...] | None) -> None:
+    memory = bank(3, captions)
+    manifest = memory.save(tmp_path / "m")
+    assert (manifest.kind, manifest.encoder, manifest.width, manifest.counts) == ("memory", "clip", D, {"rows": 3})
+    assert read_manifest(tmp_path / "m", "memory", verify=True).hash == manifest.hash
+    assert load_file(tmp_path / "m" / "memory.safetensors")["values"].dtype == torch.float16
+    loaded = MemoryBank.load(tmp_path / "m")
+    assert (loaded.encoder, loaded.captions, loaded.values.dtype) == ("clip", captions, torch.float32)
+    torch.testing.assert_close(loaded.values, memory.values, atol=1e-3, rtol=0)
+    torch.testing.assert_close(loaded.values.norm(dim=-1), torch.ones(3))
+    # What was loaded is kept as it is from then on.
+    loaded.save(tmp_path / "again")
+    torch.testing.assert_close(MemoryBank.load(tmp_path / "again").values, loaded.values, atol=1e-3, rtol=0)
+    assert memory.save(tmp_path / "same").hash == manifest.hash
+
+
+def test_a_memory_saved_over_another_keeps_nothing_of_it(tmp_path: Path) -> None:
+    bank(3, ("a", "b", "c")).save(tmp_path)
+    bank(3).save(tmp_path)
+    assert MemoryBank.load(tmp_path).captions is None
+
+
+def test_a_save_that_fails_leaves_no_finished_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    bank(3, ("a", "b", "c")).save(tmp_path)
+    monkeypatch.setattr("topa.memory.bank.write_atomically", full)
+    with pytest.raises(OSError, match="disk full"):
+        bank(3, ("d", "e", "f")).save(tmp_path)
+    assert not (tmp_path / MANIFEST).exists()
+    with pytest.raises(ArtifactError, match="unfinished"):
+        MemoryBank.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("features", "told"),
+    [
+        (frames(unit(2, D), "text"), "found features in text space; expected image space"),
+        (frames(unit(2, D), "projected"), "found features in projected space; expected image space"),
+        (frames(unit(2, D), encoder="other"), "features of other .* topa encode --encoder clip"),
+        (frames(unit(2, D + 1)), rf"\({D + 1} wide\)\. Encode the videos again: topa encode --encoder clip"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(features: FrameFeatures, told: str) -> None:
+    memory = bank(3, ("a", "b", "c"))
+    for use in (memory.project, memory.read):
+        with pytest.raises(ArtifactMismatch, match=told):
+            use(features, 0.01)
+
+
+def test_projection_keeps_times_and_padding_and_says_its_space() -> None:
+    valid, times = torch.tensor([True, True, False]), torch.tensor([0.5, 1.5, float("nan")], dtype=torch.float64)
+    given = FrameFeatures(unit(3, D) * valid[:, None], valid, "image", "clip", times)
+    found = bank().project(given, 0.05)
+    assert (found.space, found.encoder) == ("projected", "clip")
+    assert torch.equal(found.valid, valid)
+    assert found.times is times
+    assert found.values[2].eq(0).all()
+    memory = bank().values
+    mean = torch.softmax(given.values[:2] @ memory.T / 0.05, -1) @ memory
+    torch.testing.assert_close(found.values[:2], functional.normalize(mean, dim=-1))
+
+
+def test_a_stored_row_projects_to_itself_as_the_temperature_falls(tmp_path: Path) -> None:
+    bank(captions=tuple(f"caption {i}" for i in range(30))).save(tmp_path)
+    memory = MemoryBank.load(tmp_path)
+    given = frames(memory.values[:7].clone())
+    far = [(memory.project(given, t).values - given.values).norm(dim=-1).max().item() for t in (0.5, 0.05, 1e-4)]
+    assert far[0] > far[1] > far[2]
+    assert far[2] < 1e-3
+    for i, reading in enumerate(memory.read(given, 1e-4)):
+        assert reading.captions[0] == f"caption {i}"
+        assert reading.weights[0] > 0.999
+
+
+def test_readings_add_equal_captions_up_and_go_by_weight() -> None:
+    one, two = torch.eye(D)[0], torch.eye(D)[1]
+    rows = torch.stack([one, two, two, -one])
+    memory = MemoryBank(rows, "clip", ("a cat", "a dog", "a dog", "a bird"))
+    frame = functional.normalize(1.02 * one + two, dim=-1)
+    weights = torch.softmax(rows @ frame / 0.5, 0)
+    assert weights[0] > weights[1]  # alone, the cat's row weighs most; together the dog's do
+    (reading,) = memory.read(frames(frame[None]), 0.5, top=2)
+    assert reading.captions == ("a dog", "a cat")
+    assert reading.weights == pytest.approx(((weights[1] + weights[2]).item(), weights[0].item()))
+    (whole,) = memory.read(frames(frame[None]), 0.5, top=9)
+    assert whole.captions == ("a dog", "a cat", "a bird")
+    assert sum(whole.weights) == pytest.approx(1)
+
+
+def test_readings_need_captions() -> None:
+    with pytest.raises(InputError, match="has no captions"):
+        bank().read(frames(unit(1, D)), 0.01)
