@@ -333,6 +333,8 @@ def _differences(hits: dict[str, list[float]], asked: Asked, seed: int) -> Itera
     for a, b, kinds in pairs:
         if a in hits and b in hits:
             chosen = [i for i, k in enumerate(asked.kinds) if kinds is None or k in kinds]
+            if not chosen:
+                continue  # so few videos that no question is about time
             estimate = difference(
                 [hits[a][i] for i in chosen], [hits[b][i] for i in chosen], [groups[i] for i in chosen], seed=seed
             )

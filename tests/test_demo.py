@@ -1,0 +1,188 @@
+"""The demo end to end at its quickest: every number it promises, and the same numbers the next time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from topa import demo
+from topa.benchmarks.report import Condition, DemoReport
+from topa.core.errors import OutputError
+from topa.demo import ABOUT, Scale, run
+from topa.microworld.questions import KINDS_OF_QUESTION, TIME_KINDS
+
+DEFAULT = ("chance", "blind", "raw", "centred", "projected", "shuffled_frames", "text")
+SMALL = Scale(videos=2, settings=("microworld_tideos=30", "epochs=1", "validation=0", "memory_rows=60"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoReport]:
+    out = tmp_path_factory.mktemp("demo") / "out"
+    report, page = run(out, scale=Scale.quick(), show=False)
+    assert page == out / "report.html"
+    return out, report
+
+
+def by_name(report: DemoReport) -> dict[str, Condition]:
+    return {condition.name: condition for condition in report.conditions}
+
+
+def test_the_report_is_what_was_written(made):
+    out, report = made
+    assert DemoReport.model_validate_json((out / "report.json").read_bytes()) == report
+    page = (out / "report.html").read_text()
+    assert all(name in page or name.replace("_", " ") in page for name in DEFAULT)
+
+
+def test_every_condition_is_measured_on_every_question(made):
+    _, report = made
+    found = by_name(report)
+    assert tuple(found) == DEFAULT
+    questions = sum(e.questions for e in found["projected"].kinds.values())
+    assert questions > 50
+    for condition in found.values():
+        assert condition.about == ABOUT[condition.name]
+        assert condition.accuracy.questions == questions
+        assert condition.accuracy.groups == 12
+        assert set(condition.kinds) == set(found["chance"].kinds) <= set(KINDS_OF_QUESTION)
+        assert sum(e.questions for e in condition.kinds.values()) == questions
+        total = sum(e.value * e.questions for e in condition.kinds.values())
+        assert condition.accuracy.value == pytest.approx(total / questions)
+        for estimate in (condition.accuracy, *condition.kinds.values()):
+            assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+    assert found["chance"].accuracy.value == pytest.approx(0.2)
+
+
+def test_what_the_frames_say_is_used(made):
+    found = by_name(made[1])
+    assert found["projected"].accuracy.value >= found["blind"].accuracy.value + 0.1
+
+
+def test_differences_are_between_the_conditions(made):
+    _, report = made
+    found = by_name(report)
+    for difference in report.differences:
+        first, _, second = difference.name.partition(" - ")
+        assert {first, second} <= set(DEFAULT)
+        assert difference.estimate.low <= difference.estimate.value <= difference.estimate.high
+        if difference.kinds is None:
+            expected = found[first].accuracy.value - found[second].accuracy.value
+        else:
+            assert difference.kinds == TIME_KINDS
+            number = {k: found[first].kinds[k].questions for k in TIME_KINDS if k in found[first].kinds}
+            gain = [n * (found[first].kinds[k].value - found[second].kinds[k].value) for k, n in number.items()]
+            expected = sum(gain) / sum(number.values())
+        assert difference.estimate.value == pytest.approx(expected)
+    names = {(d.name, d.kinds) for d in report.differences}
+    assert {
+        ("projected - raw", None),
+        ("projected - blind", None),
+        ("projected - shuffled_frames", TIME_KINDS),
+    } <= names
+
+
+def test_samples_show_frames_and_what_they_were_read_as(made):
+    out, report = made
+    assert len(report.samples) == 8
+    assert len({s.kind for s in report.samples}) == len({s.video for s in report.samples}) == 8
+    captions = {f["caption"] for line in (out / "tideos.jsonl").open() for f in json.loads(line)["frames"]}
+    for sample in report.samples:
+        assert (out / sample.video).is_file()
+        assert len(sample.frames) == 5
+        assert sum(sample.probabilities) == pytest.approx(1, abs=1e-4)
+        assert sample.probabilities[sample.choice] == max(sample.probabilities)
+        for frame in sample.frames:
+            assert frame.image.startswith("data:image/jpeg;base64,")
+            assert frame.captions
+            assert set(frame.captions) <= captions
+            assert list(frame.weights) == sorted(frame.weights, reverse=True)
+
+
+def test_samples_are_questions_of_the_file(made):
+    out, report = made
+    asked = [json.loads(line) for line in (out / "questions.jsonl").open()]
+    for sample in report.samples:
+        (row,) = [r for r in asked if r["video"] == sample.video and r["question"] == sample.question]
+        assert (tuple(row["options"]), row["answer"], row["kind"]) == (sample.options, sample.answer, sample.kind)
+
+
+def test_stages_seeds_and_command_are_told(made):
+    out, report = made
+    assert report.command == f"topa demo --out {out.name} --seed 0 --quick"
+    assert report.seeds == {"data": 0, "alignments": 1, "videos": demo._EVAL_SEED}
+    assert len(report.stages) == 7
+    assert all(stage.peak_mb > 1 for stage in report.stages)
+    assert report.parameters["trainable"] > 0
+    assert report.parameters["trainable on Llama-2 7B, the paper's setting"] == 9_742_336
+
+
+def test_the_model_it_leaves_can_be_asked(made):
+    from topa import load
+
+    out, report = made
+    sample = report.samples[0]
+    answer = load(out / "model-0").ask(out / sample.video, sample.question, sample.options)
+    assert answer.choice == sample.choice
+    assert answer.probabilities == pytest.approx(sample.probabilities, abs=1e-4)
+
+
+def test_the_same_command_gives_the_same_numbers(made, tmp_path):
+    """In another folder from nothing, and in the same one from what is there."""
+    out, report = made
+    for folder in (tmp_path / "elsewhere", out):
+        again, _ = run(folder, scale=Scale.quick(), show=False)
+        assert again.conditions == report.conditions
+        assert again.differences == report.differences
+        assert again.samples == report.samples
+
+
+def marked(out: Path) -> list[Path]:
+    marks = [out / "features" / "mark", out / "model-0" / "mark", out / "videos" / "mark"]
+    for mark in marks:
+        mark.touch()
+    return marks
+
+
+def test_other_settings_begin_anew_and_the_same_ones_go_on(tmp_path):
+    first, _ = run(tmp_path, scale=SMALL, show=False)
+    (tmp_path / "notes.txt").write_text("mine")
+    marks = marked(tmp_path)
+    again, _ = run(tmp_path, scale=SMALL, show=False)
+    assert all(mark.exists() for mark in marks)
+    assert again.conditions == first.conditions
+    other, _ = run(tmp_path, seed=1, scale=SMALL, show=False)
+    assert not any(mark.exists() for mark in marks)
+    assert not (tmp_path / "model-0").exists()
+    assert (tmp_path / "model-1").is_dir()
+    assert other.samples != first.samples
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert json.loads((tmp_path / "demo.json").read_text())["config"]["seed"] == 1
+
+
+def test_the_full_demo_trains_its_baselines_over_the_seeds(tmp_path):
+    scale = Scale(videos=2, settings=SMALL.settings, seeds=2, trained_baselines=True)
+    report, _ = run(tmp_path, scale=scale, show=False)
+    assert tuple(by_name(report)) == tuple(ABOUT)
+    models = {path.name for path in tmp_path.glob("model-*")}
+    kinds = ("", "blind_trained-", "noise_trained-", "video_trained-")
+    assert models == {f"model-{kind}{seed}" for kind in kinds for seed in (0, 1)}
+    settings = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in models}
+    assert {name for name, told in settings.items() if told["noise"]} == {f"model-noise_trained-{s}" for s in (0, 1)}
+    assert settings["model-1"]["seed"] == 1
+    assert report.seeds["alignments"] == 2
+
+
+def test_the_scales_are_what_the_flags_say():
+    assert Scale.full().trained_baselines
+    assert Scale.full().seeds == 3
+    assert Scale().seeds == 1
+    assert not Scale().trained_baselines
+    assert Scale.quick().videos < Scale().videos
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't be written"):
+        run(tmp_path / "file" / "below", scale=SMALL, show=False)
