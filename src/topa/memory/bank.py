@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
-from ..core.errors import ArtifactMismatch, InputError
+from ..core.errors import ArtifactError, ArtifactMismatch, InputError
 from ..features.frames import FrameFeatures
 from .projection import explain, project
 
@@ -103,8 +103,13 @@ class MemoryBank:
     def load(cls, folder: Path) -> MemoryBank:
         """Read what `save` wrote. Raises ArtifactError where the folder is not a finished memory."""
         manifest = read_manifest(folder, "memory")
-        with safe_open(folder / "memory.safetensors", framework="pt") as file:
-            values = torch.nn.functional.normalize(file.get_tensor("values").float(), dim=-1)
+        try:
+            with safe_open(folder / "memory.safetensors", framework="pt") as file:
+                values = torch.nn.functional.normalize(file.get_tensor("values").float(), dim=-1)
+        except SafetensorError as error:
+            raise ArtifactError(
+                f"{folder / 'memory.safetensors'}: damaged ({error}). Build the memory again."
+            ) from error
         told = None
         if "captions.json" in manifest.files:  # one that isn't named belongs to an older memory
             told = tuple(json.loads((folder / "captions.json").read_text()))

@@ -148,20 +148,21 @@ def _order(story: Story) -> Iterator[Candidate]:
 
 
 def _before_after(story: Story) -> Iterator[Candidate]:
-    kinds = [k for k, _ in _spans(story)]
-    colours = _runs([s.colour for s in story.scenes])
-    for first, then in itertools.pairwise(kinds):
-        for word, asked, answer in (("after", first, then), ("before", then, first)):
-            rest: tuple[str, ...] = tuple(k for k in KINDS if k != asked)
-            near = tuple(k for k in kinds if k != asked)
-            question = f"which toy comes right {word} the {asked} ?"
-            yield Candidate("before_after", f"which toy comes right {word} the # ?", question, answer, rest, near)
-    for first, then in itertools.pairwise(colours):
-        for word, asked, answer in (("after", first, then), ("before", then, first)):
-            if colours.count(asked) == 1:
-                rest = tuple(c for c in COLOURS if c != asked)
-                question = f"what colour comes right {word} {asked} ?"
-                yield Candidate("before_after", f"what colour comes right {word} # ?", question, answer, rest)
+    # With fewer than three values shown, only one option would be shown at all, and order wouldn't matter.
+    names: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
+        ("which toy comes right {} the {} ?", KINDS, [k for k, _ in _spans(story)]),
+        ("what colour comes right {} {} ?", COLOURS, _runs([s.colour for s in story.scenes])),
+    )
+    for wording, everything, shown in names:
+        if len(set(shown)) < 3:
+            continue
+        for first, then in itertools.pairwise(shown):
+            for word, asked, answer in (("after", first, then), ("before", then, first)):
+                if shown.count(asked) == 1:
+                    rest = tuple(v for v in everything if v != asked)
+                    near = tuple(dict.fromkeys(v for v in shown if v != asked))
+                    template, question = wording.format(word, "#"), wording.format(word, asked)
+                    yield Candidate("before_after", template, question, answer, rest, near)
 
 
 def _changed(story: Story) -> Iterator[Candidate]:
@@ -184,8 +185,7 @@ _MAKERS: dict[str, Callable[[Story], Iterator[Candidate]]] = {
 }
 KINDS_OF_QUESTION = tuple(_MAKERS)
 TIME_KINDS = ("order", "before_after")
-"""The kinds about order in time. The frames without their order never tell an `order`; a `before_after` they do tell
-where the video shows only two toys or two colours."""
+"""The kinds about order in time, which the frames without their order don't tell."""
 
 
 def candidates(story: Story, kind: str) -> list[Candidate]:

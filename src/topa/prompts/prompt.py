@@ -20,7 +20,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     unk_token_id: int | None
 
-    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
+    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> Any:
         """Encode; the result's `input_ids` are used."""
         ...
 
@@ -92,7 +92,9 @@ class Prompter:
         """Ids of one segment, without special tokens."""
         ids = self._known.get(text)
         if ids is None:
-            ids = tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+            # Split: a question that contains "</s>" is text, and doesn't end the sequence.
+            encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+            ids = tuple(encoded["input_ids"])
             if len(self._known) < 100_000:
                 self._known[text] = ids
         return ids
