@@ -51,7 +51,8 @@ def test_every_condition_is_measured_on_every_question(made):
         total = sum(e.value * e.questions for e in condition.kinds.values())
         assert condition.accuracy.value == pytest.approx(total / questions)
         for estimate in (condition.accuracy, *condition.kinds.values()):
-            assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
+            bounds = [round(b, 9) for b in (0, estimate.low, estimate.value, estimate.high, 1)]
+            assert bounds == sorted(bounds)
     assert found["chance"].accuracy.value == pytest.approx(0.2)
 
 

@@ -130,6 +130,17 @@ def test_an_epoch_depends_on_seed_and_number_only():
         assert not all(same(a, b) for a, b in zip(first, other, strict=True))
 
 
+def test_a_sample_is_asked_otherwise_in_other_epochs():
+    def asked(number: int) -> set[tuple[int, ...]]:
+        return {
+            tuple(ids[seen].tolist())
+            for b in epoch(samples(1), number)
+            for ids, seen in zip(b.ids, b.visible, strict=True)
+        }
+
+    assert len(set.union(*map(asked, range(12)))) > 6
+
+
 def test_batches_leave_the_data_as_it_was():
     data = samples()
     before = data.values.clone()
