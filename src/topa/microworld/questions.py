@@ -210,14 +210,20 @@ class Balance:
         for kind in self._rng.sample(KINDS_OF_QUESTION, len(KINDS_OF_QUESTION)):
             if len(chosen) == number:
                 break
-            options = candidates(story, kind)
-            self._rng.shuffle(options)
-            for candidate in sorted(options, key=self._excess):
-                if self._excess(candidate) <= self._slack:
-                    self._given[candidate.template][candidate.answer] += 1
-                    chosen.append(lay_out(candidate, self._rng))
-                    break
+            candidate = self.pick(story, kind)
+            if candidate is not None:
+                chosen.append(lay_out(candidate, self._rng))
         return tuple(chosen)
+
+    def pick(self, story: Story, kind: str) -> Candidate | None:
+        """The question of a kind whose answer has been given least; None where all have been given too often."""
+        possible = candidates(story, kind)
+        self._rng.shuffle(possible)
+        for candidate in sorted(possible, key=self._excess):
+            if self._excess(candidate) <= self._slack:
+                self._given[candidate.template][candidate.answer] += 1
+                return candidate
+        return None
 
     def _excess(self, candidate: Candidate) -> int:
         given = self._given.setdefault(candidate.template, Counter())

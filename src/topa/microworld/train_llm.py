@@ -17,6 +17,7 @@ import json
 import math
 import random
 import time
+from collections import Counter
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ BRANCHES = {"facts": 12, "choose": 3, "answer": 7, "describe": 1}
 """Branches per story. Listed options make `choose` long, and attention over a tree costs its square."""
 TASKS = tuple(BRANCHES)
 _MATCH = 0.25
+_SLACK = 4
 _PRACTICE = (*questions.KINDS_OF_QUESTION, *("count", "action", "order", "before_after", "what_changed") * 2)
 """Kinds in turn: those that need several scenes three times as often."""
 
@@ -69,13 +71,13 @@ class Encoder:
         return list(ids)
 
 
-def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]]:
+def facts(story: Story, rng: random.Random, amount: int) -> list[tuple[str, str]]:
     """Tiny questions in shorthand: a value by scene, a scene by value, a change, a count. They teach binding."""
     names = ("toy", "colour", "size", "position", "place")
     table = [astuple(scene) for scene in story.scenes]
     made: list[tuple[str, str]] = []
     for sort in rng.choices(
-        ("at", "start", "end", "changes", "many", "next"), (0.15, 0.1, 0.1, 0.3, 0.2, 0.15), k=number
+        ("at", "start", "end", "changes", "many", "next"), (0.15, 0.1, 0.1, 0.3, 0.2, 0.15), k=amount
     ):
         at, name = rng.randrange(len(table)), rng.randrange(5)
         column = [row[name] for row in table]
@@ -89,8 +91,11 @@ def facts(story: Story, rng: random.Random, number: int) -> list[tuple[str, str]
         elif sort == "changes":
             at = rng.randrange(len(story.changes))
             made.append((f"changes {at + 1}", story.changes[at]))
-        elif sort == "many":
-            made.append((f"many {value}", questions.NUMBERS[column.count(value) - 1]))
+        elif sort == "many":  # every number as often as the story allows: most values are there once
+            counts = Counter(v for row in table for v in row)
+            number = rng.choice(sorted(set(counts.values())))
+            value = rng.choice(sorted(v for v, n in counts.items() if n == number))
+            made.append((f"many {value}", questions.NUMBERS[number - 1]))
         else:
             runs = [v for v, _ in itertools.groupby(column)]
             where = rng.randrange(len(runs))
@@ -122,8 +127,16 @@ def tell(
     return prefix + encode(" . ".join(told)), None
 
 
-def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, branches: int) -> Item:
-    """A story in a spelling, with branches of one task."""
+def make_item(
+    rng: random.Random,
+    encode: Encoder,
+    spelling: str,
+    task: str,
+    branches: int,
+    balance: questions.Balance | None = None,
+) -> Item:
+    """A story in a spelling, with branches of one task. balance: over all items, so that no answer is likelier."""
+    balance = balance or questions.Balance(rng, slack=_SLACK)
     story = write_story(rng)
     instruction = {"choose": TOPA.choose, "describe": TOPA.describe}.get(task, TOPA.answer)
     prefix, bags = tell(story, rng, encode, spelling, instruction)
@@ -138,10 +151,10 @@ def make_item(rng: random.Random, encode: Encoder, spelling: str, task: str, bra
     else:
         kinds = itertools.cycle(rng.sample(_PRACTICE, len(_PRACTICE)))
         for kind in itertools.islice(kinds, 3 * branches):
-            possible = questions.candidates(story, kind)
-            if not possible or len(tree) >= branches:
+            candidate = balance.pick(story, kind) if len(tree) < branches else None
+            if candidate is None:
                 continue
-            question = questions.lay_out(rng.choice(possible), rng)
+            question = questions.lay_out(candidate, rng)
             assert question.answer is not None
             assert question.answer_text is not None
             if task == "choose":
@@ -253,10 +266,11 @@ def examine(
 ) -> dict[str, float]:
     """Share of branches whose every target token is the likeliest one, per kind of question."""
     rng = random.Random(f"{seed} {spelling} {task}")
+    balance = questions.Balance(rng, slack=_SLACK)
     pad = int(encode.tokenizer.pad_token_id)
     right: dict[str, list[bool]] = {}
     for _ in range(math.ceil(stories / 50)):
-        batch = collate([make_item(rng, encode, spelling, task, BRANCHES[task]) for _ in range(50)], pad)
+        batch = collate([make_item(rng, encode, spelling, task, BRANCHES[task], balance) for _ in range(50)], pad)
         hit = logits(model, batch, 0.0, 0.0).argmax(-1) == batch.targets
         whole = torch.ones(len(batch.kinds)).scatter_reduce(0, batch.branch, hit.float(), "amin")
         for kind, ok in zip(batch.kinds, whole.bool().tolist(), strict=True):
@@ -268,12 +282,13 @@ def examine(
 def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: int, seed: int) -> dict[str, float]:
     """Share of five-option questions whose right option's text has the lowest mean NLL as a free answer, by kind."""
     rng = random.Random(f"{seed} {spelling} choices")
+    balance = questions.Balance(rng)
     pad = int(encode.tokenizer.pad_token_id)
     hits: dict[str, list[bool]] = {}
     for _ in range(stories // 20):
         items, right = [], []
         for _ in range(20):
-            item, asked = make_choices(rng, encode, spelling)
+            item, asked = make_choices(rng, encode, spelling, balance)
             items.append(item)
             right += asked
         batch = collate(items, pad)
@@ -285,14 +300,16 @@ def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: in
     return {k: sum(v) / len(v) for k, v in sorted(hits.items())}
 
 
-def make_choices(rng: random.Random, encode: Encoder, spelling: str) -> tuple[Item, list[int]]:
+def make_choices(
+    rng: random.Random, encode: Encoder, spelling: str, balance: questions.Balance
+) -> tuple[Item, list[int]]:
     """A story with one branch per option of a question of every kind it can answer, and the right options."""
     story = write_story(rng)
     prefix, bags = tell(story, rng, encode, spelling, TOPA.answer)
     tree, right = [], []
     for kind in questions.KINDS_OF_QUESTION:
-        if possible := questions.candidates(story, kind):
-            question = questions.lay_out(rng.choice(possible), rng)
+        if candidate := balance.pick(story, kind):
+            question = questions.lay_out(candidate, rng)
             asked = encode(TOPA.open_body(question.question))
             tree += [(asked, [*encode(option), encode.eos], kind) for option in question.options]
             right.append(question.options.index(question.answer_text or ""))
@@ -352,7 +369,7 @@ STAGES = (
     Stage(
         3200,
         {"bags": 0.5, "key words": 0.15, "sentences": 0.35},
-        {"facts": 0.3, "answer": 0.6, "describe": 0.1},
+        {"facts": 0.25, "answer": 0.65, "describe": 0.1},
     ),
 )
 """Facts before questions: the second stage builds on circuits that the first has formed."""
@@ -377,6 +394,7 @@ def train(
     """Train through the stages and save a Hugging Face folder to `out`. The same seed gives the same weights."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
+    balance = questions.Balance(rng, slack=_SLACK)
     tokenizer = make_tokenizer()
     encode = Encoder(tokenizer)
     pad = int(tokenizer.pad_token_id)
@@ -400,7 +418,7 @@ def train(
                 group["lr"] = top * factor
         spelling = rng.choices(list(now.spellings), list(now.spellings.values()))[0]
         task = rng.choices(list(now.tasks), list(now.tasks.values()))[0]
-        data = collate([make_item(rng, encode, spelling, task, BRANCHES[task]) for _ in range(batch)], pad)
+        data = collate([make_item(rng, encode, spelling, task, BRANCHES[task], balance) for _ in range(batch)], pad)
         scores = logits(model, data, noise, spread)
         loss = nn.functional.cross_entropy(scores, data.targets)
         loss.backward()  # type: ignore[no-untyped-call]
