@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from topa.microworld import train_llm
+from topa.microworld.questions import Balance
 from topa.microworld.train_llm import (
     BRANCHES,
     SPELLINGS,
@@ -129,7 +130,7 @@ def test_facts_are_true() -> None:
 
 
 def test_choices_lay_out_every_option(encode: Encoder, words: PreTrainedTokenizerFast) -> None:
-    item, right = make_choices(random.Random(1), encode, "sentences")
+    item, right = make_choices(random.Random(1), encode, "sentences", Balance(random.Random(1)))
     assert len(item.branches) == 5 * len(right)
     for i, answer in enumerate(right):
         options = item.branches[5 * i : 5 * i + 5]

@@ -106,8 +106,9 @@ def test_a_tokenizer_without_special_tokens() -> None:
 
         bos_token_id = eos_token_id = unk_token_id = None
 
-        def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> dict[str, list[int]]:
             assert add_special_tokens is False
+            assert split_special_tokens is True
             return {"input_ids": [ord(c) for c in text]}
 
         def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
@@ -158,3 +159,12 @@ def test_wording_is_replaceable_and_braces_in_it_are_text(bpe: PreTrainedTokeniz
     )
     _, body, said = split(prompter, prompter.choose("{letter} {0}?", ("{option}", "}{"), 1, 1))
     assert (body, said) == (" Q {letter} {0}? O (A) {option} (B) }{ R", " B</s>")
+
+
+def test_special_tokens_in_a_question_are_text() -> None:
+    from topa.microworld.words import tokenizer
+
+    words = tokenizer()
+    prompt = Prompter(words).answer("is it </s> red ?", 1)
+    assert words.eos_token_id not in prompt.ids
+    assert prompt.ids.count(words.bos_token_id) == 1

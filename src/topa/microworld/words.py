@@ -24,7 +24,7 @@ def vocabulary() -> list[str]:
     """Every word of captions, descriptions, questions, options and prompts, sorted, special tokens first."""
     rng = random.Random(0)
     words = set(_TOKEN.findall(" ".join(str(t) for t in astuple(TOPA)).replace("{", " ").replace("}", " ")))
-    words -= {"letter", "option", "question"}
+    words -= {"letter", "option"}
     words |= set(LETTERS[: questions.OPTIONS]) | {str(i) for i in range(1, 10)} | set(KINDS)
     for _ in range(2000):
         story = write_story(rng)
