@@ -17,7 +17,7 @@ from topa.features.encode import encode_tideos
 from topa.features.encoder import Encoder
 from topa.features.store import FeatureStore, FeatureStoreWriter
 from topa.memory.bank import MemoryBank
-from topa.microworld.paths import resolve
+from topa.microworld.paths import fingerprint, resolve
 from topa.microworld.writer import write_tideos
 from topa.pipeline import HELD_OUT_SEED, align, cache_folder, default_model, load, read_tideos, save_tideos
 from topa.tideos.tideo import TextFrame
@@ -229,7 +229,7 @@ def test_the_default_model_is_made_once(tmp_path, monkeypatch, capfd, micro_vide
     folder = default_model(show=False)
     said = capfd.readouterr().err
     assert asked == ["microworld"]
-    assert folder == tmp_path / "cache" / f"microworld-{own_version()}"
+    assert folder == tmp_path / "cache" / f"microworld-{own_version()}-{fingerprint()}"
     assert "first use: aligning the micro model" in said
     assert str(folder) in said.replace("\n", "")
     monkeypatch.setattr(pipeline, "align", never)

@@ -148,7 +148,7 @@ def align(
     if as_json:
         typer.echo(json.dumps(asdict(result)))
         return
-    accuracy = "" if result.accuracy is None else f", held-out multiple choice {result.accuracy:.3f}"
+    accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
 

@@ -23,7 +23,7 @@ from .features.frames import FrameFeatures
 from .features.store import FeatureStore
 from .inference.engine import Topa
 from .memory.bank import MemoryBank, build
-from .microworld.paths import resolve
+from .microworld.paths import fingerprint, resolve
 from .microworld.writer import write_tideos
 from .models import saved
 from .models.saved import SavedConfig
@@ -172,7 +172,7 @@ def card(config: AlignConfig, result: AlignResult, model: VideoLanguageModel) ->
         f"---\nlibrary_name: topa\nbase_model: {config.llm}\n---\n# A topa adapter for {config.llm}\n\n"
         f"Aligned on text only, after TOPA (arXiv 2405.13911): no video was seen. Encoder: {config.encoder}. "
         f"{model.parameter_report()}.\n\nSteps {result.steps}, {result.seconds:.0f} s, last loss {result.loss:.3f}, "
-        f"multiple choice on held-out Tideos {accuracy}.\n\n"
+        f"right on held-out Tideos {accuracy}.\n\n"
         "The base model and the encoder are not included and keep their own licences.\n\n"
         f"```json\n{config.model_dump_json(indent=1)}\n```\n"
     )
@@ -227,7 +227,7 @@ def cache_folder() -> Path:
 
 def default_model(*, show: bool = True) -> Path:
     """The folder of the micro model, aligned on first use (about a minute) and cached."""
-    folder = cache_folder() / f"microworld-{own_version()}"
+    folder = cache_folder() / f"microworld-{own_version()}-{fingerprint()}"
     if not (folder / saved.CONFIG).is_file():
         console.print(f"first use: aligning the micro model, about a minute; kept in {folder}")
         try:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+from ..core.artifacts import sha256
 from ..core.registry import unknown
 
 _WEIGHTS = Path(__file__).parent / "weights"
 NAMES = {"microworld/clip": _WEIGHTS / "clip", "microworld/llm": _WEIGHTS / "llm"}
+
+
+def fingerprint() -> str:
+    """Eight hex digits that change when the weights of a micro model do."""
+    digest = hashlib.sha256()
+    for folder in NAMES.values():
+        digest.update(bytes.fromhex(sha256(folder / "model.safetensors")))
+    return digest.hexdigest()[:8]
 
 
 def resolve(name: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..core.artifacts import output_folder, write_atomically
@@ -35,8 +35,8 @@ class NotFinite(TopaError):
 
 @dataclass(frozen=True, slots=True)
 class AlignResult:
-    """How a run ended. seconds: of training, over all sittings. accuracy: multiple choice on held-out data with the
-    letter's likelihood, None without any."""
+    """How a run ended. seconds: of training, over all sittings. accuracy: share of held-out questions answered right
+    (see `validate`), None without any."""
 
     steps: int
     seconds: float
@@ -44,9 +44,14 @@ class AlignResult:
     accuracy: float | None
 
 
-def loss_of(model: VideoLanguageModel, batch: Batch) -> torch.Tensor:
+def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
     """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
-    logits = model(
+    return F.cross_entropy(_logits(model, batch), batch.targets)
+
+
+def _logits(model: VideoLanguageModel, batch: Batch) -> Tensor:
+    """float32 [N, V] where the batch's targets are predicted, and nowhere else."""
+    logits: Tensor = model(
         batch.ids,
         frames=batch.frames,
         frame_valid=batch.frame_valid,
@@ -54,7 +59,7 @@ def loss_of(model: VideoLanguageModel, batch: Batch) -> torch.Tensor:
         attention_mask=batch.visible,
         positions=(batch.rows, batch.columns),
     )
-    return F.cross_entropy(logits.float(), batch.targets)
+    return logits.float()
 
 
 def parameter_groups(model: VideoLanguageModel, config: AlignConfig) -> list[dict[str, Any]]:
@@ -164,20 +169,13 @@ def align(
 def validate(
     model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: AlignConfig
 ) -> tuple[float, float]:
-    """Multiple choice on held-out samples that have some, one question each: share of questions whose every target
-    token is the likeliest one, and the mean loss."""
+    """Held-out samples that have options, a question each: share of questions whose every target token is the likeliest
+    one, and the mean loss. The target is the letter, or the answer's text where options are compared by text."""
     right, losses = [], []
-    mix = Mix(1.0, 0.0, 0.0)
+    mix = Mix(1.0, 0.0, 0.0) if config.protocol == "selection" else Mix(0.0, 1.0, 0.0)
     for batch in epoch_batches(data, prompter, mix, batch_size=config.batch_size, seed=config.seed, epoch=-1):
-        logits = model(
-            batch.ids,
-            frames=batch.frames,
-            frame_valid=batch.frame_valid,
-            is_slot=batch.is_slot,
-            attention_mask=batch.visible,
-            positions=(batch.rows, batch.columns),
-        )
-        losses.append(F.cross_entropy(logits.float(), batch.targets).item())
+        logits = _logits(model, batch)
+        losses.append(F.cross_entropy(logits, batch.targets).item())
         hit = (logits.argmax(-1) == batch.targets).float()
         right.append(torch.ones(len(batch.ids)).scatter_reduce(0, batch.rows, hit, "amin"))
     return torch.cat(right).mean().item(), sum(losses) / len(losses)

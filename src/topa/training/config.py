@@ -44,7 +44,7 @@ class AlignConfig(BaseModel):
     protocol: Literal["selection", "logits"] = Field(
         "selection", description="how the model compares options: by their letter, or by their text"
     )
-    choose: float = Field(0.5, ge=0, description="share of multiple choice")
+    choose: float = Field(0.5, ge=0, description="share of multiple choice, answered by letter")
     answer: float = Field(0.25, ge=0, description="share of open questions")
     describe: float = Field(0.25, ge=0, description="share of summaries")
     noise: float = Field(
