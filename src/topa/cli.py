@@ -83,6 +83,8 @@ def demo(
     console = Console()
     console.width = max(console.width, _TABLE)
     console.print(table(report))
+    counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
+    typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
     typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
 

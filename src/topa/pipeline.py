@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
 from .core.progress import console
+from .core.registry import Registry
 from .features.encode import encode_tideos
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
@@ -24,7 +25,6 @@ from .features.store import FeatureStore
 from .inference.engine import Topa
 from .memory.bank import MemoryBank, build
 from .microworld.paths import fingerprint, resolve
-from .microworld.writer import write_tideos
 from .models import saved
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
@@ -37,6 +37,8 @@ from .training.data import AlignmentSet, Labels
 from .training.warm_start import warm_start
 
 DEFAULT_RECIPE = "microworld"
+WRITERS = Registry("writer", {"microworld": "topa.microworld.writer:write_tideos"})
+"""Functions (count, seed) -> Tideos."""
 HELD_OUT_SEED = 1_000_003
 
 
@@ -194,8 +196,9 @@ def align(
         held = min(config.validation, len(everything) // 10)
         written, held_out = everything[: len(everything) - held], everything[len(everything) - held :]
     else:
-        written = list(write_tideos(config.microworld_tideos, config.seed))
-        held_out = list(write_tideos(config.validation, config.seed + HELD_OUT_SEED))
+        write = WRITERS.load(config.writer)
+        written = list(write(config.microworld_tideos, config.seed))
+        held_out = list(write(config.validation, config.seed + HELD_OUT_SEED))
         save_tideos(written, out / "tideos.jsonl")
     encoder = Encoder.from_pretrained(resolve(config.encoder))
     corpus = encode([*written, *held_out], encoder, config, features or out / "features", show=show)

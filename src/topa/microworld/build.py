@@ -66,7 +66,8 @@ def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
         "python -m topa.microworld.train_llm --out DIR",
         minutes,
         tests,
-        "Per spelling of the story: `choice`, accuracy among five options compared by their text; `letters`, the same "
+        "First: 500 Tideos with the questions that the demo asks, captions told as sentences. Then "
+        "per spelling: `choice`, accuracy among five options compared by their text; `letters`, the same "
         "by their letters; `exact`, share of greedy answers equal to the right one. New stories, by kind of question.",
     )
     return tests

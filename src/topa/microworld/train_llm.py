@@ -18,6 +18,7 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from ..prompts.templates import LETTERS, TOPA
+from ..tideos.tideo import Tideo
 from . import language, questions
 from .muon import Muon
 from .words import tokenizer as make_tokenizer
 from .world import Story, write_story
+from .writer import write_tideos
 
 SPELLINGS = ("sentences", "key words", "bags")
 _BAG = 5**0.5  # a bag is as long as the sum of five unrelated words, however many are in it
@@ -278,22 +281,44 @@ def examine(
     return {k: sum(v) / len(v) for k, v in sorted(right.items())}
 
 
-@torch.no_grad()
 def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: int, seed: int) -> dict[str, float]:
     """Share of five-option questions whose right option's text has the lowest mean NLL as a free answer, by kind."""
     rng = random.Random(f"{seed} {spelling} choices")
     balance = questions.Balance(rng)
-    pad = int(encode.tokenizer.pad_token_id)
+    asked = [choice for _ in range(stories) for choice in make_choices(rng, encode, spelling, balance)]
     hits: dict[str, list[bool]] = {}
-    for _ in range(stories // 20):
-        asked = [choice for _ in range(20) for choice in make_choices(rng, encode, spelling, balance)]
-        batch = collate([item for item, _ in asked], pad)
+    for (item, _), hit in zip(asked, right_choices(model, encode, asked), strict=True):
+        hits.setdefault(item.branches[0][2], []).append(hit)
+    return {k: sum(v) / len(v) for k, v in sorted(hits.items())}
+
+
+@torch.no_grad()
+def right_choices(model: LlamaForCausalLM, encode: Encoder, asked: list[tuple[Item, int]]) -> list[bool]:
+    """Per item, whose branches are the options of one question: does the right one have the lowest mean NLL?"""
+    pad = int(encode.tokenizer.pad_token_id)
+    hits: list[bool] = []
+    for start in range(0, len(asked), 150):
+        part = asked[start : start + 150]
+        batch = collate([item for item, _ in part], pad)
         each = nn.functional.cross_entropy(logits(model, batch, 0.0, 0.0), batch.targets, reduction="none")
         mean = torch.zeros(len(batch.kinds)).scatter_reduce(0, batch.branch, each, "mean", include_self=False)
         best = mean.view(-1, questions.OPTIONS).argmin(-1).tolist()
-        for kind, chosen, (_, answer) in zip(batch.kinds[:: questions.OPTIONS], best, asked, strict=True):
-            hits.setdefault(kind, []).append(chosen == answer)
-    return {k: sum(v) / len(v) for k, v in sorted(hits.items())}
+        hits += [chosen == answer for chosen, (_, answer) in zip(best, part, strict=True)]
+    return hits
+
+
+def in_words(model: LlamaForCausalLM, encode: Encoder, tideos: Iterable[Tideo]) -> float:
+    """Share of the Tideos' own questions answered right when their captions are told as sentences."""
+    asked = []
+    for tideo in tideos:
+        told = " . ".join(f"{i} {frame.caption}" for i, frame in enumerate(tideo.frames, start=1))
+        prefix = [encode.bos, *encode(TOPA.answer), *encode(told)]
+        for question in tideo.questions:
+            body = encode(TOPA.open_body(question.question))
+            tree = [(body, [*encode(option), encode.eos], question.kind) for option in question.options]
+            asked.append((Item(prefix, None, tree), question.options.index(question.right or "")))
+    hits = right_choices(model, encode, asked)
+    return sum(hits) / len(hits)
 
 
 def make_choices(
@@ -319,7 +344,7 @@ def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict
         known = {k: round(v, 3) for k, v in by_kind.items() if k in questions.KINDS_OF_QUESTION}
         return {"mean": round(sum(known.values()) / len(known), 3), **known}
 
-    return {
+    spellings: dict[str, Any] = {
         spelling: {
             "choice": summed(choices(model, encode, spelling, 300, seed)),
             "letters": summed(examine(model, encode, spelling, "choose", 600, seed)),
@@ -327,6 +352,10 @@ def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict
             "description": examine(model, encode, spelling, "describe", 300, seed)["description"],
         }
         for spelling in SPELLINGS
+    }
+    return {
+        "the demo's questions, in sentences": round(in_words(model, encode, write_tideos(500, seed)), 3),
+        **spellings,
     }
 
 

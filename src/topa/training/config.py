@@ -24,6 +24,7 @@ class AlignConfig(BaseModel):
 
     llm: str = Field(description="folder or hub id of the frozen language model")
     encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
+    writer: str = Field("microworld", description="who writes Tideos when no --tideos are given")
     microworld_tideos: int = Field(0, ge=0, description="write this many micro world Tideos when no --tideos are given")
     memory_rows: int = Field(1_000_000, gt=0, description="rows of the memory bank, at most")
     fusion: Literal["mean", "caption"] = Field(
