@@ -20,7 +20,7 @@ help: ## show this list
 demo: $(VENV)/.base ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
 
-demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about half an hour) -> out/demo-full/report.html
+demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about a quarter of an hour) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones

@@ -63,7 +63,7 @@ def demo(
         bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Also the runs that train again, over three seeds; about half an hour.")
+        bool, typer.Option("--full", help="Also the runs that train again, over three seeds; a quarter of an hour.")
     ] = False,
     as_json: Json = False,
 ) -> None:
