@@ -66,22 +66,24 @@ _EVAL_SEED = 2_000_003
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other."""
+    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other. expect: how long
+    it takes, as measured."""
 
     videos: int = 220
     settings: tuple[str, ...] = ()
     seeds: int = 1
     trained_baselines: bool = False
+    expect: str = "a minute"
 
     @classmethod
     def quick(cls) -> Scale:
         """A smoke run."""
-        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"))
+        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"), expect="15 seconds")
 
     @classmethod
     def full(cls) -> Scale:
         """Three seeds, and the baselines that train again."""
-        return cls(seeds=3, trained_baselines=True)
+        return cls(seeds=3, trained_baselines=True, expect="a quarter of an hour")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     _clear(output_folder(out), {"config": config.model_dump(mode="json"), "scale": asdict(scale)})
     log = Log()
     console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
+    console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
 
     with log.stage("write Tideos (text only)"):
         tideos = list(write_tideos(config.microworld_tideos, config.seed))
