@@ -64,8 +64,9 @@ def test_what_a_run_leaves(micro_model):
 def test_the_card_tells_how_it_was_made(micro_model):
     card = (micro_model / "README.md").read_text()
     assert "base_model: microworld/llm" in card
-    assert "Steps 2, " in card
-    settings = json.loads(card[card.index("```json") + 7 : card.rindex("```")])
+    assert "60 Tideos; steps 2, " in card
+    assert "keep their own licences" in card
+    settings = json.loads(card.split("```json")[1].split("```")[0])
     assert AlignConfig(**settings) == config()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +23,9 @@ app = typer.Typer(
     help="Eyes for a frozen language model, without showing it a single video.",
     epilog="Start here:  topa demo",
 )
+
+importer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bring in what others have made.")
+app.add_typer(importer, name="import", epilog="Example:  topa import checkpoint --help")
 
 _state = {"debug": False}
 _STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing
@@ -153,6 +156,57 @@ def align(
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+
+
+@importer.command(
+    epilog="Example:  topa import checkpoint --backbone llama2/7B --adapter checkpoint_19.pth --out topa-7b"
+)
+def checkpoint(
+    backbone: Annotated[
+        str,
+        typer.Option("--backbone", help="The Llama: a folder in Meta's naming, a Hugging Face folder, or a hub id."),
+    ],
+    adapter: Annotated[Path, typer.Option("--adapter", help="What TOPA's authors released: checkpoint_N.pth.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the saved model.")],
+    encoder: Annotated[str | None, typer.Option("--encoder", help="Default: CLIP ViT-L/14, the released one.")] = None,
+    memory: Annotated[
+        Path | None, typer.Option("--memory", help="A memory of that encoder. Without: pictures are read as they are.")
+    ] = None,
+    family: Annotated[
+        Literal["llama2", "llama3"] | None,
+        typer.Option("--family", help="Which Llama, where the file doesn't say it."),
+    ] = None,
+    prompt_length: Annotated[
+        int | None, typer.Option("--prompt-length", help="Prompts per layer, where the file doesn't say it.", min=1)
+    ] = None,
+    rope_theta: Annotated[
+        float, typer.Option("--rope-theta", help="Rotary base; all released adapters were trained with 10,000.")
+    ] = 10000.0,
+    as_json: Json = False,
+) -> None:
+    """An adapter that TOPA's authors released, as a saved model that behaves like their code."""
+    from .models.released import RELEASED_ENCODER
+    from .pipeline import import_checkpoint
+
+    _quiet()
+    config = import_checkpoint(
+        backbone,
+        adapter,
+        out,
+        encoder=encoder or RELEASED_ENCODER,
+        memory=memory,
+        family=family,
+        prompt_length=prompt_length,
+        rope_theta=rope_theta,
+    )
+    if as_json:
+        typer.echo(config.model_dump_json(indent=1))
+        return
+    typer.echo(f"imported: {out} ({config.llm_layers} layers of width {config.llm_width}, {config.frames} frames)")
+    if config.bridge == "raw":
+        note = "without a memory, pictures are read as they are; zero-shot adapters need --memory DIR"
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"next:     topa ask VIDEO QUESTION --model {out}")
 
 
 def _engine(video: Path, model: Path | None) -> Any:

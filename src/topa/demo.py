@@ -222,7 +222,7 @@ def _align(
     model, described = new_model(encoder, config, pairs)
     result = align(model, load_prompter(config), data, config, out, show=show)
     memory.save(out)
-    saved.save(out, described, model.adapter_state_dict(), card(config, result, model))
+    saved.save(out, described, model.adapter_state_dict(), card(config, described, result, model))
     return model.eval()
 
 
@@ -266,10 +266,11 @@ def _score(
     name: str,
     show: bool,
 ) -> list[Scores]:
-    frames = features[asked.owner]
-    valid = torch.ones(frames.shape[:2], dtype=torch.bool)
+    valid = torch.ones(features.shape[:2], dtype=torch.bool)
     with bar(f"answering: {name}", len(asked.questions), show=show) as line:
-        return score_options(model, prompter, asked.questions, frames, valid, protocol=protocol, progress=line.advance)
+        return score_options(
+            model, prompter, asked.questions, features, valid, asked.owner, protocol=protocol, progress=line.advance
+        )
 
 
 def _trained_baselines(

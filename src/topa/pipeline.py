@@ -19,13 +19,15 @@ from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
 from .core.progress import console
 from .core.registry import Registry
 from .features.encode import encode_tideos
-from .features.encoder import Encoder
+from .features.encoder import Encoder, identify
 from .features.frames import FrameFeatures
 from .features.store import FeatureStore
 from .inference.engine import Topa
 from .memory.bank import MemoryBank, build
 from .microworld.paths import fingerprint, resolve
 from .models import saved
+from .models.base import identity, load_llm, load_tokenizer
+from .models.released import RELEASED_ENCODER, Family, import_adapter
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
@@ -128,11 +130,12 @@ def new_model(
     The adapter is drawn from the run's seed; with `warm_start` its projector is fitted to `pairs` of captions and
     features, [N, D].
     """
-    llm = saved.load_llm(config.llm, resolve(config.llm))
+    llm = load_llm(config.llm, resolve(config.llm))
     described = SavedConfig(
         llm=config.llm,
         llm_layers=llm.config.num_hidden_layers,
         llm_width=llm.config.hidden_size,
+        llm_identity=identity(llm),
         encoder=config.encoder,
         encoder_identity=encoder.identity,
         feature_width=encoder.width,
@@ -164,20 +167,59 @@ def new_model(
 
 def load_prompter(config: AlignConfig) -> Prompter:
     """The prompts of the recipe's language model."""
-    return Prompter(saved.load_tokenizer(config.llm, resolve(config.llm)), config.tokens_per_frame)
+    return Prompter(load_tokenizer(config.llm, resolve(config.llm)), config.tokens_per_frame)
 
 
-def card(config: AlignConfig, result: AlignResult, model: VideoLanguageModel) -> str:
+def card(config: AlignConfig, described: SavedConfig, result: AlignResult, model: VideoLanguageModel) -> str:
     """The model card of an aligned adapter."""
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
-    return (
-        f"---\nlibrary_name: topa\nbase_model: {config.llm}\n---\n# A topa adapter for {config.llm}\n\n"
-        f"Aligned on text only, after TOPA (arXiv 2405.13911): no video was seen. Encoder: {config.encoder}. "
-        f"{model.parameter_report()}.\n\nSteps {result.steps}, {result.seconds:.0f} s, last loss {result.loss:.3f}, "
-        f"right on held-out Tideos {accuracy}.\n\n"
-        "The base model and the encoder are not included and keep their own licences.\n\n"
-        f"```json\n{config.model_dump_json(indent=1)}\n```\n"
+    about = (
+        "Aligned on text only, after TOPA (arXiv 2405.13911): no video was seen. "
+        f"{config.microworld_tideos or 'Own'} Tideos; steps {result.steps}, {result.seconds:.0f} s, last loss "
+        f"{result.loss:.3f}, right on held-out Tideos {accuracy}.\n\n```json\n{config.model_dump_json(indent=1)}\n```"
     )
+    return saved.card(described, str(model.parameter_report()), about)
+
+
+def import_checkpoint(
+    backbone: str,
+    adapter: Path,
+    out: Path,
+    *,
+    encoder: str = RELEASED_ENCODER,
+    memory: Path | None = None,
+    family: Family | None = None,
+    prompt_length: int | None = None,
+    rope_theta: float = 10000.0,
+) -> SavedConfig:
+    """A released adapter as a saved model in `out`; see `models.released.import_adapter`.
+
+    encoder: the one its features were made with. memory: a memory in that encoder's space, copied into the model;
+    without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
+    Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
+    """
+    config, state = import_adapter(
+        backbone,
+        adapter,
+        encoder=encoder,
+        encoder_identity=identify(resolve(encoder)),
+        family=family,
+        prompt_length=prompt_length,
+        rope_theta=rope_theta,
+    )
+    output_folder(out)
+    if memory is not None:
+        bank = MemoryBank.load(memory)
+        if bank.encoder != config.encoder_identity:
+            raise ArtifactMismatch(
+                f"{memory}: is of {bank.encoder}, the adapter of {config.encoder_identity}. Build the memory with "
+                f"--encoder {encoder}, or name the memory's encoder here."
+            )
+        bank.save(out)
+        config = config.model_copy(update={"bridge": "projected"})
+    about = f"Released by TOPA's authors ({adapter.name}), converted; behaves like their code, see docs/fidelity.md."
+    saved.save(out, config, state, saved.card(config, f"Trainable: {sum(t.numel() for t in state.values()):,}", about))
+    return config
 
 
 def align(
@@ -217,7 +259,7 @@ def align(
         show=show,
     )
     memory.save(out)
-    saved.save(out, described, model.adapter_state_dict(), card(config, result, model))
+    saved.save(out, described, model.adapter_state_dict(), card(config, described, result, model))
     return result
 
 

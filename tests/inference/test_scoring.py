@@ -12,7 +12,8 @@ from models.tiny import FEATURES, FRAMES
 from models.tiny import model as tiny_model
 from topa.core.errors import InputError, UsageError
 from topa.inference import scoring
-from topa.inference.scoring import generate, read, score_options, tidy
+from topa.inference.scoring import generate, nll_of_targets, read, score_options, tidy
+from topa.models import VideoLanguageModel
 from topa.tideos.tideo import Question
 from training.small import COLOURS, prompter, words_of
 
@@ -70,21 +71,71 @@ def test_scores_are_those_of_a_full_forward_per_option(protocol, tokens_per_fram
         assert max(expected) - min(expected) > 0.01
 
 
-@pytest.mark.parametrize("batch", [1, 2, 128])
+@pytest.mark.parametrize("tokens", [1, 500, 1 << 15])
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_order_and_batches_change_nothing(monkeypatch, protocol, batch):
+def test_order_and_batches_change_nothing(monkeypatch, protocol, tokens):
     model, writer = tiny_model(), prompter()
     values, valid = videos()
     expected = score_options(model, writer, QUESTIONS, values, valid, protocol=protocol)
-    monkeypatch.setattr(scoring, "_BATCH", batch)
-    order = random.Random(batch).sample(range(len(QUESTIONS)), len(QUESTIONS))
+    monkeypatch.setattr(scoring, "_CACHED_TOKENS", tokens)
+    order = random.Random(tokens).sample(range(len(QUESTIONS)), len(QUESTIONS))
     asked, told = [QUESTIONS[i] for i in order], []
     scores = score_options(model, writer, asked, values[order], valid[order], protocol=protocol, progress=told.append)
     assert sum(told) == len(QUESTIONS)
-    assert max(told) <= batch
+    assert (max(told) == 1) == (tokens == 1)
+    assert (len(told) == 1) == (tokens == 1 << 15)
     for row, i in enumerate(order):
         assert scores[row].mean_nll == pytest.approx(expected[i].mean_nll, abs=1e-5)
         assert scores[row].probabilities == pytest.approx(expected[i].probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_questions_about_one_video_read_it_once(monkeypatch, protocol, family):
+    model, writer = tiny_model(family), prompter()
+    values, valid = videos(2)
+    about = [1, 0, 1, 1, 0]
+    shown, forward = [], VideoLanguageModel.prefill
+
+    def counted(self, ids, **rest):
+        shown.append((len(ids), rest.get("frames") is not None))
+        return forward(self, ids, **rest)
+
+    monkeypatch.setattr(VideoLanguageModel, "prefill", counted)
+    scores = score_options(model, writer, QUESTIONS, values, valid, about, protocol=protocol)
+    assert shown == [(2, True), (5, False)]  # two videos, then five questions
+    for i, question in enumerate(QUESTIONS):
+        expected = naive(model, writer, question, values[about[i]], valid[about[i]], protocol)
+        assert scores[i].mean_nll == pytest.approx(expected, abs=2e-5, rel=1e-5)
+
+
+def test_labels_that_all_options_share_are_scored_once(monkeypatch):
+    """Three of the four tokens of " (A)" and its end are behind the first that differs; the bracket isn't."""
+    model, writer = tiny_model(), prompter()
+    values, valid = videos(1)
+    read_to, suffix = [], VideoLanguageModel.suffix_nll
+
+    def counted(self, context, ids, mask=None):
+        read_to.append(ids.shape)
+        return suffix(self, context, ids, mask)
+
+    monkeypatch.setattr(VideoLanguageModel, "suffix_nll", counted)
+    scores = score_options(model, writer, QUESTIONS[:1], values, valid)
+    assert read_to == [(1, 4, 3)]
+    assert scores[0].mean_nll == pytest.approx(
+        naive(model, writer, QUESTIONS[0], values[0], valid[0], "selection"), abs=1e-5
+    )
+
+
+def test_one_answer_that_begins_like_another():
+    model, writer = tiny_model(), prompter()
+    values, valid = videos(1)
+    question = Question(question="what comes", options=("the small ball", "the small ball is first", "the"))
+    groups = [writer.candidates(question.question, question.options, FRAMES - 1, by_letter=False)]
+    found = [nll.mean().item() for nll in nll_of_targets(model, groups, values, valid)[0]]
+    assert found == pytest.approx(naive(model, writer, question, values[0], valid[0], "logits"), abs=1e-5)
+    with pytest.raises(UsageError, match="without a target"):
+        nll_of_targets(model, [[writer.answer("what", FRAMES - 1)]], values, valid)
 
 
 def test_probabilities_are_a_softmax_of_what_the_protocol_says():

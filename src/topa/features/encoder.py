@@ -66,8 +66,7 @@ class Encoder:
         folder = _folder(name)
         source = str(name if folder is None else folder)
         model, tokenizer, processor = _load(source, dtype or torch.float32)
-        identity = source if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
-        return cls(model.to(device), tokenizer, processor, identity)
+        return cls(model.to(device), tokenizer, processor, identify(name))
 
     def __repr__(self) -> str:
         return f"Encoder({self.identity!r}, width={self.width})"
@@ -128,6 +127,12 @@ class Encoder:
             return {"input_ids": tokens}
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids], device=self.device)
         return {"input_ids": tokens, "attention_mask": mask}
+
+
+def identify(name: str | Path) -> str:
+    """The identity an encoder would have, without loading it. Raises InputError for a path that leads nowhere."""
+    folder = _folder(name)
+    return str(name) if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
 
 
 def _unit(output: Any) -> Tensor:

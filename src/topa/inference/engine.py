@@ -5,6 +5,7 @@ Reads a saved model (`models.saved`) and videos, gives `Answer`s.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,16 @@ from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
+from ..memory.projection import project
 from ..models import saved
+from ..models.base import Bits, load_llm, load_tokenizer
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter, check_options
+from ..prompts.released import ReleasedPrompter
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
-from .scoring import Protocol, generate, score_options
+from .scoring import Protocol, Scores, generate, score_options
 
 Resolve = Callable[[str], str]
 
@@ -38,16 +42,32 @@ class Seen:
     truncated: bool
 
 
+def prompter_for(tokenizer: object, config: SavedConfig) -> Prompter:
+    """The prompts that a saved model was aligned with."""
+    if config.legacy is not None:
+        return ReleasedPrompter(tokenizer, config.legacy.prompts)
+    return Prompter(tokenizer, config.tokens_per_frame)  # type: ignore[arg-type]
+
+
 class Topa:
-    """A frozen LLM with an adapter, an encoder and a memory. Make one with `Topa.from_pretrained(folder)`."""
+    """A frozen LLM with an adapter, an encoder and a memory. Make one with `Topa.from_pretrained(folder)`.
+
+    Without a memory (`bridge` "raw"), pictures are read as they are: for an adapter that was trained on videos.
+    """
 
     def __init__(
-        self, model: VideoLanguageModel, prompter: Prompter, encoder: Encoder, memory: MemoryBank, config: SavedConfig
+        self,
+        model: VideoLanguageModel,
+        prompter: Prompter,
+        encoder: Encoder,
+        memory: MemoryBank | None,
+        config: SavedConfig,
     ) -> None:
-        if encoder.identity != config.encoder_identity or memory.encoder != config.encoder_identity:
+        remembered = config.encoder_identity if memory is None else memory.encoder
+        if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
             raise ArtifactMismatch(
                 f"the adapter was aligned with {config.encoder_identity}; found the encoder {encoder.identity} and a "
-                f"memory of {memory.encoder}. Load the same encoder, or align again with this one: topa align"
+                f"memory of {remembered}. Load the same encoder, or align again with this one: topa align"
             )
         self.model = model.eval()
         self.prompter = prompter
@@ -56,19 +76,42 @@ class Topa:
         self.config = config
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, resolve: Resolve = str) -> Topa:
-        """Load a saved model, its LLM and its encoder. resolve: turns a name in the config into a folder or hub id.
+    def from_pretrained(
+        cls, name: str | Path, *, llm: str | None = None, bits: Bits | None = None, resolve: Resolve = str
+    ) -> Topa:
+        """Load a saved model, its LLM and its encoder.
 
-        Raises ArtifactError where the folder isn't a saved model, InputError where LLM or encoder can't be loaded,
-        ArtifactMismatch where they aren't those it was aligned with.
+        name: a folder, or the id of a model on the hub. llm: where the LLM is, if not where the model says; it must be
+        the same. bits: 8 or 4 to quantise the LLM, on devices that can. resolve: turns a name in the config into a
+        folder or hub id. Raises ArtifactError where this isn't a saved model, InputError where LLM or encoder can't
+        be loaded, ArtifactMismatch where they aren't those it was aligned with.
+        """
+        folder = saved.fetch(name)
+        config = saved.read_config(folder)
+        source = resolve(llm or config.llm)
+        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
+        model.load_adapter_state_dict(saved.read_adapter(folder))
+        prompter = prompter_for(load_tokenizer(config.llm, source), config)
+        memory = MemoryBank.load(folder) if config.bridge == "projected" else None
+        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config)
+
+    def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
+        """Write adapter, memory, config and model card, and nothing of the LLM or the encoder.
+
+        card: the model card's text; by default what the config tells. Raises OutputError where it can't be written.
         """
         path = Path(folder)
-        config = saved.read_config(path)
-        source = resolve(config.llm)
-        model = saved.build(saved.load_llm(config.llm, source), config)
-        model.load_adapter_state_dict(saved.read_adapter(path))
-        prompter = Prompter(saved.load_tokenizer(config.llm, source), config.tokens_per_frame)
-        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), MemoryBank.load(path), config)
+        if self.memory is not None:
+            self.memory.save(path)
+        text = saved.card(self.config, str(self.model.parameter_report())) if card is None else card
+        saved.save(path, self.config, self.model.adapter_state_dict(), text)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, card: str | None = None) -> str:
+        """Upload what `save_pretrained` writes to a model repository on the hub, made where there is none; returns its
+        address. The token is huggingface_hub's: `hf auth login` or HF_TOKEN. Raises OutputError where that fails."""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, card)
+            return saved.push(Path(folder), repository, private=private)
 
     def look(self, video: str | Path) -> Seen:
         """Sample, encode and project a video, and say what each frame was read as.
@@ -79,13 +122,16 @@ class Topa:
         values = self.encoder.encode_images(sampled.frames)
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
-        projected = self.memory.project(image, self.config.temperature)
-        readings = self.memory.read(image, self.config.temperature) if self.memory.captions is not None else []
+        readings = []
+        features = image
+        if self.memory is not None:
+            features = self.memory.project(image, self.config.temperature)
+            readings = self.memory.read(image, self.config.temperature) if self.memory.captions is not None else []
         evidence = tuple(
             EvidenceFrame(time, reading.captions, reading.weights)
             for time, reading in zip(sampled.times, readings, strict=False)
         )
-        return Seen(projected, evidence, tuple(sampled.frames), sampled.truncated)
+        return Seen(features, evidence, tuple(sampled.frames), sampled.truncated)
 
     def ask(
         self,
@@ -109,13 +155,10 @@ class Topa:
         seen = video if isinstance(video, Seen) else self.look(video)
         warnings = self._warnings(seen, " ".join((question, *choices)))
         if not choices:
-            prompt = self.prompter.answer(question, int(seen.features.valid.sum()))
+            prompt = self.prompter.answer(question, self._shown(seen))
             return Answer(self._say(prompt, seen, max_tokens), evidence=seen.evidence, warnings=warnings)
         asked = Question(question=question, options=tuple(c.strip() for c in choices))
-        values, valid = seen.features.values[None], seen.features.valid[None]
-        scores = score_options(
-            self.model, self.prompter, [asked], values, valid, protocol=protocol or self.config.protocol
-        )[0]
+        scores = self.choose(seen, [asked], protocol=protocol)[0]
         return Answer(
             asked.options[scores.choice],
             scores.choice,
@@ -126,15 +169,39 @@ class Topa:
             warnings,
         )
 
+    def choose(
+        self, video: str | Path | Seen, questions: Sequence[Question], *, protocol: Protocol | None = None
+    ) -> list[Scores]:
+        """Many questions with options about one video, which is decoded, encoded, projected and read once.
+
+        Raises InputError for a question without options.
+        """
+        seen = video if isinstance(video, Seen) else self.look(video)
+        values, valid = self._read(seen)
+        about = [0] * len(questions)
+        return score_options(
+            self.model, self.prompter, questions, values, valid, about, protocol=protocol or self.config.protocol
+        )
+
     def caption(self, video: str | Path | Seen, *, max_tokens: int = 80) -> Answer:
         """Describe a video in words."""
         seen = video if isinstance(video, Seen) else self.look(video)
-        text = self._say(self.prompter.describe(int(seen.features.valid.sum())), seen, max_tokens)
+        text = self._say(self.prompter.describe(self._shown(seen)), seen, max_tokens)
         return Answer(text, evidence=seen.evidence, warnings=self._warnings(seen, ""))
 
     def _say(self, prompt: Prompt, seen: Seen, max_tokens: int) -> str:
-        features = seen.features
-        return generate(self.model, self.prompter, [prompt], features.values[None], features.valid[None], max_tokens)[0]
+        return generate(self.model, self.prompter, [prompt], *self._read(seen), max_tokens)[0]
+
+    def _shown(self, seen: Seen) -> int:
+        """How many frame slots a prompt about this video has."""
+        return int(self._read(seen)[1].sum())
+
+    def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]."""
+        values, valid = seen.features.values, seen.features.valid
+        if self.config.legacy is not None and self.config.legacy.unmasked_padding:
+            values, valid = fill(values, self.config, self.memory)
+        return values[None], valid[None]
 
     def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
         found = []
@@ -143,3 +210,12 @@ class Topa:
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)
+
+
+def fill(values: torch.Tensor, config: SavedConfig, memory: MemoryBank | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Padding as released adapters know it: T frames, the missing ones read as what zeros project to, the memory's
+    mean. values: float32 [n, D], n at most T. Returns [T, D] and bool [T], all True."""
+    missing = values.new_zeros(config.frames - len(values), values.shape[1])
+    if memory is not None and len(missing):
+        missing = project(missing, memory.values, config.temperature)
+    return torch.cat([values, missing]), torch.ones(config.frames, dtype=torch.bool)

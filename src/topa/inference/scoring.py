@@ -1,7 +1,7 @@
 """Scoring options: which answer does the aligned LLM find likeliest.
 
-Reads prompts and frame features, writes one score per option. The prompt is read once, and each option goes on from
-it: exact, and a fraction of the work of one full pass per option.
+Reads prompts and frame features, writes one score per option. What prompts have in common is read once: the video by
+all questions about it, the question by all its options. Exact, and a fraction of the work of a full pass per option.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..core.errors import InputError
+from ..core.errors import InputError, UsageError
 from ..core.registry import unknown
 from ..models.topa_model import Context, VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
 
 Protocol = Literal["selection", "logits"]
-_BATCH = 128
+_CACHED_TOKENS = 1 << 15  # keys and values of this many tokens are in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +37,63 @@ class Scores:
         return min(range(len(self.mean_nll)), key=self.mean_nll.__getitem__)
 
 
-def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> Context:
-    """Let the model read prompts without targets. frames: [B, T, D]; valid: bool [B, T]."""
-    device = next(model.trainable_parameters()).device
-    ids = nn.utils.rnn.pad_sequence([torch.tensor(p.ids) for p in prompts], batch_first=True)
-    column = torch.arange(ids.shape[1])
-    visible = column < torch.tensor([len(p) for p in prompts])[:, None]
-    slots = torch.tensor([p.slots for p in prompts])
-    is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
-    return model.prefill(
-        ids.to(device),
-        frames=frames.to(device),
-        frame_valid=valid.to(device),
-        is_slot=is_slot.to(device),
-        attention_mask=visible.to(device),
-    )
+def read(
+    model: VideoLanguageModel,
+    prompts: Sequence[Prompt],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int] | None = None,
+    labelled: Tensor | None = None,
+) -> Context:
+    """Let the model read prompts without targets. frames: [V, T, D]; valid: bool [V, T].
+
+    videos: which of the V videos each prompt is about; one each by default. Where several prompts begin alike on the
+    same video, that part is read once. labelled: bool [N, S], tokens whose likelihood is wanted (`Context.read_nll`).
+    """
+    videos = range(len(prompts)) if videos is None else videos
+    heads = {(v, p.ids[: p.slots[1]]): p for v, p in zip(videos, prompts, strict=True)}
+    if len(heads) == len(prompts):
+        return _prefill(model, [p.ids for p in prompts], prompts, frames[list(videos)], valid[list(videos)], labelled)
+    rows = {key: row for row, key in enumerate(heads)}
+    of = [v for v, _ in heads]
+    context = _prefill(model, [ids for _, ids in heads], list(heads.values()), frames[of], valid[of], None)
+    context = context.take([rows[v, p.ids[: p.slots[1]]] for v, p in zip(videos, prompts, strict=True)])
+    rest = [p.ids[p.slots[1] :] for p in prompts]
+    ids, visible = _padded(rest, context.visible.device)
+    if labelled is not None:
+        offsets = torch.tensor([p.slots[1] for p in prompts])[:, None]
+        columns = (offsets + torch.arange(ids.shape[1])).clamp(max=labelled.shape[1] - 1)
+        labelled = labelled.gather(1, columns).to(visible.device) & visible
+    return model.prefill(ids, attention_mask=visible, context=context, labelled=labelled)
+
+
+def nll_of_targets(
+    model: VideoLanguageModel,
+    rows: Sequence[Sequence[Prompt]],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int] | None = None,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[list[Tensor]]:
+    """Negative log-likelihood of every target token of every candidate: [N][options] of float32 [target's length].
+
+    rows: N groups of prompts with targets; the prompts of a group are about one video. frames, valid, videos: as for
+    `read`. Equal to one full forward per candidate; what the candidates of a group have in common is read once,
+    labelled tokens among it included. Raises UsageError for a candidate without a target.
+    """
+    if any(not group or any(p.target[0] >= p.target[1] for p in group) for group in rows):
+        raise UsageError("scoring: found a group without candidates, or a candidate without a target to score.")
+    videos = list(range(len(rows)) if videos is None else videos)
+    shared = [_common(group) for group in rows]
+    found: list[list[Tensor]] = [[] for _ in rows]
+    # Groups of like size together, as many as the cache may hold; questions about a video stay together.
+    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), shared[i] // 16, videos[i], shared[i]))
+    for chosen in _batches(order, [len(group) * (cut + 16) for group, cut in zip(rows, shared, strict=True)]):
+        for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen), strict=True):
+            found[i] = nll
+        progress(len(chosen))
+    return found
 
 
 def score_options(
@@ -60,15 +102,17 @@ def score_options(
     questions: Sequence[Question],
     frames: Tensor,
     valid: Tensor,
+    videos: Sequence[int] | None = None,
     *,
     protocol: Protocol = "selection",
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Scores]:
-    """Scores of every option of every question; question i is about frames[i].
+    """Scores of every option of every question.
 
-    questions: N, each with two or more options. frames: float32 [N, T, D] unit rows in text space (or zeros, for a
-    blind run); valid: bool [N, T]. `selection`: the letter's likelihood behind the listed options; `logits`: the
-    option text's likelihood as a free answer. Source: TOPA, section 4 (LLM selection, LLM logits).
+    questions: N, each with two or more options. frames: float32 [V, T, D] unit rows in text space (or zeros, for a
+    blind run); valid: bool [V, T]; videos: which of them each question is about, question i about video i by default.
+    `selection`: the letter's likelihood behind the listed options; `logits`: the option text's likelihood as a free
+    answer. Source: TOPA, section 4 (LLM selection, LLM logits).
     Every question gets an answer: nothing is dropped, order and batches change nothing.
     Raises InputError for a question without options, UsageError for an unknown protocol.
     """
@@ -76,37 +120,18 @@ def score_options(
         raise unknown("protocol", protocol, get_args(Protocol))
     if bare := next((q for q in questions if not q.options), None):
         raise InputError(f"question {bare.question!r}: found no options; expected two or more to score.")
-    prompts, targets = [], []
-    for i, question in enumerate(questions):
-        shown = int(valid[i].sum())
-        if protocol == "selection":
-            prompts.append(prompter.choose(question.question, question.options, shown))
-            targets.append([prompter.target_ids(prompter.letter(j)) for j in range(len(question.options))])
-        else:
-            prompts.append(prompter.answer(question.question, shown))
-            targets.append([prompter.target_ids(" " + option) for option in question.options])
-    scores: list[Scores | None] = [None] * len(questions)
-    order = sorted(range(len(questions)), key=lambda i: (len(targets[i]), len(prompts[i])))
-    for start in range(0, len(order), _BATCH):
-        chosen = order[start : start + _BATCH]
-        context = read(model, [prompts[i] for i in chosen], frames[chosen], valid[chosen])
-        options, length = max(len(targets[i]) for i in chosen), max(len(t) for i in chosen for t in targets[i])
-        ids = torch.zeros(len(chosen), options, length, dtype=torch.int64)
-        mask = torch.zeros(len(chosen), options, length, dtype=torch.bool)
-        for row, i in enumerate(chosen):
-            for column, target in enumerate(targets[i]):
-                ids[row, column, : len(target)] = torch.tensor(target)
-                mask[row, column, : len(target)] = True
-        mask[:, :, 0] = True  # rows with fewer options are padded with options that nobody reads
-        device = context.visible.device
-        total = model.suffix_nll(context, ids.to(device), mask.to(device)).sum(-1).cpu()
-        for row, i in enumerate(chosen):
-            sums = total[row, : len(targets[i])]
-            means = sums / torch.tensor([len(t) for t in targets[i]])
-            probabilities = torch.softmax(-(sums if protocol == "selection" else means), dim=-1)
-            scores[i] = Scores(tuple(means.tolist()), tuple(probabilities.tolist()))
-        progress(len(chosen))
-    return [s for s in scores if s is not None]
+    videos = list(range(len(questions)) if videos is None else videos)
+    shown = valid.sum(dim=1).tolist()
+    by_letter = protocol == "selection"
+    rows = [
+        prompter.candidates(q.question, q.options, shown[v], by_letter) for q, v in zip(questions, videos, strict=True)
+    ]
+    scores = []
+    for nll in nll_of_targets(model, rows, frames, valid, videos, progress=progress):
+        sums, means = torch.stack([n.sum() for n in nll]), torch.stack([n.mean() for n in nll])
+        probabilities = torch.softmax(-(sums if by_letter else means), dim=-1)
+        scores.append(Scores(tuple(means.tolist()), tuple(probabilities.tolist())))
+    return scores
 
 
 def generate(
@@ -130,3 +155,101 @@ def tidy(text: str) -> str:
     for mark in ",.?!:;":
         text = text.replace(f" {mark}", mark)
     return text
+
+
+def _common(group: Sequence[Prompt]) -> int:
+    """How many tokens all candidates begin with; each keeps one of its own at least."""
+    longest = min(len(p) for p in group) - 1
+    first = group[0].ids
+    for at in range(group[0].slots[1], longest):
+        if any(p.ids[at] != first[at] for p in group):
+            return at
+    return longest
+
+
+def _batches(order: Sequence[int], tokens: Sequence[int]) -> list[list[int]]:
+    """Neighbours of `order` in lists of at most `_CACHED_TOKENS`, one item at least."""
+    batches: list[list[int]] = [[]]
+    held = 0
+    for i in order:
+        if batches[-1] and held + tokens[i] > _CACHED_TOKENS:
+            batches.append([])
+            held = 0
+        batches[-1].append(i)
+        held += tokens[i]
+    return [b for b in batches if b]
+
+
+def _score(
+    model: VideoLanguageModel,
+    rows: Sequence[Sequence[Prompt]],
+    shared: Sequence[int],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int],
+    chosen: Sequence[int],
+) -> list[list[Tensor]]:
+    """`nll_of_targets` for one batch of groups."""
+    cuts = [shared[i] for i in chosen]
+    begins = [min(p.target[0] for p in rows[i]) for i in chosen]
+    prefixes = [Prompt(rows[i][0].ids[:cut], rows[i][0].slots, (cut, cut)) for i, cut in zip(chosen, cuts, strict=True)]
+    column = torch.arange(max(cuts))
+    labelled = (column >= torch.tensor(begins)[:, None]) & (column < torch.tensor(cuts)[:, None])
+    about = [videos[i] for i in chosen]
+    context = read(model, prefixes, frames, valid, about, labelled if labelled.any() else None)
+    width = max(len(rows[i]) for i in chosen)
+    longest = max(len(p) - cut for i, cut in zip(chosen, cuts, strict=True) for p in rows[i])
+    ids = torch.zeros(len(chosen), width, longest, dtype=torch.int64)
+    mask = torch.zeros(len(chosen), width, longest, dtype=torch.bool)
+    for at, (i, cut) in enumerate(zip(chosen, cuts, strict=True)):
+        for option, prompt in enumerate(rows[i]):
+            ids[at, option, : len(prompt) - cut] = torch.tensor(prompt.ids[cut:])
+            mask[at, option, : len(prompt) - cut] = True
+    mask[:, :, 0] = True  # groups with fewer candidates are filled with ones that nobody reads
+    device = context.visible.device
+    own = model.suffix_nll(context, ids.to(device), mask.to(device)).cpu()
+    read_nll = None if context.read_nll is None else context.read_nll.cpu()
+    results = []
+    for at, (i, cut) in enumerate(zip(chosen, cuts, strict=True)):
+        group = []
+        for option, prompt in enumerate(rows[i]):
+            first, last = prompt.target
+            parts = [own[at, option, max(first - cut, 0) : last - cut]]
+            if first < cut:
+                assert read_nll is not None
+                parts.insert(0, read_nll[at, : cut - begins[at]][first - begins[at] :])
+            group.append(torch.cat(parts))
+        results.append(group)
+    return results
+
+
+def _prefill(
+    model: VideoLanguageModel,
+    sequences: Sequence[tuple[int, ...]],
+    prompts: Sequence[Prompt],
+    frames: Tensor,
+    valid: Tensor,
+    labelled: Tensor | None,
+) -> Context:
+    device = next(model.trainable_parameters()).device
+    ids, visible = _padded(sequences, device)
+    column = torch.arange(ids.shape[1])
+    slots = torch.tensor([p.slots for p in prompts])
+    is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
+    return model.prefill(
+        ids,
+        frames=frames.to(device),
+        frame_valid=valid.to(device),
+        is_slot=is_slot.to(device),
+        attention_mask=visible,
+        labelled=None if labelled is None else labelled.to(device),
+    )
+
+
+def _padded(sequences: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
+    """ids int64 [N, S] and visible bool [N, S], padded on the right."""
+    lengths = torch.tensor([len(ids) for ids in sequences])
+    ids = torch.zeros(len(sequences), int(lengths.max()), dtype=torch.int64)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+    return ids.to(device), (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..core.artifacts import output_folder, write_atomically
-from ..core.errors import ArtifactError, InputError
+from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
+from .base import Legacy, identity, same
 from .topa_model import VideoLanguageModel
 
 CONFIG = "config.json"
@@ -28,7 +30,9 @@ class SavedConfig(BaseModel):
 
     encoder is how it is loaded, encoder_identity what its features are signed with. temperature: tau of the
     projection. protocol: how options are compared unless asked otherwise. llm_layers and llm_width
-    guard against another base model under the same name.
+    guard against another base model under the same name; llm_identity knows its weights. legacy: what a released
+    adapter needs, None for every other. bridge: how pictures come to the LLM: through the memory, or as they are, for
+    an adapter that was trained on videos.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +41,7 @@ class SavedConfig(BaseModel):
     llm: str
     llm_layers: int
     llm_width: int
+    llm_identity: str
     encoder: str
     encoder_identity: str
     feature_width: int
@@ -47,46 +52,26 @@ class SavedConfig(BaseModel):
     fusion: Literal["mean", "caption"]
     temperature: float
     protocol: Literal["selection", "logits"]
-
-
-def load_llm(name: str, folder: str) -> PreTrainedModel:
-    """The frozen LLM behind `folder` (a folder or a hub id), in float32 on a CPU; `name` is for the message.
-
-    Raises InputError where it can't be loaded.
-    """
-    import torch
-
-    try:
-        llm: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise InputError(
-            f"language model {name!r}: can't be loaded ({str(error).splitlines()[0]}). "
-            "Expected the id or the folder of a Hugging Face causal language model."
-        ) from error
-    return llm
-
-
-def load_tokenizer(name: str, folder: str) -> Any:
-    """The tokenizer of the LLM behind `folder`; `name` is for the message. Raises InputError where there is none."""
-    try:
-        return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"language model {name!r}: its tokenizer can't be loaded ({str(error).splitlines()[0]}). "
-            "Expected the tokenizer's files beside the weights."
-        ) from error
+    bridge: Literal["projected", "raw"] = "projected"
+    legacy: Legacy | None = None
 
 
 def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
     """The model that `config` describes, on an LLM that was loaded for it, untrained.
 
-    Raises ArtifactError where the LLM has another shape than the one it was aligned with.
+    Raises ArtifactError where the LLM has another shape than the one it was aligned with, ArtifactMismatch where it
+    has other weights.
     """
     found = (llm.config.num_hidden_layers, llm.config.hidden_size)
     if found != (config.llm_layers, config.llm_width):
         raise ArtifactError(
             f"{config.llm}: has {found[0]} layers of width {found[1]}; this adapter was aligned with "
             f"{config.llm_layers} layers of width {config.llm_width}. Give the language model it was aligned with."
+        )
+    if not same(known := identity(llm), config.llm_identity):
+        raise ArtifactMismatch(
+            f"{config.llm}: its weights are {known}; this adapter was aligned with {config.llm_identity}, another "
+            "model of the same shape. Give the language model it was aligned with."
         )
     return VideoLanguageModel(
         llm,
@@ -96,6 +81,56 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
         prompt_length=config.prompt_length,
         adapted_layers=config.adapted_layers,
     )
+
+
+def card(config: SavedConfig, parameters: str, about: str = "") -> str:
+    """A model card: what the adapter is for, and the reminders that go with it. about: data and metrics."""
+    licences = "The language model and the encoder are not included and keep their own licences"
+    return (
+        f"---\nlibrary_name: topa\nbase_model: {config.llm}\npipeline_tag: video-text-to-text\n---\n"
+        f"# A topa adapter for {config.llm}\n\n"
+        f"Reads videos of {config.frames} frames through the encoder {config.encoder}. {parameters}.\n\n"
+        f"{about or 'Data and metrics: not stated.'}\n\n"
+        f"{licences}; so do the texts it was aligned on. Read both before you use or pass it on.\n\n"
+        "```python\nfrom topa import Topa\n\ntopa = Topa.from_pretrained('<this folder or repository>')\n"
+        "print(topa.ask('video.mp4', 'what happens ?').text)\n```\n"
+    )
+
+
+def fetch(name: str | Path) -> Path:
+    """The folder of a saved model: a folder itself, or a hub repository's files, downloaded and cached.
+
+    Raises ArtifactError where there is no such folder or repository.
+    """
+    path = Path(name)
+    if path.exists() or isinstance(name, Path) or re.fullmatch(r"[\w.-]+/[\w.-]+", name) is None:
+        return path
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{name}: found neither a folder nor a repository on the hub ({str(error).splitlines()[0]}); expected a "
+            "model saved by topa. Check the name and the network."
+        ) from error
+
+
+def push(folder: Path, repository: str, *, private: bool) -> str:
+    """Upload a saved model to the hub. Returns the repository's address. Raises OutputError where that fails."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api = HfApi()
+        address = api.create_repo(repository, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A topa adapter")
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise OutputError(
+            f"{repository}: can't be uploaded ({str(error).splitlines()[0]}). Log in with: hf auth login"
+        ) from error
+    return str(address)
 
 
 def save(folder: Path, config: SavedConfig, state: dict[str, Tensor], card: str) -> None:

@@ -45,7 +45,8 @@ class Context:
 
     cache: keys and values of K tokens, [B, g, K, d] per layer, adapter prompts not among them. visible: bool [B, K],
     False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token. states: the prompts'
-    keys and values, which depend on the weights like the cache does.
+    keys and values, which depend on the weights like the cache does. read_nll: float32 [B, N], what the last prefill
+    was asked to score, in order, padded with zeros; None where nothing was asked.
     """
 
     cache: DynamicCache
@@ -53,15 +54,21 @@ class Context:
     is_video: Tensor
     next_logits: Tensor
     states: PromptStates
+    read_nll: Tensor | None = None
 
     def repeat(self, times: int) -> Context:
         """Every row `times` times, copies of a row beside each other: a batch of B*times."""
+        return self.take([row for row in range(len(self.visible)) for _ in range(times)])
+
+    def take(self, rows: Sequence[int]) -> Context:
+        """These rows, in this order, each as often as it is named."""
+        if list(rows) == list(range(len(self.visible))):
+            return self
+        index = torch.tensor(rows, device=self.visible.device)
         cache = _share(self.cache)
-        cache.batch_repeat_interleave(times)
-        visible, is_video, logits = (
-            value.repeat_interleave(times, dim=0) for value in (self.visible, self.is_video, self.next_logits)
-        )
-        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
+        cache.batch_select_indices(index)
+        visible, is_video, logits = (value[index] for value in (self.visible, self.is_video, self.next_logits))
+        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits, read_nll=None)
 
 
 class VideoLanguageModel(nn.Module):
@@ -159,20 +166,40 @@ class VideoLanguageModel(nn.Module):
         is_slot: Tensor | None = None,
         attention_mask: Tensor | None = None,
         context: Context | None = None,
+        labelled: Tensor | None = None,
     ) -> Context:
         """Read a batch and keep what was read. Arguments as in `forward`; attention_mask is [B, S] here.
 
         Every row must have a visible token. Padding may be on the left or on the right; going on works with both.
+        labelled: bool [B, S], tokens whose likelihood is wanted in `Context.read_nll`; each is behind another one.
         """
-        shape = input_ids.shape
-        visible = torch.ones(shape, device=input_ids.device) if attention_mask is None else attention_mask
-        columns = torch.where(visible.bool(), torch.arange(shape[1], device=input_ids.device), -1).amax(dim=1)
-        positions = torch.arange(shape[0], device=input_ids.device), columns
-        _, read = self._run(
-            input_ids, frames, frame_valid, is_slot, attention_mask, None, context, positions, keep=True
+        shape, device = input_ids.shape, input_ids.device
+        visible = torch.ones(shape, device=device) if attention_mask is None else attention_mask
+        last = torch.where(visible.bool(), torch.arange(shape[1], device=device), -1).amax(dim=1)
+        every = torch.arange(shape[0], device=device)
+        if labelled is None:
+            rows, columns = every, last
+        else:
+            scored, at = labelled[:, 1:].nonzero(as_tuple=True)
+            rows, columns = torch.cat([every, scored]), torch.cat([last, at])
+        logits, read = self._run(
+            input_ids, frames, frame_valid, is_slot, attention_mask, None, context, (rows, columns), keep=True
         )
         assert read is not None
-        return read
+        read_nll = None
+        if labelled is not None:
+            nll = functional.cross_entropy(logits[shape[0] :].float(), input_ids[scored, at + 1], reduction="none")
+            first = labelled[:, 0]
+            if context is not None and bool(first.any()):
+                begun = context.next_logits.float().log_softmax(-1).gather(1, input_ids[:, :1])[:, 0]
+                nll = torch.cat([-begun[first], nll])
+                scored = torch.cat([every[first], scored])
+                # Rows stay in order of their tokens: a row's first token comes before its others.
+                order = scored.argsort(stable=True)
+                nll, scored = nll[order], scored[order]
+            counts = torch.bincount(scored, minlength=shape[0])
+            read_nll = nn.utils.rnn.pad_sequence(list(torch.split(nll, counts.tolist())), batch_first=True)
+        return replace(read, next_logits=logits[: shape[0]], read_nll=read_nll)
 
     @torch.no_grad()
     def greedy(

@@ -20,7 +20,7 @@ class Tokenizer(Protocol):
     eos_token_id: int | None
     unk_token_id: int | None
 
-    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> Any:
+    def __call__(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool, **more: Any) -> Any:
         """Encode; the result's `input_ids` are used."""
         ...
 
@@ -73,6 +73,14 @@ class Prompter:
         """A summary: the target is the dense description."""
         target = None if description is None else " " + description
         return self._build(self.templates.describe, frames, self.templates.description, target)
+
+    def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
+        """One whole prompt per option, which option scoring compares: with the option's letter as the target behind
+        all options, or with its text as a free answer. Raises what `check_options` raises."""
+        check_options(options)
+        if by_letter:
+            return [self.choose(question, options, frames, index) for index in range(len(options))]
+        return [self.answer(question, frames, option) for option in options]
 
     def letter(self, index: int) -> str:
         """How the option at `index` is named in an answer."""
