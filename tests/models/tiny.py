@@ -45,6 +45,7 @@ _FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "granite": ("Granite", {"logits_scaling": 3.0, "attention_multiplier": 0.2}),
     "smollm3": ("SmolLM3", {}),
     "phi": ("Phi", {}),
+    "phi3": ("Phi3", {"sliding_window": 11}),
     "cohere": ("Cohere", {}),
     "opt": ("OPT", {"ffn_dim": 48, "word_embed_proj_dim": WIDTH}),
     "qwen3_moe": ("Qwen3Moe", {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}),

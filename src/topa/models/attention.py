@@ -77,7 +77,9 @@ def refusal(llm: PreTrainedModel) -> str | None:
         return f"layers {missing} have no softmax attention of their own."
     for name, module in found.values():
         children = {child for child, _ in module.named_children()}
-        for projection in ("k_proj", "v_proj"):
+        if _is_fused(module, config):
+            children -= {"qkv_proj"}
+        for projection in () if _is_fused(module, config) else ("k_proj", "v_proj"):
             linear = getattr(module, projection, None)
             if not isinstance(linear, nn.Module) or getattr(linear, "in_features", None) != config.hidden_size:
                 return f"{name} has no linear {projection} of its own; found {sorted(children)}."
@@ -88,6 +90,14 @@ def refusal(llm: PreTrainedModel) -> str | None:
         if norm is not None and tuple(norm.shape) not in {(module.head_dim,), (module.k_proj.out_features,)}:
             return f"{name}.k_norm has an unknown shape {tuple(norm.shape)}."
     return None
+
+
+def _is_fused(module: nn.Module, config: Any) -> bool:
+    """Phi-3's layers: one projection whose rows are queries, keys and values, in this order."""
+    fused = getattr(module, "qkv_proj", None)
+    heads, groups = config.num_attention_heads, config.num_key_value_heads
+    rows = (heads + 2 * groups) * (getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return type(module).__name__ == "Phi3Attention" and fused is not None and fused.out_features == rows
 
 
 def verify(llm: PreTrainedModel) -> None:
@@ -137,6 +147,9 @@ def attend(
     if video_adapter is not None and prompts is not None and video_adapter.is_video is not None:
         bias = prompts.video_bias[:, None] * video_adapter.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
     is_video = None if video_adapter is None else video_adapter.is_video
+    if is_video is not None:
+        # A cache of fixed size has empty keys behind what was read; one of a sliding window has only the last ones.
+        is_video = functional.pad(is_video, (0, max(0, key.shape[2] - is_video.shape[1])))[:, -key.shape[2] :]
     if softcap is not None:
         out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
     elif bias is None or is_video is None:
@@ -202,16 +215,25 @@ def _prompt_states(
         return states[module.layer_idx]
     prompt = prompts.prompt.to(query)
     norm = getattr(module, "k_norm", None)
-    keys = module.k_proj(prompt)
+    keys, values = _project(module, prompt)
     if norm is not None:
         # As wide as one head (Qwen3, Gemma 3) or as all of them together (OLMo 2).
         keys = norm(keys.view(len(prompt), -1, norm.weight.shape[0]))
     keys = keys.view(len(prompt), -1, module.head_dim)
-    values = module.v_proj(prompt).view(len(prompt), -1, module.head_dim)
+    values = values.view(len(prompt), -1, module.head_dim)
     found = keys.transpose(0, 1), values.transpose(0, 1)
     if states is not None:
         states[module.layer_idx] = found
     return found
+
+
+def _project(module: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of the prompt by the layer's own projections: [P, g*d] each."""
+    if not hasattr(module, "qkv_proj"):
+        return module.k_proj(prompt), module.v_proj(prompt)
+    width = module.num_key_value_heads * module.head_dim
+    keys, values = module.qkv_proj(prompt)[:, -2 * width :].split(width, dim=-1)
+    return keys, values
 
 
 def _mask(

@@ -280,6 +280,33 @@ class VideoLanguageModel(nn.Module):
             )
         self.load_state_dict(state)
 
+    def embed(
+        self,
+        input_ids: Tensor,
+        frames: Tensor | None = None,
+        frame_valid: Tensor | None = None,
+        is_slot: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the layers get: embeddings [B, S, H] with frames in their slots, is_video and visible, bool [B, S].
+
+        Arguments as in `forward`. Raises UsageError for frames that don't fit the slots.
+        """
+        embeds = self.llm.get_input_embeddings()(input_ids)
+        visible = torch.ones(input_ids.shape, dtype=torch.bool, device=input_ids.device)
+        if attention_mask is not None and attention_mask.ndim == 2:
+            visible = attention_mask.bool()
+        if frames is None and is_slot is None:
+            return embeds, torch.zeros_like(visible), visible
+        if frames is None or is_slot is None:
+            raise UsageError("video language model: frames and is_slot come together; found only one of them.")
+        return self._fill(embeds, visible, frames, frame_valid, is_slot)
+
+    @property
+    def adapted_layers(self) -> dict[int, GatedPrompts]:
+        """The prompts by the index of the layer they are in."""
+        return {self._first_adapted + i: layer for i, layer in enumerate(self.prompts)}  # type: ignore[misc]
+
     def _run(
         self,
         input_ids: Tensor,
@@ -294,15 +321,7 @@ class VideoLanguageModel(nn.Module):
         keep: bool,
     ) -> tuple[Tensor, Context | None]:
         verify(self.llm)
-        embeds = self.llm.get_input_embeddings()(input_ids)
-        visible = torch.ones(input_ids.shape, dtype=torch.bool, device=input_ids.device)
-        if attention_mask is not None and attention_mask.ndim == 2:
-            visible = attention_mask.bool()
-        is_video = torch.zeros_like(visible)
-        if frames is not None and is_slot is not None:
-            embeds, is_video, visible = self._fill(embeds, visible, frames, frame_valid, is_slot)
-        elif frames is not None or is_slot is not None:
-            raise UsageError("video language model: frames and is_slot come together; found only one of them.")
+        embeds, is_video, visible = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
         own_visible = visible
         if context is not None:
             visible = torch.cat([context.visible, visible], dim=1)
@@ -324,7 +343,7 @@ class VideoLanguageModel(nn.Module):
         if torch.is_grad_enabled():
             states = None
         call = Call(
-            prompts={self._first_adapted + i: layer for i, layer in enumerate(self.prompts)},  # type: ignore[misc]
+            prompts=self.adapted_layers,
             after_video=seen & ~slots if has_video else None,
             is_video=is_video if has_video else None,
             positions=positions,
