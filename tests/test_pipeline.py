@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from features.towers import save_clip
-from topa import pipeline
+from topa import Topa, pipeline
 from topa.core.artifacts import own_version, read_manifest
 from topa.core.errors import ArtifactMismatch, InputError, OutputError, UsageError
 from topa.features.encode import encode_tideos
@@ -264,3 +264,22 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("TOPA_CACHE", str(tmp_path / "file"))
     with pytest.raises(OutputError, match=r"can't be written .*TOPA_CACHE"):
         default_model(show=False)
+
+
+def test_lora_goes_the_same_way(tmp_path, micro_video):
+    """Aligned, checkpointed, saved, loaded and asked like prompts."""
+    settings = ["microworld_tideos=40", "epochs=1", "validation=5", "adapter=lora", "lora_rank=2"]
+    align(read_recipe("microworld", settings), tmp_path / "run", show=False)
+    engine = Topa.from_pretrained(tmp_path / "run", resolve=resolve)
+    assert (engine.config.adapter, engine.config.lora_rank) == ("lora", 2)
+    kept = load_file(tmp_path / "run" / "adapter.safetensors")
+    updates = [name for name in kept if name.endswith("lora_B.default.weight")]
+    assert len(updates) == 6 * 7
+    assert all(kept[name].any() for name in updates)
+    assert not any("base_layer" in name or name.startswith("prompts") for name in kept)
+    found = engine.model.adapter_state_dict()
+    assert found.keys() == kept.keys()
+    assert all(torch.equal(found[name], kept[name]) for name in kept)
+    assert engine.ask(micro_video, "what colour is the toy at the end ?", ["red", "blue"]).choice in (0, 1)
+    checkpoint = next((tmp_path / "run" / "checkpoints").glob("step-*"))
+    assert {f"model.{name}" for name in kept} <= load_file(checkpoint / "state.safetensors").keys()

@@ -141,6 +141,8 @@ def new_model(
         feature_width=encoder.width,
         frames=config.frames,
         tokens_per_frame=config.tokens_per_frame,
+        adapter=config.adapter,
+        lora_rank=config.lora_rank if config.adapter == "lora" else None,
         prompt_length=config.prompt_length,
         adapted_layers=config.adapted_layers,
         fusion=config.fusion,
@@ -158,6 +160,7 @@ def new_model(
         adapted_layers=config.adapted_layers,
         prompt_std=config.init_std,
         temporal_std=config.init_std,
+        lora_rank=described.lora_rank,
     )
     if config.warm_start:
         fit = warm_start(model, load_prompter(config), *pairs, config.warm_start)

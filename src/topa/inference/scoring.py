@@ -231,7 +231,7 @@ def _prefill(
     valid: Tensor,
     labelled: Tensor | None,
 ) -> Context:
-    device = next(model.trainable_parameters()).device
+    device = model.device
     ids, visible = _padded(sequences, device)
     column = torch.arange(ids.shape[1])
     slots = torch.tensor([p.slots for p in prompts])

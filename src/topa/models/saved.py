@@ -47,6 +47,8 @@ class SavedConfig(BaseModel):
     feature_width: int
     frames: int
     tokens_per_frame: int
+    adapter: Literal["prompts", "lora"] = "prompts"
+    lora_rank: int | None = None
     prompt_length: int
     adapted_layers: int | None
     fusion: Literal["mean", "caption"]
@@ -80,6 +82,7 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
         tokens_per_frame=config.tokens_per_frame,
         prompt_length=config.prompt_length,
         adapted_layers=config.adapted_layers,
+        lora_rank=config.lora_rank,
     )
 
 

@@ -6,6 +6,7 @@ Reads token ids and frame features in text space, writes logits, a `Context` to 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
 from .attention import Call, PromptStates, attach, verify, verify_reached
+from .lora import add_lora
 from .projector import FrameProjector
 
 
@@ -75,7 +77,9 @@ class VideoLanguageModel(nn.Module):
     """`llm`, frozen, with trainable prompts in its last `adapted_layers` layers (all by default) and a projector.
 
     The LLM is attached in place and frozen; it isn't part of this module's state dict or parameters, but follows
-    `.to(...)`. All layers run. Trainable weights are float32 whatever the LLM's type.
+    `.to(...)`. All layers run. Trainable weights are float32 whatever the LLM's type. lora_rank: low-rank updates of
+    the adapted layers' matrices instead of prompts (LoRA, arXiv 2106.09685, by PEFT), inside the LLM; there is no
+    video bias then.
 
     Source: TOPA (arXiv 2405.13911). Deviations: padding frames are masked and take no position (released code: they
     are read); layers below the adapted ones run (released code: skipped; `models.meta` can build such a stack); the
@@ -95,6 +99,7 @@ class VideoLanguageModel(nn.Module):
         adapted_layers: int | None = None,
         prompt_std: float = 1.0,
         temporal_std: float = 1.0,
+        lora_rank: int | None = None,
     ) -> None:
         super().__init__()
         config = llm.config.get_text_config()
@@ -109,8 +114,11 @@ class VideoLanguageModel(nn.Module):
         self._first_adapted = layers - adapted
         self.projector = FrameProjector(feature_width, width, frames, tokens_per_frame, temporal_std)
         self.prompts = nn.ModuleList(
-            GatedPrompts(width, heads, prompt_length, bias, prompt_std) for _ in range(adapted)
+            GatedPrompts(width, heads, prompt_length, bias, prompt_std)
+            for _ in range(adapted if lora_rank is None else 0)
         )
+        if lora_rank is not None:
+            add_lora(llm, lora_rank, range(self._first_adapted, layers))
         self.to(llm.device)
 
     @property
@@ -244,28 +252,38 @@ class VideoLanguageModel(nn.Module):
             nll[rows, columns + 1] = functional.cross_entropy(logits.float(), ids[rows, columns + 1], reduction="none")
         return nll.view(batch, options, length)
 
+    @property
+    def device(self) -> torch.device:
+        """Where inputs belong."""
+        return self.projector.linear.weight.device
+
+    def named_trainable(self) -> dict[str, nn.Parameter]:
+        """Everything that trains, by name: the projector, and prompts, gates and video biases or LoRA's matrices."""
+        own = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        inside = {f"lora.{name}": p for name, p in self.llm.named_parameters() if p.requires_grad}
+        return own | inside
+
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
-        """What an optimiser gets: prompts, gates, video biases and the projector."""
-        return (parameter for parameter in self.parameters() if parameter.requires_grad)
+        """What an optimiser gets."""
+        return iter(self.named_trainable().values())
 
     def parameter_report(self) -> ParameterReport:
         """Trainable counts by part, and the frozen count."""
-        parts = dict.fromkeys(("prompt", "gate", "video_bias", "linear", "temporal"), 0)
-        frozen = sum(parameter.numel() for parameter in self.llm.parameters())
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                parts[next(part for part in parts if part in name.split(".")[1:])] += parameter.numel()
-            else:
-                frozen += parameter.numel()
-        return ParameterReport({"projector" if k == "linear" else k: v for k, v in parts.items()}, frozen)
+        parts: dict[str, int] = {}
+        for name, parameter in self.named_trainable().items():
+            words = name.split(".")
+            part = "lora" if words[0] == "lora" else "projector" if "linear" in words else words[-1]
+            parts[part] = parts.get(part, 0) + parameter.numel()
+        every = itertools.chain(self.parameters(), self.llm.parameters())
+        return ParameterReport(parts, sum(parameter.numel() for parameter in every if not parameter.requires_grad))
 
     def adapter_state_dict(self) -> dict[str, Tensor]:
-        """All trainable tensors by name, detached, and nothing of the LLM."""
-        return dict(self.state_dict())
+        """All trainable tensors by name, detached, and nothing frozen."""
+        return {name: parameter.detach() for name, parameter in self.named_trainable().items()}
 
     def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
-        own = self.state_dict()
+        own = self.adapter_state_dict()
         faults = [f"{name} is missing" for name in own if name not in state]
         faults += [f"{name} is unexpected" for name in state if name not in own]
         faults += [
@@ -278,7 +296,9 @@ class VideoLanguageModel(nn.Module):
                 f"the adapter's state doesn't fit this model: {'; '.join(faults)}. "
                 "Load it with the language model and the sizes it was aligned with."
             )
-        self.load_state_dict(state)
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
 
     def embed(
         self,

@@ -107,7 +107,7 @@ def align(
     _same_run(out, config, len(data))
     steps_per_epoch = batches_per_epoch(len(data), config.batch_size)
     steps = config.epochs * steps_per_epoch
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    parameters = model.named_trainable()
     optimizer = torch.optim.AdamW(parameter_groups(model, config), lr=config.lr, betas=(0.9, 0.95))
     about = checkpoint.load(out / "checkpoints", parameters, optimizer) or {"step": 0, "seconds": 0.0, "loss": math.nan}
     done, running = int(about["step"]), float(about["loss"])

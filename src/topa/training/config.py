@@ -32,6 +32,8 @@ class AlignConfig(BaseModel):
     )
     frames: int = Field(10, gt=0, description="frame slots T")
     tokens_per_frame: int = Field(1, gt=0, description="LLM positions per frame; 1 in the paper")
+    adapter: Literal["prompts", "lora"] = Field("prompts", description="what trains in the layers: prompts, or LoRA")
+    lora_rank: int = Field(8, gt=0, description="rank of LoRA's updates, for adapter = lora")
     prompt_length: int = Field(50, gt=0, description="adapter prompts P per layer")
     adapted_layers: int | None = Field(None, gt=0, description="layers with prompts, from the top; all by default")
     video_bias: float = Field(3.5, description="video bias at the start, subtracted from the scores of frames")
