@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.tiny import model as tiny_model
 from topa.core.errors import ArtifactError, UsageError
 from topa.training import align as training
 from topa.training import checkpoint
 from topa.training.align import NotFinite, align, loss_of, parameter_groups, schedule, validate
-from topa.training.data import Mix, epoch_batches
+from topa.training.data import Mix, collate, epoch_batches
 
 from .small import config, model, prompter, samples
 
@@ -161,10 +162,11 @@ def test_validation_counts_whole_answers(monkeypatch):
     class Oracle:
         def __init__(self, wrong: set[int]) -> None:
             self.given, self.wrong = iter(batches), wrong
+            monkeypatch.setattr("topa.training.align._logits", self)
 
-        def __call__(self, ids, **_):
+        def __call__(self, _, asked):
             batch = next(self.given)
-            assert torch.equal(ids, batch.ids)
+            assert torch.equal(asked.ids, batch.ids)
             told = batch.targets.clone()
             for row, member in enumerate(batch.members):
                 if member in self.wrong:
@@ -327,3 +329,35 @@ def test_a_killed_process_goes_on_to_the_bit(tmp_path):
     assert (killed / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
     assert (killed / "memory.safetensors").read_bytes() == (whole / "memory.safetensors").read_bytes()
     assert [row["step"] for row in rows(killed)] == [*range(1, 61), 60]
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
+def test_what_a_batch_begins_with_is_read_once_and_changes_nothing(family):
+    """The loss and all gradients are those of whole prompts; a batch of several tasks shares nothing."""
+    data = samples(6)
+    for mix, shared in ((Mix(1, 0, 0), 8), (Mix(0, 1, 0), 7)):
+        batch = next(epoch_batches(data, prompter(), mix, batch_size=6, seed=0, epoch=0))
+        assert batch.shared == shared == int(batch.is_slot[0].int().argmax())
+        found = []
+        for parts in (batch, replace(batch, shared=0)):
+            made = tiny_model(family)
+            loss = loss_of(made, parts)
+            loss.backward()
+            found.append((loss.detach(), {name: p.grad for name, p in made.named_trainable().items()}))
+        torch.testing.assert_close(found[0][0], found[1][0])
+        for name, gradient in found[0][1].items():
+            torch.testing.assert_close(gradient, found[1][1][name], atol=2e-6, rtol=1e-4)
+    told = [prompter().describe(5, "red"), prompter().answer("what", 5, "red")]
+    assert collate(told, data.values[:2], data.valid[:2]).shared == 0
+
+
+def test_checkpointed_layers_share_nothing_and_give_the_same_loss():
+    batch = next(epoch_batches(samples(6), prompter(), Mix(1, 0, 0), batch_size=6, seed=0, epoch=0))
+    made = tiny_model()
+    expected = loss_of(made, batch)
+    made.llm.gradient_checkpointing_enable({"use_reentrant": False})
+    made.llm.train()
+    found = loss_of(made, batch)
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert all(p.grad is not None for p in made.trainable_parameters())

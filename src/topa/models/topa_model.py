@@ -209,6 +209,17 @@ class VideoLanguageModel(nn.Module):
             read_nll = nn.utils.rnn.pad_sequence(list(torch.split(nll, counts.tolist())), batch_first=True)
         return replace(read, next_logits=logits[: shape[0]], read_nll=read_nll)
 
+    def begin(self, input_ids: Tensor, rows: int) -> Context:
+        """Read the tokens that all rows of a batch begin with once: int64 [1, S], no frames among them.
+
+        Unlike after `prefill`, gradients flow back through it, so that training may go on from it.
+        """
+        at = torch.zeros(1, dtype=torch.int64, device=input_ids.device)
+        positions = at, at + input_ids.shape[1] - 1
+        _, read = self._run(input_ids, None, None, None, None, None, None, positions, keep=True)
+        assert read is not None
+        return read.repeat(rows)
+
     @torch.no_grad()
     def greedy(
         self, context: Context, max_new_tokens: int, eos: int | Sequence[int] = (), banned: Sequence[int] = ()

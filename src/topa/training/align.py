@@ -46,18 +46,24 @@ class AlignResult:
 
 def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
     """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
-    return F.cross_entropy(_logits(model, batch), batch.targets)
+    return F.cross_entropy(_logits(model, batch), batch.targets.to(model.device))
 
 
 def _logits(model: VideoLanguageModel, batch: Batch) -> Tensor:
-    """float32 [N, V] where the batch's targets are predicted, and nowhere else."""
+    """float32 [N, V] where the targets are predicted, and nowhere else; what all rows begin with is read once."""
+    # Checkpointed layers keep nothing, so there would be nothing to go on from.
+    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.llm.modules())
+    shared = 0 if checkpointed else batch.shared
+    device = model.device
+    ids = batch.ids.to(device)
     logits: Tensor = model(
-        batch.ids,
-        frames=batch.frames,
-        frame_valid=batch.frame_valid,
-        is_slot=batch.is_slot,
-        attention_mask=batch.visible,
-        positions=(batch.rows, batch.columns),
+        ids[:, shared:],
+        frames=batch.frames.to(device),
+        frame_valid=batch.frame_valid.to(device),
+        is_slot=batch.is_slot[:, shared:].to(device),
+        attention_mask=batch.visible[:, shared:].to(device),
+        context=model.begin(ids[:1, :shared], len(ids)) if shared else None,
+        positions=(batch.rows.to(device), batch.columns.to(device) - shared),
     )
     return logits.float()
 
@@ -175,8 +181,9 @@ def validate(
     mix = Mix(1.0, 0.0, 0.0) if config.protocol == "selection" else Mix(0.0, 1.0, 0.0)
     for batch in epoch_batches(data, prompter, mix, batch_size=config.batch_size, seed=config.seed, epoch=-1):
         logits = _logits(model, batch)
-        losses.append(F.cross_entropy(logits, batch.targets).item())
-        hit = (logits.argmax(-1) == batch.targets).float()
+        targets = batch.targets.to(logits.device)
+        losses.append(F.cross_entropy(logits, targets).item())
+        hit = (logits.argmax(-1) == targets).float().cpu()
         right.append(torch.ones(len(batch.ids)).scatter_reduce(0, batch.rows, hit, "amin"))
     return torch.cat(right).mean().item(), sum(losses) / len(losses)
 

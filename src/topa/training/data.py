@@ -63,7 +63,8 @@ class AlignmentSet:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """ids, visible, is_slot: [B, S]; frames [B, T, D]; frame_valid [B, T]; rows, columns: the positions that predict
-    the targets [N]; members: which samples of the set are in it, for messages."""
+    the targets [N]; members: which samples of the set are in it, for messages; shared: how many tokens before the
+    frames are the same in all rows."""
 
     ids: Tensor
     visible: Tensor
@@ -74,6 +75,7 @@ class Batch:
     columns: Tensor
     targets: Tensor
     members: tuple[int, ...]
+    shared: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,25 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
     slots, targets = torch.tensor([p.slots for p in prompts]), torch.tensor([p.target for p in prompts])
     is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
     rows, columns = ((column >= targets[:, :1]) & (column < targets[:, 1:])).nonzero(as_tuple=True)
-    return Batch(ids, visible, is_slot, frames, frame_valid, rows, columns - 1, ids[rows, columns], tuple(members))
+    heads = {p.ids[: p.slots[0]] for p in prompts}
+    return Batch(
+        ids,
+        visible,
+        is_slot,
+        frames,
+        frame_valid,
+        rows,
+        columns - 1,
+        ids[rows, columns],
+        tuple(members),
+        shared=len(heads.pop()) if len(heads) == 1 else 0,
+    )
 
 
 def epoch_batches(
     data: AlignmentSet, prompter: Prompter, mix: Mix, *, batch_size: int, seed: int, epoch: int, noise: float = 0.0
 ) -> Iterator[Batch]:
-    """All samples once, in batches of prompts of similar length. The last, smaller batch is kept.
+    """All samples once, in batches of one task and similar length, as far as it goes. The last, smaller one is kept.
 
     noise: deviation of Gaussian noise added to a unit feature, over the whole vector; normalised again afterwards.
     Source: TOPA's `variance` and C3 (arXiv 2401.08567); 0 in the released runs.
@@ -141,7 +155,7 @@ def epoch_batches(
         for i in members:
             rng = random.Random(f"{seed} sample {epoch} {i}")
             prompts[i] = write_prompt(data.labels[i], int(data.valid[i].sum()), prompter, mix, rng)
-        members.sort(key=lambda i: len(prompts[i]))
+        members.sort(key=lambda i: (prompts[i].ids[: prompts[i].slots[0]], len(prompts[i])))
         starts = list(range(0, len(members), batch_size))
         random.Random(f"{seed} window {epoch} {window}").shuffle(starts)
         for start in starts:

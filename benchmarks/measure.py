@@ -1,0 +1,74 @@
+"""Measuring two ways to do the same work: interleaved processor time, and peak memory in processes of their own."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Median processor seconds of each way, and the median of the ratios between neighbours in time."""
+
+    seconds: dict[str, float]
+    ratios: dict[str, float]
+
+
+def interleaved(ways: dict[str, Work], rounds: int) -> Timing:
+    """Run the ways in turn, once to warm up and `rounds` times to count; ratios are to the last way, which is ours."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, work in ways.items():
+            gc.collect()
+            began = time.process_time()
+            work()
+            if number:
+                taken[name].append(time.process_time() - began)
+    ours = list(ways)[-1]
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(found, taken[ours], strict=True)) for name, found in taken.items()
+    }
+    return Timing({name: statistics.median(found) for name, found in taken.items()}, ratios)
+
+
+def peak_mb(make: Callable[[str], Work], way: str) -> float:
+    """Peak resident memory of one run of `make(way)` above what was there before it, in MB, in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_peak, args=(make, way, send))
+    process.start()
+    send.close()
+    try:
+        peak: float = receive.recv()
+    except EOFError:
+        process.join()
+        sys.exit(f"measuring the memory of {make.__name__}({way!r}) failed with exit code {process.exitcode}")
+    process.join()
+    return peak
+
+
+def _peak(make: Callable[[str], Work], way: str, send: Any) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    work = make(way)
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
+    before = _status("VmRSS")
+    work()
+    send.send((_status("VmHWM") - before) / 1024)
+
+
+def _status(field: str) -> int:
+    """A line of /proc/self/status, in KB."""
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(field))
+    return int(line.split()[1])
