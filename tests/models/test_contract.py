@@ -243,30 +243,48 @@ def test_greedy_stops_at_the_end_and_leaves_the_context() -> None:
     assert model.greedy(context, 0) == [[], [], []]
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("side", ["left", "right"])
-@some_families
-def test_shared_prefix_scores_equal_full_forwards(family: str, side: str) -> None:
+@every_family
+def test_branches_equal_full_forwards(family: str, side: str, begun: bool) -> None:
+    """Continuations of different lengths and numbers, behind rows of different lengths, some frames not valid."""
     model, widths = tiny.model(family), [1, 0, 4]
-    inputs = tiny.padded(tiny.batch(), widths, side)
+    whole = tiny.batch()
+    valid = torch.ones(3, tiny.FRAMES, dtype=torch.bool)
+    valid[1, -1] = False
+    whole["frames"][1, -1] = 0
+    inputs = tiny.padded(whole, widths, side) | {"frame_valid": valid}
+    context = None
+    if begun:  # the same, going on from a beginning that was read before
+        beginning = torch.tensor([[1, 9, 4]])
+        context = model.prefill(beginning).repeat(3)
     generator = torch.Generator().manual_seed(2)
-    suffixes = torch.randint(3, tiny.VOCABULARY, (3, 4, 5), generator=generator)
+    branches = torch.randint(3, tiny.VOCABULARY, (3, 4, 5), generator=generator)
     mask = torch.arange(5) < torch.tensor([5, 1, 3, 4])[:, None]
-    mask = mask.expand(3, 4, 5)
-    found = model.suffix_nll(model.prefill(**inputs), suffixes, mask)
+    mask = mask.repeat(3, 1, 1)
+    mask[2, 3] = False  # a branch that isn't there
+    labelled = inputs["attention_mask"].bool() & ~inputs["is_slot"]
+    labelled &= labelled.cumsum(1) > 6
+    shared, found = model.branch_nll(**inputs, branches=branches, branch_mask=mask, labelled=labelled, context=context)
     assert found[~mask].eq(0).all()
+    assert shared[~labelled].eq(0).all()
+    assert labelled.sum() > 6
     for row, width in enumerate(widths):
-        one = {name: value[row : row + 1] for name, value in tiny.batch().items()}
-        length = one["input_ids"].shape[1] - width
+        length = whole["input_ids"].shape[1] - width
+        text, slots = whole["input_ids"][row, :length], whole["is_slot"][row, :length]
+        if begun:
+            text, slots = torch.cat([beginning[0], text]), functional.pad(slots, (3, 0))
         for option in range(4):
-            suffix = suffixes[row, option, : int(mask[row, option].sum())]
-            ids = torch.cat([one["input_ids"][0, :length], suffix])[None]
-            is_slot = functional.pad(one["is_slot"][:, :length], (0, len(suffix)))
+            suffix = branches[row, option, : int(mask[row, option].sum())]
+            ids, is_slot = torch.cat([text, suffix])[None], functional.pad(slots, (0, len(suffix)))[None]
             with torch.no_grad():
-                logits = model(ids, frames=one["frames"], is_slot=is_slot)[0, length - 1 : -1]
-            expected = functional.cross_entropy(logits, suffix, reduction="none")
-            torch.testing.assert_close(found[row, option, : len(suffix)], expected, **CLOSE)
-    single = model.suffix_nll(model.prefill(**inputs), suffixes[:, :, :1])
-    torch.testing.assert_close(single, found[:, :, :1])
+                logits = model(
+                    ids, frames=whole["frames"][row : row + 1], frame_valid=valid[row : row + 1], is_slot=is_slot
+                )[0]
+            nll = functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
+            torch.testing.assert_close(found[row, option, : len(suffix)], nll[len(text) - 1 :], **CLOSE)
+            at = labelled[row].sum()
+            torch.testing.assert_close(shared[row][labelled[row]], nll[: len(text) - 1][-at:], **CLOSE)
 
 
 @some_families
@@ -322,8 +340,9 @@ def test_padding_frames_change_nothing(family: str, tokens_per_frame: int) -> No
         assert not torch.allclose(model(**inputs)[outside], found[outside], atol=1e-2)
 
 
-def test_packed_rows_equal_separate_ones() -> None:
-    model, inputs = tiny.model(), tiny.batch(rows=2)
+@some_families
+def test_packed_rows_equal_separate_ones(family: str) -> None:
+    model, inputs = tiny.model(family), tiny.batch(rows=2)
     length = inputs["input_ids"].shape[1]
     ids, is_slot = inputs["input_ids"].view(1, -1), inputs["is_slot"].view(1, -1)
     owner = torch.arange(2 * length) // length
@@ -338,9 +357,10 @@ def test_packed_rows_equal_separate_ones() -> None:
             "is_slot": is_slot,
             "position_ids": (torch.arange(2 * length) % length)[None],
         }
-        for given in (mask, torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)):
-            found = model(ids, attention_mask=given[None, None], **packed)
-            torch.testing.assert_close(found.view_as(separate), separate, **CLOSE)
+        found = model(ids, attention_mask=mask[None, None], **packed)
+        torch.testing.assert_close(found.view_as(separate), separate, **CLOSE)
+        with pytest.raises(UsageError, match="a mask of pairs needs position_ids"):
+            model(ids, attention_mask=mask[None, None])
 
 
 def test_frames_that_do_not_fit_are_refused() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
 
 Protocol = Literal["selection", "logits"]
-_CACHED_TOKENS = 1 << 15  # keys and values of this many tokens are in memory at a time
+_TOKENS = 1 << 14  # of one pass: what its activations take
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,34 +37,9 @@ class Scores:
         return min(range(len(self.mean_nll)), key=self.mean_nll.__getitem__)
 
 
-def read(
-    model: VideoLanguageModel,
-    prompts: Sequence[Prompt],
-    frames: Tensor,
-    valid: Tensor,
-    videos: Sequence[int] | None = None,
-    labelled: Tensor | None = None,
-) -> Context:
-    """Let the model read prompts without targets. frames: [V, T, D]; valid: bool [V, T].
-
-    videos: which of the V videos each prompt is about; one each by default. Where several prompts begin alike on the
-    same video, that part is read once. labelled: bool [N, S], tokens whose likelihood is wanted (`Context.read_nll`).
-    """
-    videos = range(len(prompts)) if videos is None else videos
-    heads = {(v, p.ids[: p.slots[1]]): p for v, p in zip(videos, prompts, strict=True)}
-    if len(heads) == len(prompts):
-        return _prefill(model, [p.ids for p in prompts], prompts, frames[list(videos)], valid[list(videos)], labelled)
-    rows = {key: row for row, key in enumerate(heads)}
-    of = [v for v, _ in heads]
-    context = _prefill(model, [ids for _, ids in heads], list(heads.values()), frames[of], valid[of], None)
-    context = context.take([rows[v, p.ids[: p.slots[1]]] for v, p in zip(videos, prompts, strict=True)])
-    rest = [p.ids[p.slots[1] :] for p in prompts]
-    ids, visible = _padded(rest, context.visible.device)
-    if labelled is not None:
-        offsets = torch.tensor([p.slots[1] for p in prompts])[:, None]
-        columns = (offsets + torch.arange(ids.shape[1])).clamp(max=labelled.shape[1] - 1)
-        labelled = labelled.gather(1, columns).to(visible.device) & visible
-    return model.prefill(ids, attention_mask=visible, context=context, labelled=labelled)
+def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> Context:
+    """Let the model read prompts without targets. frames: [B, T, D]; valid: bool [B, T]."""
+    return model.prefill(**_inputs(model, prompts, frames, valid))
 
 
 def nll_of_targets(
@@ -87,9 +62,10 @@ def nll_of_targets(
     videos = list(range(len(rows)) if videos is None else videos)
     shared = [_common(group) for group in rows]
     found: list[list[Tensor]] = [[] for _ in rows]
-    # Groups of like size together, as many as the cache may hold; questions about a video stay together.
+    # Groups of like size share a pass; questions about a video stay together.
+    tokens = [sum(len(p) - cut for p in group) + cut for group, cut in zip(rows, shared, strict=True)]
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), shared[i] // 16, videos[i], shared[i]))
-    for chosen in _batches(order, [len(group) * (cut + 16) for group, cut in zip(rows, shared, strict=True)]):
+    for chosen in _batches(order, tokens):
         for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen), strict=True):
             found[i] = nll
         progress(len(chosen))
@@ -168,11 +144,11 @@ def _common(group: Sequence[Prompt]) -> int:
 
 
 def _batches(order: Sequence[int], tokens: Sequence[int]) -> list[list[int]]:
-    """Neighbours of `order` in lists of at most `_CACHED_TOKENS`, one item at least."""
+    """Neighbours of `order` in lists of at most `_TOKENS`, one item at least."""
     batches: list[list[int]] = [[]]
     held = 0
     for i in order:
-        if batches[-1] and held + tokens[i] > _CACHED_TOKENS:
+        if batches[-1] and held + tokens[i] > _TOKENS:
             batches.append([])
             held = 0
         batches[-1].append(i)
@@ -190,60 +166,67 @@ def _score(
     chosen: Sequence[int],
 ) -> list[list[Tensor]]:
     """`nll_of_targets` for one batch of groups."""
-    cuts = [shared[i] for i in chosen]
-    begins = [min(p.target[0] for p in rows[i]) for i in chosen]
-    prefixes = [Prompt(rows[i][0].ids[:cut], rows[i][0].slots, (cut, cut)) for i, cut in zip(chosen, cuts, strict=True)]
-    column = torch.arange(max(cuts))
-    labelled = (column >= torch.tensor(begins)[:, None]) & (column < torch.tensor(cuts)[:, None])
-    about = [videos[i] for i in chosen]
-    context = read(model, prefixes, frames, valid, about, labelled if labelled.any() else None)
-    width = max(len(rows[i]) for i in chosen)
-    longest = max(len(p) - cut for i, cut in zip(chosen, cuts, strict=True) for p in rows[i])
-    ids = torch.zeros(len(chosen), width, longest, dtype=torch.int64)
-    mask = torch.zeros(len(chosen), width, longest, dtype=torch.bool)
-    for at, (i, cut) in enumerate(zip(chosen, cuts, strict=True)):
-        for option, prompt in enumerate(rows[i]):
+    groups, cuts, about = [rows[i] for i in chosen], [shared[i] for i in chosen], [videos[i] for i in chosen]
+    trunks = [Prompt(group[0].ids[:cut], group[0].slots, (cut, cut)) for group, cut in zip(groups, cuts, strict=True)]
+    # Groups that begin alike on the same video go on from one reading of it.
+    heads = {(video, trunk.ids[: trunk.slots[1]]): trunk for video, trunk in zip(about, trunks, strict=True)}
+    offsets = [0] * len(trunks)
+    context = None
+    if len(heads) < len(trunks):
+        seen = [video for video, _ in heads]
+        begun = [Prompt(ids, trunk.slots, (len(ids), len(ids))) for (_, ids), trunk in heads.items()]
+        row = {key: number for number, key in enumerate(heads)}
+        keys = [(video, trunk.ids[: trunk.slots[1]]) for video, trunk in zip(about, trunks, strict=True)]
+        context = read(model, begun, frames[seen], valid[seen]).take([row[key] for key in keys])
+        offsets = [trunk.slots[1] for trunk in trunks]
+        ids, visible = _padded([t.ids[at:] for t, at in zip(trunks, offsets, strict=True)], model.device)
+        inputs = {"input_ids": ids, "attention_mask": visible}
+    else:
+        inputs = _inputs(model, trunks, frames[about], valid[about])
+    column = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(offsets)[:, None]
+    begins = torch.tensor([min(p.target[0] for p in group) for group in groups])[:, None]
+    labelled = (column >= begins) & (column < torch.tensor(cuts)[:, None])
+    width = max(len(group) for group in groups)
+    longest = max(len(p) - cut for group, cut in zip(groups, cuts, strict=True) for p in group)
+    ids = torch.zeros(len(groups), width, longest, dtype=torch.int64)
+    mask = torch.zeros(len(groups), width, longest, dtype=torch.bool)
+    for at, (group, cut) in enumerate(zip(groups, cuts, strict=True)):
+        for option, prompt in enumerate(group):
             ids[at, option, : len(prompt) - cut] = torch.tensor(prompt.ids[cut:])
             mask[at, option, : len(prompt) - cut] = True
-    mask[:, :, 0] = True  # groups with fewer candidates are filled with ones that nobody reads
-    device = context.visible.device
-    own = model.suffix_nll(context, ids.to(device), mask.to(device)).cpu()
-    read_nll = None if context.read_nll is None else context.read_nll.cpu()
-    results = []
-    for at, (i, cut) in enumerate(zip(chosen, cuts, strict=True)):
-        group = []
-        for option, prompt in enumerate(rows[i]):
-            first, last = prompt.target
-            parts = [own[at, option, max(first - cut, 0) : last - cut]]
-            if first < cut:
-                assert read_nll is not None
-                parts.insert(0, read_nll[at, : cut - begins[at]][first - begins[at] :])
-            group.append(torch.cat(parts))
-        results.append(group)
-    return results
-
-
-def _prefill(
-    model: VideoLanguageModel,
-    sequences: Sequence[tuple[int, ...]],
-    prompts: Sequence[Prompt],
-    frames: Tensor,
-    valid: Tensor,
-    labelled: Tensor | None,
-) -> Context:
     device = model.device
-    ids, visible = _padded(sequences, device)
+    common, own = model.branch_nll(
+        **inputs, branches=ids.to(device), branch_mask=mask.to(device), labelled=labelled.to(device), context=context
+    )
+    common, own = common.cpu(), own.cpu()
+    return [
+        [
+            torch.cat(
+                [
+                    common[at, max(p.target[0] - offset, 0) : cut - offset],
+                    own[at, option, max(p.target[0] - cut, 0) : p.target[1] - cut],
+                ]
+            )
+            for option, p in enumerate(group)
+        ]
+        for at, (group, cut, offset) in enumerate(zip(groups, cuts, offsets, strict=True))
+    ]
+
+
+def _inputs(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> dict[str, Any]:
+    """Prompts and their videos as the model's arguments, padded on the right."""
+    device = model.device
+    ids, visible = _padded([p.ids for p in prompts], device)
     column = torch.arange(ids.shape[1])
     slots = torch.tensor([p.slots for p in prompts])
     is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
-    return model.prefill(
-        ids,
-        frames=frames.to(device),
-        frame_valid=valid.to(device),
-        is_slot=is_slot.to(device),
-        attention_mask=visible,
-        labelled=None if labelled is None else labelled.to(device),
-    )
+    return {
+        "input_ids": ids,
+        "attention_mask": visible,
+        "frames": frames.to(device),
+        "frame_valid": valid.to(device),
+        "is_slot": is_slot.to(device),
+    }
 
 
 def _padded(sequences: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
+from .last_layer import narrow_last_layer
 
 IMPLEMENTATION = "topa"
 # Modules an attention layer may consist of. A part that isn't here may change the keys in a way the prompt would miss.
@@ -33,16 +34,20 @@ class Call:
 
     prompts: the adapter of each adapted layer, by the layer's index. after_video: bool [B, Q], queries behind frames.
     is_video: bool [B, K], keys that are frames; both None where there is no video. rows, columns: int64 [N], the only
-    positions whose logits are wanted. states: keys and values of the prompts if they were computed before, or an
-    empty dict to be filled; None never keeps them, which training needs. reached: layers that used the adapter.
+    positions whose logits are wanted. places: int64 [B, Q] and [B, K], given with a mask of pairs, by which sliding
+    windows count then. states: keys and values of the prompts if they were computed before, or an empty dict to be
+    filled; None never keeps them, which training needs. reached: layers that used the adapter.
+    narrowed: whether the head was given the wanted positions only.
     """
 
     prompts: Mapping[int, GatedPrompts]
     after_video: Tensor | None = None
     is_video: Tensor | None = None
     positions: tuple[Tensor, Tensor] | None = None
+    places: tuple[Tensor, Tensor] | None = None
     states: PromptStates | None = None
     reached: set[int] = field(default_factory=set)
+    narrowed: bool = False
 
 
 def attach(llm: PreTrainedModel) -> None:
@@ -59,6 +64,7 @@ def attach(llm: PreTrainedModel) -> None:
     llm.set_attn_implementation(IMPLEMENTATION)
     if _keep_positions not in llm.base_model._forward_hooks.values():
         llm.base_model.register_forward_hook(_keep_positions, with_kwargs=True)
+        narrow_last_layer(llm)
 
 
 def refusal(llm: PreTrainedModel) -> str | None:
@@ -150,6 +156,8 @@ def attend(
     if is_video is not None:
         # A cache of fixed size has empty keys behind what was read; one of a sliding window has only the last ones.
         is_video = functional.pad(is_video, (0, max(0, key.shape[2] - is_video.shape[1])))[:, -key.shape[2] :]
+    if video_adapter is not None and video_adapter.places is not None and rest.get("sliding_window"):
+        attention_mask = _windowed(attention_mask, *video_adapter.places, rest["sliding_window"])
     if softcap is not None:
         out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
     elif bias is None or is_video is None:
@@ -163,6 +171,12 @@ def attend(
     keys, values = _prompt_states(module, prompts, query, video_adapter.states)
     video_adapter.reached.add(int(module.layer_idx))  # type: ignore[arg-type]
     return out + prompts(query, keys, values, scaling, softcap), None
+
+
+def _windowed(mask: Tensor | None, queries: Tensor, keys: Tensor, window: int) -> Tensor:
+    """A mask of pairs without those that are `window` places or more apart."""
+    near: Tensor = (queries[:, None, :, None] - keys[:, None, None, :]) < window
+    return near if mask is None else near & mask
 
 
 def _fold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_video: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -271,6 +285,6 @@ def _keep_positions(module: nn.Module, args: Any, kwargs: dict[str, Any], output
     if call is None or call.positions is None:
         return None
     rows, columns = call.positions
-    call.positions = None
+    call.narrowed = True
     output.last_hidden_state = output.last_hidden_state[rows, columns][None]
     return output

@@ -47,8 +47,7 @@ class Context:
 
     cache: keys and values of K tokens, [B, g, K, d] per layer, adapter prompts not among them. visible: bool [B, K],
     False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token. states: the prompts'
-    keys and values, which depend on the weights like the cache does. read_nll: float32 [B, N], what the last prefill
-    was asked to score, in order, padded with zeros; None where nothing was asked.
+    keys and values, which depend on the weights like the cache does.
     """
 
     cache: DynamicCache
@@ -56,7 +55,6 @@ class Context:
     is_video: Tensor
     next_logits: Tensor
     states: PromptStates
-    read_nll: Tensor | None = None
 
     def repeat(self, times: int) -> Context:
         """Every row `times` times, copies of a row beside each other: a batch of B*times."""
@@ -70,7 +68,7 @@ class Context:
         cache = _share(self.cache)
         cache.batch_select_indices(index)
         visible, is_video, logits = (value[index] for value in (self.visible, self.is_video, self.next_logits))
-        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits, read_nll=None)
+        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
 
 
 class VideoLanguageModel(nn.Module):
@@ -152,17 +150,15 @@ class VideoLanguageModel(nn.Module):
         frames: float [B, T, D] unit rows, text space. frame_valid: bool [B, T]; a frame that isn't valid is masked
         and takes no position. is_slot: bool [B, S], where the frames go, in order: k slots per frame; a row may have
         fewer slots where its last frames aren't valid. attention_mask: bool or 0/1 [B, S], False for padding on
-        either side, or bool or additive [B, 1, S, context + S], for packed rows: then every layer uses it as it is,
-        and position_ids are needed.
+        either side, or bool [B, 1, S, context + S], which token may read which, for rows that aren't one text from left
+        to right: then position_ids are needed, and sliding windows count by them.
         position_ids: int64 [B, S], by default a count of the visible tokens. context: what was read before, unchanged
         by this. positions: rows and columns, int64 [N] each; the head runs there only.
         Returns [B, S, V], or [N, V]; logits at padding mean nothing. Raises UsageError for frames that don't fit the
         slots, and where the LLM's attention implementation was changed behind the adapter's back.
         """
-        logits, _ = self._run(
-            input_ids, frames, frame_valid, is_slot, attention_mask, position_ids, context, positions, keep=False
-        )
-        return logits
+        read = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
+        return self._run(read, is_slot, attention_mask, position_ids, context, positions, keep=False)[0]
 
     @torch.no_grad()
     def prefill(
@@ -174,40 +170,17 @@ class VideoLanguageModel(nn.Module):
         is_slot: Tensor | None = None,
         attention_mask: Tensor | None = None,
         context: Context | None = None,
-        labelled: Tensor | None = None,
     ) -> Context:
         """Read a batch and keep what was read. Arguments as in `forward`; attention_mask is [B, S] here.
 
         Every row must have a visible token. Padding may be on the left or on the right; going on works with both.
-        labelled: bool [B, S], tokens whose likelihood is wanted in `Context.read_nll`; each is behind another one.
         """
-        shape, device = input_ids.shape, input_ids.device
-        visible = torch.ones(shape, device=device) if attention_mask is None else attention_mask
-        last = torch.where(visible.bool(), torch.arange(shape[1], device=device), -1).amax(dim=1)
-        every = torch.arange(shape[0], device=device)
-        if labelled is None:
-            rows, columns = every, last
-        else:
-            scored, at = labelled[:, 1:].nonzero(as_tuple=True)
-            rows, columns = torch.cat([every, scored]), torch.cat([last, at])
-        logits, read = self._run(
-            input_ids, frames, frame_valid, is_slot, attention_mask, None, context, (rows, columns), keep=True
-        )
-        assert read is not None
-        read_nll = None
-        if labelled is not None:
-            nll = functional.cross_entropy(logits[shape[0] :].float(), input_ids[scored, at + 1], reduction="none")
-            first = labelled[:, 0]
-            if context is not None and bool(first.any()):
-                begun = context.next_logits.float().log_softmax(-1).gather(1, input_ids[:, :1])[:, 0]
-                nll = torch.cat([-begun[first], nll])
-                scored = torch.cat([every[first], scored])
-                # Rows stay in order of their tokens: a row's first token comes before its others.
-                order = scored.argsort(stable=True)
-                nll, scored = nll[order], scored[order]
-            counts = torch.bincount(scored, minlength=shape[0])
-            read_nll = nn.utils.rnn.pad_sequence(list(torch.split(nll, counts.tolist())), batch_first=True)
-        return replace(read, next_logits=logits[: shape[0]], read_nll=read_nll)
+        given = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        last = _last(given.bool())
+        read = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
+        _, kept = self._run(read, is_slot, attention_mask, None, context, last, keep=True)
+        assert kept is not None
+        return kept
 
     def begin(self, input_ids: Tensor, rows: int) -> Context:
         """Read the tokens that all rows of a batch begin with once: int64 [1, S], no frames among them.
@@ -216,7 +189,7 @@ class VideoLanguageModel(nn.Module):
         """
         at = torch.zeros(1, dtype=torch.int64, device=input_ids.device)
         positions = at, at + input_ids.shape[1] - 1
-        _, read = self._run(input_ids, None, None, None, None, None, None, positions, keep=True)
+        _, read = self._run(self.embed(input_ids), None, None, None, None, positions, keep=True)
         assert read is not None
         return read.repeat(rows)
 
@@ -243,25 +216,69 @@ class VideoLanguageModel(nn.Module):
         return [[token for token in row if token >= 0] for row in rows]
 
     @torch.no_grad()
-    def suffix_nll(self, context: Context, suffixes: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Negative log-likelihood of each token of N continuations per row, the context being read only once.
+    def branch_nll(
+        self,
+        input_ids: Tensor,
+        branches: Tensor,
+        branch_mask: Tensor,
+        *,
+        frames: Tensor | None = None,
+        frame_valid: Tensor | None = None,
+        is_slot: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        labelled: Tensor | None = None,
+        context: Context | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Negative log-likelihood of N continuations of each row, which is read once, in one pass.
 
-        suffixes: int64 [B, N, L]. mask: bool [B, N, L], False for padding on the right. Returns float32 [B, N, L],
-        0 where masked; equal to that of a full forward over context and suffix.
+        input_ids [B, S] with frames and so on as in `forward`, attention_mask [B, S]: what the continuations of a row
+        share. branches: int64 [B, N, L]; branch_mask: bool [B, N, L], False for padding on the right. labelled: bool
+        [B, S], shared tokens whose likelihood is wanted as well; each has another one before it. Returns float32
+        [B, S], 0 where not labelled, and [B, N, L], 0 where masked: those of full forwards over row and continuation.
         """
-        batch, options, length = suffixes.shape
-        mask = torch.ones_like(suffixes, dtype=torch.bool) if mask is None else mask.bool()
-        ids, wanted = suffixes.flatten(0, 1), mask.flatten(0, 1)
-        nll = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        first = context.next_logits.float().log_softmax(dim=-1)
-        nll[:, 0] = -first.gather(1, suffixes[:, :, 0]).flatten() * wanted[:, 0]
-        rows, columns = wanted[:, 1:].nonzero(as_tuple=True)
-        if len(rows):
-            logits = self(
-                ids[:, :-1], attention_mask=wanted[:, :-1], context=context.repeat(options), positions=(rows, columns)
-            )
-            nll[rows, columns + 1] = functional.cross_entropy(logits.float(), ids[rows, columns + 1], reduction="none")
-        return nll.view(batch, options, length)
+        batch, count, length = branches.shape
+        size, device = input_ids.shape[1], input_ids.device
+        embeds, is_video, visible = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
+        given = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        before = torch.zeros(batch, 1, dtype=torch.int64, device=device)
+        if context is not None:
+            before = context.visible.sum(dim=1, keepdim=True)
+        place = (before + visible.cumsum(dim=1) - 1).clamp(min=0)
+        # Behind what is shared, the branches beside each other; the last token of each needn't be read.
+        told, spoken = branches[:, :, :-1], branch_mask[:, :, :-1].bool()
+        ahead = before + visible.sum(dim=1, keepdim=True)
+        places = (ahead[..., None] + torch.arange(length - 1, device=device)).expand(batch, count, length - 1)
+        owner = torch.arange(count, device=device).repeat_interleave(length - 1)
+        owner = torch.cat([owner.new_full((size,), -1), owner])
+        order = torch.arange(len(owner), device=device)
+        allowed = ((owner == owner[:, None]) | (owner == -1)) & (order <= order[:, None])
+        allowed = allowed.expand(batch, 1, -1, -1)
+        if context is not None:
+            seen = context.visible[:, None, None].expand(-1, 1, len(owner), -1)
+            allowed = torch.cat([seen, allowed], dim=-1)
+        read = (
+            torch.cat([embeds, self.llm.get_input_embeddings()(told.flatten(1))], dim=1),
+            functional.pad(is_video, (0, count * (length - 1))),
+            torch.cat([visible, spoken.flatten(1)], dim=1),
+        )
+        slots = None if is_slot is None else functional.pad(is_slot, (0, count * (length - 1)))
+        # Where logits are wanted: at the end of what is shared, before its labelled tokens, and along the branches.
+        rows, last = _last(given)
+        kept = torch.zeros_like(input_ids, dtype=torch.bool) if labelled is None else labelled.bool()
+        own_rows, own_columns = kept.nonzero(as_tuple=True)
+        next_rows, branch, step = branch_mask[:, :, 1:].nonzero(as_tuple=True)
+        columns = torch.cat([last, own_columns - 1, size + branch * (length - 1) + step])
+        positions = torch.cat([rows, own_rows, next_rows]), columns
+        all_places = torch.cat([place, places.flatten(1)], dim=1)
+        logits, _ = self._run(read, slots, allowed, all_places, context, positions, keep=False)
+        scores = logits.float().log_softmax(dim=-1)
+        first, own, rest = torch.split(scores, [len(last), len(own_rows), len(next_rows)])
+        shared = torch.zeros(input_ids.shape, device=device)
+        shared[own_rows, own_columns] = -own.gather(1, input_ids[own_rows, own_columns, None])[:, 0]
+        nll = torch.zeros(branches.shape, device=device)
+        nll[:, :, 0] = -first.gather(1, branches[:, :, 0]) * branch_mask[:, :, 0]
+        nll[next_rows, branch, step + 1] = -rest.gather(1, branches[next_rows, branch, step + 1, None])[:, 0]
+        return shared, nll
 
     @property
     def device(self) -> torch.device:
@@ -340,9 +357,7 @@ class VideoLanguageModel(nn.Module):
 
     def _run(
         self,
-        input_ids: Tensor,
-        frames: Tensor | None,
-        frame_valid: Tensor | None,
+        read: tuple[Tensor, Tensor, Tensor],
         is_slot: Tensor | None,
         attention_mask: Tensor | None,
         position_ids: Tensor | None,
@@ -351,25 +366,33 @@ class VideoLanguageModel(nn.Module):
         *,
         keep: bool,
     ) -> tuple[Tensor, Context | None]:
+        """One pass of the LLM over what `embed` gave; the other arguments as in `forward`."""
         verify(self.llm)
-        embeds, is_video, visible = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
+        embeds, is_video, visible = read
+        length = embeds.shape[1]
         own_visible = visible
         if context is not None:
             visible = torch.cat([context.visible, visible], dim=1)
             is_video = torch.cat([context.is_video, is_video], dim=1)
-        mask = attention_mask
+        mask, places = attention_mask, None
         if attention_mask is not None and attention_mask.ndim == 4:
-            mask = _hide(attention_mask, visible)
+            if position_ids is None:
+                raise UsageError("video language model: a mask of pairs needs position_ids; found none.")
+            mask = attention_mask & visible[:, None, None]
+            known = position_ids
+            if context is not None:
+                known = torch.cat([context.visible.cumsum(dim=1) - 1, position_ids], dim=1)
+            places = position_ids, known
         elif context is None and bool((own_visible[:, 1:] <= own_visible[:, :-1]).all()):
             # Only padding on the right, which causality hides from every token that is read: the fast path.
             mask = None
         else:
             mask = visible
             if position_ids is None:
-                position_ids = (visible.cumsum(dim=1) - 1).clamp(min=0)[:, -input_ids.shape[1] :]
+                position_ids = (visible.cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
         slots = torch.zeros_like(own_visible) if is_slot is None else is_slot
         has_video = bool(is_video.any())
-        seen = is_video.cumsum(dim=1)[:, -input_ids.shape[1] :] > 0
+        seen = is_video.cumsum(dim=1)[:, -length:] > 0
         states: PromptStates | None = context.states if context is not None else {} if keep else None
         if torch.is_grad_enabled():
             states = None
@@ -378,6 +401,7 @@ class VideoLanguageModel(nn.Module):
             after_video=seen & ~slots if has_video else None,
             is_video=is_video if has_video else None,
             positions=positions,
+            places=places,
             states=states,
         )
         cache = DynamicCache() if context is None else _share(context.cache)
@@ -392,7 +416,7 @@ class VideoLanguageModel(nn.Module):
         verify_reached(self.llm, call)
         if positions is not None:
             # A family whose head doesn't go through its base model (OPT) has computed all of them.
-            logits = logits[0] if call.positions is None else logits[positions]
+            logits = logits[0] if call.narrowed else logits[positions]
         return logits, Context(cache, visible, is_video, logits, states or {}) if keep else None
 
     def _fill(
@@ -433,10 +457,10 @@ def trainable_count(
     return layers * (prompt_length * width + 2 * heads) + width * (feature_width * tokens_per_frame + frames)
 
 
-def _hide(mask: Tensor, visible: Tensor) -> Tensor:
-    """A [B, 1, Q, K] mask, bool or additive, that also hides the keys that aren't visible, bool [B, K]."""
-    keys = visible[:, None, None]
-    return mask & keys if mask.dtype == torch.bool else mask.masked_fill(~keys, torch.finfo(mask.dtype).min)
+def _last(visible: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows, and the column of each row's last visible token: int64 [B] each."""
+    columns = torch.arange(visible.shape[1], device=visible.device)
+    return torch.arange(len(visible), device=visible.device), torch.where(visible, columns, -1).amax(dim=1)
 
 
 def _share(cache: DynamicCache) -> DynamicCache:
