@@ -398,11 +398,10 @@ _QUESTIONS = {"facts": 0.25, "answer": 0.65, "describe": 0.1}
 STAGES = (
     Stage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}, 0.02, 3e-3),
     Stage(500, {"bags": 0.5, "key words": 0.2, "sentences": 0.3}, _QUESTIONS, 0.02, 3e-3),
-    Stage(2700, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
+    Stage(4200, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
 )
 """Facts before questions. Later the matrices need small steps, or they forget one kind of fact over another, and the
-embeddings large ones, or synonyms never become neighbours. The shipped weights were made in four calls of about these
-stages, each begun where the one before ended; docs/log.md tells why."""
+embeddings large ones, or synonyms never become neighbours; docs/log.md tells how that was found."""
 
 
 def train(
