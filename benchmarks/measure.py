@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -42,6 +43,8 @@ def interleaved(ways: dict[str, Work], rounds: int) -> Timing:
 
 def peak_mb(make: Callable[[str], Work], way: str) -> float:
     """Peak resident memory of one run of `make(way)` above what was there before it, in MB, in a fresh process."""
+    # Freed blocks go back to the system at once, so that a first run to warm up leaves nothing to grow into.
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = "65536"
     context = multiprocessing.get_context("spawn")
     receive, send = context.Pipe(duplex=False)
     process = context.Process(target=_peak, args=(make, way, send))
@@ -61,6 +64,7 @@ def _peak(make: Callable[[str], Work], way: str, send: Any) -> None:
 
     torch.set_num_threads(1)
     work = make(way)
+    work()
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
     before = _status("VmRSS")

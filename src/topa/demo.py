@@ -236,14 +236,14 @@ def _views(
 ) -> dict[str, Tensor]:
     """What the LLM is given under each condition: float32 [videos, T, D]."""
     raw = torch.stack([f.values for f in images])
-    projected = torch.stack([memory.project(f, config.temperature).values for f in images])
+    projected = torch.stack([f.values for f in memory.project_all(images, config.temperature)])
     captions = [c for v in asked.videos for c in v.captions]
     rng = random.Random(f"shuffle {config.seed}")
     orders = torch.tensor([_derangement(raw.shape[1], rng) for _ in images])
     return {
         "blind": torch.zeros_like(raw),
         "raw": raw,
-        "centred": F.normalize(raw - raw.mean((0, 1)) + memory.values.mean(0), dim=-1),
+        "centred": F.normalize(raw - raw.mean((0, 1)) + memory.values.float().mean(0), dim=-1),
         "projected": projected,
         "shuffled_frames": projected.gather(1, orders[..., None].expand_as(projected)),
         "text": encoder.encode_texts(captions).view_as(raw),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from topa.core.artifacts import MANIFEST, read_manifest
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError
 from topa.features.frames import FrameFeatures, Space
 from topa.memory.bank import MemoryBank, build
+from topa.memory.projection import project
 
 D = 16
 
@@ -88,9 +90,9 @@ def test_save_and_load(tmp_path: Path, captions: tuple[str, ...] | None) -> None
     assert read_manifest(tmp_path / "m", "memory", verify=True).hash == manifest.hash
     assert load_file(tmp_path / "m" / "memory.safetensors")["values"].dtype == torch.float16
     loaded = MemoryBank.load(tmp_path / "m")
-    assert (loaded.encoder, loaded.captions, loaded.values.dtype) == ("clip", captions, torch.float32)
-    torch.testing.assert_close(loaded.values, memory.values, atol=1e-3, rtol=0)
-    torch.testing.assert_close(loaded.values.norm(dim=-1), torch.ones(3))
+    assert (loaded.encoder, loaded.captions, loaded.values.dtype) == ("clip", captions, torch.float16)
+    torch.testing.assert_close(loaded.values.float(), memory.values, atol=1e-3, rtol=0)
+    torch.testing.assert_close(loaded.values.float().norm(dim=-1), torch.ones(3), atol=1e-3, rtol=0)
     # What was loaded is kept as it is from then on.
     loaded.save(tmp_path / "again")
     torch.testing.assert_close(MemoryBank.load(tmp_path / "again").values, loaded.values, atol=1e-3, rtol=0)
@@ -175,3 +177,43 @@ def test_readings_add_equal_captions_up_and_go_by_weight() -> None:
 def test_readings_need_captions() -> None:
     with pytest.raises(InputError, match="has no captions"):
         bank().read(frames(unit(1, D)), 0.01)
+
+
+def test_many_videos_at_once_are_projected_as_one_by_one() -> None:
+    memory = MemoryBank(unit(30, D, seed=3).half(), "clip")
+    videos = [frames(unit(n, D, seed=n), "image") for n in (1, 4, 2)]
+    seen = torch.tensor([True, True, False, True])
+    videos[1] = replace(videos[1], values=videos[1].values * seen[:, None], valid=seen)
+    together = memory.project_all(videos, 0.05)
+    for video, found in zip(videos, together, strict=True):
+        alone = memory.project(video, 0.05)
+        torch.testing.assert_close(found.values, alone.values)
+        assert (found.space, found.encoder) == ("projected", "clip")
+        assert torch.equal(found.valid, video.valid)
+    assert memory.project_all([], 0.05) == []
+    with pytest.raises(ArtifactMismatch, match="the features of other"):
+        memory.project_all([*videos, frames(unit(2, D), "image", "other")], 0.05)
+
+
+def test_a_second_projection_is_read_from_the_cache(tmp_path, monkeypatch) -> None:
+    memory = MemoryBank(unit(30, D, seed=3), "clip")
+    memory.save(tmp_path / "memory")
+    loaded, videos = MemoryBank.load(tmp_path / "memory"), [frames(unit(4, D, seed=n), "image") for n in range(3)]
+    first = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    calls = []
+    monkeypatch.setattr("topa.memory.bank.project", lambda *args: calls.append(args) or project(*args))
+    again = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    assert calls == []
+    assert all(torch.equal(a.values, b.values) for a, b in zip(first, again, strict=True))
+    # Another temperature, other frames or another memory is something else.
+    loaded.project_all(videos, 0.06, tmp_path / "cache")
+    loaded.project_all(videos[::-1], 0.05, tmp_path / "cache")
+    other = MemoryBank(unit(30, D, seed=4), "clip")
+    other.project_all(videos, 0.05, tmp_path / "cache")
+    assert len(calls) == 3
+    # A damaged file is made again.
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(b"cut")
+    mended = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    assert len(calls) == 4
+    torch.testing.assert_close(mended[0].values, first[0].values)

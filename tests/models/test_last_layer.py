@@ -55,6 +55,17 @@ def test_the_wanted_positions_are_the_only_ones_computed() -> None:
         assert seen == {0: size, 1: size, 2: size}
 
 
+def test_a_part_that_is_called_alone_is_as_ever() -> None:
+    model, inputs = tiny.model(), tiny.batch()
+    hidden = torch.randn(2, 7, tiny.WIDTH)
+    last = model.llm.model.layers[-1]
+    with torch.no_grad():
+        expected = [last.self_attn.q_proj(hidden), last.self_attn.o_proj(hidden), last.mlp(hidden)]
+        model(**inputs, positions=(torch.tensor([0]), torch.tensor([4])))
+        found = [last.self_attn.q_proj(hidden), last.self_attn.o_proj(hidden), last.mlp(hidden)]
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 def test_an_error_in_the_layer_leaves_nothing_behind() -> None:
     model, inputs = tiny.model(), tiny.batch()
     with torch.no_grad():

@@ -6,6 +6,7 @@ say in words what a frame was read as.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
@@ -33,11 +35,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """values: [M, D] unit rows in text space, float32 in memory, fp16 on disk; captions: M texts or None."""
+    """values: [M, D] unit rows in text space, float16 (float32 where it was just built); captions: M texts or None.
+
+    hash: what the values are known by; "" to have it computed from them.
+    """
 
     values: Tensor
     encoder: str
     captions: tuple[str, ...] | None = None
+    hash: str = ""
 
     def __post_init__(self) -> None:
         if self.values.ndim != 2 or not len(self.values):
@@ -53,6 +59,39 @@ class MemoryBank:
         self.expect(frames)
         values = project(frames.values[None], self.values, temperature, frames.valid[None])[0]
         return FrameFeatures(values, frames.valid, "projected", frames.encoder, frames.times)
+
+    def project_all(
+        self, videos: Sequence[FrameFeatures], temperature: float, cache: Path | None = None
+    ) -> list[FrameFeatures]:
+        """Many videos in one pass over the memory; equal to `project` of each.
+
+        cache: a folder that keeps the result, under a hash of memory, temperature and features, for the next call.
+        Raises as `project` does, and OutputError where the cache can't be written.
+        """
+        for video in videos:
+            self.expect(video)
+        if not videos:
+            return []
+        values = torch.cat([video.values for video in videos])
+        valid = torch.cat([video.valid for video in videos])
+        kept = None if cache is None else cache / f"{self._key(values, valid, temperature)}.safetensors"
+        projected = None if kept is None else _cached(kept)
+        if projected is None:
+            projected = project(values, self.values, temperature, valid)
+            if kept is not None:
+                output_folder(kept.parent)
+                write_atomically(kept, to_bytes({"values": projected}))
+        parts = torch.split(projected, [len(video) for video in videos])
+        return [
+            FrameFeatures(part, video.valid, "projected", video.encoder, video.times)
+            for part, video in zip(parts, videos, strict=True)
+        ]
+
+    def _key(self, values: Tensor, valid: Tensor, temperature: float) -> str:
+        known = self.hash or hashlib.sha256(self.values.half().numpy().tobytes()).hexdigest()
+        digest = hashlib.sha256(f"{known} {temperature} {tuple(values.shape)}".encode())
+        digest.update(values.numpy().tobytes() + valid.numpy().tobytes())
+        return digest.hexdigest()[:32]
 
     def read(self, frames: FrameFeatures, temperature: float, top: int = 3) -> list[Reading]:
         """For every frame the captions that it was read as. Rows of the same caption are added up."""
@@ -105,7 +144,7 @@ class MemoryBank:
         manifest = read_manifest(folder, "memory")
         try:
             with safe_open(folder / "memory.safetensors", framework="pt") as file:
-                values = torch.nn.functional.normalize(file.get_tensor("values").float(), dim=-1)
+                values = file.get_tensor("values")
         except SafetensorError as error:
             raise ArtifactError(
                 f"{folder / 'memory.safetensors'}: damaged ({error}). Build the memory again."
@@ -113,7 +152,15 @@ class MemoryBank:
         told = None
         if "captions.json" in manifest.files:  # one that isn't named belongs to an older memory
             told = tuple(json.loads((folder / "captions.json").read_text()))
-        return cls(values, manifest.encoder or "", told)
+        return cls(values, manifest.encoder or "", told, manifest.files["memory.safetensors"])
+
+
+def _cached(path: Path) -> Tensor | None:
+    """What `project_all` kept; None where there is nothing, or it is damaged."""
+    try:
+        return load_file(path)["values"]
+    except (OSError, SafetensorError, KeyError):
+        return None
 
 
 def build(

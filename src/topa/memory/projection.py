@@ -5,13 +5,16 @@ Reads frame features and the memory bank's rows, writes features the aligned lan
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..core.errors import ArtifactMismatch, UsageError
 
-_CHUNK = 65536  # memory rows in hand at a time: 192 MB of float32 at width 768
+_CHUNK = 1024  # memory rows in hand at a time: with their scores they stay in a processor's cache
+_CHUNK_ON_GPU = 65536  # there it is launches that cost
 
 
 def project(frames: Tensor, memory: Tensor, temperature: float = 0.01, valid: Tensor | None = None) -> Tensor:
@@ -26,12 +29,7 @@ def project(frames: Tensor, memory: Tensor, temperature: float = 0.01, valid: Te
     Deviation: padding is masked; the released code turns it into the memory's mean.
     """
     _check(frames, memory, temperature)
-    queries = frames.reshape(-1, frames.shape[-1]).float()
-    if memory.dtype == torch.float32:
-        rows = memory[None, None]
-        mean = functional.scaled_dot_product_attention(queries[None, None], rows, rows, scale=1 / temperature)[0, 0]
-    else:
-        mean = _streamed(queries, memory, temperature)
+    mean = _attend(frames.reshape(-1, frames.shape[-1]).float() / temperature, memory)
     projected = functional.normalize(mean, dim=-1).view(frames.shape)
     return projected if valid is None else projected.masked_fill(~valid[..., None], 0)
 
@@ -48,13 +46,15 @@ def explain(frames: Tensor, memory: Tensor, temperature: float = 0.01, top: int 
     scores = queries.new_empty(len(queries), 0)
     rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     total = queries.new_full((len(queries),), -torch.inf)
-    for start in range(0, len(memory), _CHUNK):
-        new = queries @ memory[start : start + _CHUNK].float().T / temperature
+    start = 0
+    for chunk in _chunks(memory):
+        new = queries @ chunk.T / temperature
         total = torch.logaddexp(total, new.logsumexp(dim=-1))
         best = new.topk(min(top, new.shape[1]), dim=-1)
         joined = torch.cat([scores, best.values], dim=-1)
         scores, kept = joined.topk(min(top, joined.shape[1]), dim=-1)
         rows = torch.cat([rows, best.indices + start], dim=-1).gather(-1, kept)
+        start += len(chunk)
     shape = (*frames.shape[:-1], top)
     return (scores - total[:, None]).exp().view(shape), rows.view(shape)
 
@@ -69,14 +69,25 @@ def _check(frames: Tensor, memory: Tensor, temperature: float) -> None:
         )
 
 
-def _streamed(queries: Tensor, memory: Tensor, temperature: float) -> Tensor:
-    """The softmax-weighted mean of the memory for each query [N, D], one chunk of rows in float32 at a time."""
-    total = queries.new_full((len(queries), 1), -torch.inf)
-    mean = torch.zeros_like(queries)
-    for start in range(0, len(memory), _CHUNK):
-        rows = memory[start : start + _CHUNK].float()
-        scores = queries @ rows.T / temperature
-        new_total = torch.logaddexp(total, scores.logsumexp(dim=-1, keepdim=True))
-        mean = mean * (total - new_total).exp() + (scores - new_total).exp() @ rows
-        total = new_total
-    return mean
+def _attend(queries: Tensor, memory: Tensor) -> Tensor:
+    """softmax(q m) m for scaled queries [N, D], in one pass over the memory: never more than a chunk of scores exists.
+
+    The largest score so far is subtracted, and what was summed up before is rescaled when it grows.
+    """
+    largest = queries.new_full((len(queries), 1), -torch.inf)
+    total, mean = torch.zeros_like(largest), torch.zeros_like(queries)
+    for rows in _chunks(memory):
+        scores = queries @ rows.T
+        now = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
+        weights = scores.sub_(now).exp_()
+        before = (largest - now).exp_()
+        total = total * before + weights.sum(dim=1, keepdim=True)
+        mean = mean.mul_(before).addmm_(weights, rows)
+        largest = now
+    return mean / total
+
+
+def _chunks(memory: Tensor) -> Iterator[Tensor]:
+    """The memory's rows in float32, some at a time."""
+    size = _CHUNK_ON_GPU if memory.is_cuda else _CHUNK
+    return (memory[start : start + size].float() for start in range(0, len(memory), size))

@@ -26,13 +26,14 @@ def narrow_last_layer(llm: PreTrainedModel) -> None:
         layer = llm.base_model.get_submodule(name.rpartition(".")[0])
         # On the attention, which every pass enters first, also one that is recomputed for its gradients.
         attention.register_forward_pre_hook(_enter, with_kwargs=True)
-        parts = [getattr(attention, part, None) for part in _PARTS]
+        found = [getattr(attention, part, None) for part in _PARTS]
         # A plain MLP; experts would count the positions they are given.
-        parts += [part for part in layer.children() if type(part).__name__.endswith("MLP")]
+        found += [part for part in layer.children() if type(part).__name__.endswith("MLP")]
+        parts = [part for part in found if isinstance(part, nn.Module)]
         for part in parts:
-            if isinstance(part, nn.Module):
-                part.register_forward_pre_hook(_take)
-                part.register_forward_hook(_put_back)
+            part.register_forward_pre_hook(_take)
+            part.register_forward_hook(_put_back)
+        parts[-1].register_forward_hook(_forget)
         return
 
 
@@ -47,13 +48,18 @@ def _enter(attention: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
 
 
 def _take(part: nn.Module, args: tuple[Tensor, ...]) -> Any:
-    positions = _state.positions
+    positions = getattr(_state, "positions", None)
     return None if positions is None else (args[0][positions][None], *args[1:])
 
 
 def _put_back(part: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-    positions = _state.positions
+    positions = getattr(_state, "positions", None)
     if positions is None:
         return None
     whole = torch.zeros(*_state.shape, output.shape[-1], dtype=output.dtype, device=output.device)
     return whole.index_put(positions, output[0])
+
+
+def _forget(part: nn.Module, args: Any, output: Tensor) -> None:
+    """The last part is done: who calls one of them alone gets what it always gave."""
+    _state.positions = None
