@@ -158,7 +158,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
             for v in track(asked.videos, "watching", scale.videos, show=show)
         ]
         images = [s.features for s in seen]
-    prompter = load_prompter(config)
+    prompter = load_prompter(config, models[0].llm)
     with log.stage("answer the questions"):
         views = _views(asked, images, memory, encoder, config)
         scores = {
@@ -220,7 +220,7 @@ def _align(
     show: bool,
 ) -> VideoLanguageModel:
     model, described = new_model(encoder, config, pairs)
-    result = align(model, load_prompter(config), data, config, out, show=show)
+    result = align(model, load_prompter(config, model.llm), data, config, out, show=show)
     memory.save(out)
     saved.save(out, described, model.adapter_state_dict(), card(config, described, result, model))
     return model.eval()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from pydantic import ValidationError
+from transformers import PreTrainedModel
 
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
@@ -26,7 +27,7 @@ from .inference.engine import Topa
 from .memory.bank import MemoryBank, build
 from .microworld.paths import fingerprint, resolve
 from .models import saved
-from .models.base import identity, load_llm, load_tokenizer
+from .models.base import identity, load_llm, load_tokenizer, window
 from .models.released import RELEASED_ENCODER, Family, import_adapter
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
@@ -163,14 +164,15 @@ def new_model(
         lora_rank=described.lora_rank,
     )
     if config.warm_start:
-        fit = warm_start(model, load_prompter(config), *pairs, config.warm_start)
+        fit = warm_start(model, load_prompter(config, llm), *pairs, config.warm_start)
         console.print(f"warm start: the projector explains {fit:.0%} of the captions' words")
     return model, described
 
 
-def load_prompter(config: AlignConfig) -> Prompter:
-    """The prompts of the recipe's language model."""
-    return Prompter(load_tokenizer(config.llm, resolve(config.llm)), config.tokens_per_frame)
+def load_prompter(config: AlignConfig, llm: PreTrainedModel) -> Prompter:
+    """The prompts of the recipe's language model, no longer than it can read."""
+    tokenizer = load_tokenizer(config.llm, resolve(config.llm))
+    return Prompter(tokenizer, config.tokens_per_frame, window=window(llm))
 
 
 def card(config: AlignConfig, described: SavedConfig, result: AlignResult, model: VideoLanguageModel) -> str:
@@ -254,7 +256,7 @@ def align(
     console.print(str(model.parameter_report()))
     result = train(
         model,
-        load_prompter(config),
+        load_prompter(config, model.llm),
         training.alignment_set(config.frames),
         config,
         out,

@@ -9,7 +9,7 @@ import pytest
 from topa.features.encoder import Encoder
 
 from .clips import steady, write_video
-from .towers import save_clip, save_siglip
+from .towers import save_clip, save_metaclip2, save_siglip, save_siglip2
 
 
 @pytest.fixture
@@ -30,6 +30,16 @@ def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def siglip2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_siglip2(tmp_path_factory.mktemp("models") / "tiny-siglip2")
+
+
+@pytest.fixture(scope="session")
+def metaclip2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_metaclip2(tmp_path_factory.mktemp("models") / "tiny-metaclip2")
+
+
+@pytest.fixture(scope="session")
 def clip(clip_folder: Path) -> Encoder:
     return Encoder.from_pretrained(clip_folder, device="cpu")
 
@@ -37,3 +47,13 @@ def clip(clip_folder: Path) -> Encoder:
 @pytest.fixture(scope="session")
 def siglip(siglip_folder: Path) -> Encoder:
     return Encoder.from_pretrained(siglip_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def siglip2(siglip2_folder: Path) -> Encoder:
+    return Encoder.from_pretrained(siglip2_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def metaclip2(metaclip2_folder: Path) -> Encoder:
+    return Encoder.from_pretrained(metaclip2_folder, device="cpu")

@@ -21,7 +21,7 @@ from .towers import TEXT_LIMIT, WORDS, save_clip
 CAPTIONS = ["a red ball", "a", "a person walks right and then falls down slowly", "blue box", "a red ball", "left"]
 
 
-@pytest.fixture(params=["clip", "siglip"])
+@pytest.fixture(params=["clip", "siglip", "siglip2", "metaclip2"])
 def pair(request) -> tuple[Encoder, Path]:
     return request.getfixturevalue(request.param), request.getfixturevalue(f"{request.param}_folder")
 
@@ -29,7 +29,7 @@ def pair(request) -> tuple[Encoder, Path]:
 def naive_texts(folder: Path, texts: list[str]) -> torch.Tensor:
     """One caption at a time, as transformers' documentation does it."""
     model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    how = {"padding": "max_length", "max_length": TEXT_LIMIT} if model.config.model_type == "siglip" else {}
+    how = {"padding": "max_length", "max_length": TEXT_LIMIT} if model.config.model_type.startswith("siglip") else {}
     rows = []
     for text in texts:
         inputs = tokenizer([text], return_tensors="pt", truncation=True, **{"max_length": TEXT_LIMIT, **how})

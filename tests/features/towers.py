@@ -11,6 +11,11 @@ from transformers import (
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPTokenizer,
+    MetaClip2Config,
+    MetaClip2Model,
+    Siglip2Config,
+    Siglip2ImageProcessorPil,
+    Siglip2Model,
     SiglipConfig,
     SiglipImageProcessorPil,
     SiglipModel,
@@ -63,5 +68,29 @@ def save_siglip(folder: Path, seed: int = 0) -> Path:
     text, vision = _parts(tokenizer)
     model = SiglipModel(SiglipConfig(text_config={**text, "projection_size": 16}, vision_config=vision))
     for part in (model, tokenizer, SiglipImageProcessorPil(size={"height": 16, "width": 16})):
+        part.save_pretrained(folder)
+    return folder
+
+
+def save_siglip2(folder: Path, seed: int = 0) -> Path:
+    """SigLIP 2 with native shapes: pictures come as patches, with a mask."""
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer()
+    text, vision = _parts(tokenizer)
+    vision = {name: value for name, value in vision.items() if name != "image_size"} | {"num_patches": 16}
+    model = Siglip2Model(Siglip2Config(text_config={**text, "projection_size": 16}, vision_config=vision))
+    for part in (model, tokenizer, Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16)):
+        part.save_pretrained(folder)
+    return folder
+
+
+def save_metaclip2(folder: Path, seed: int = 0) -> Path:
+    """MetaCLIP 2; checkpoints of the first MetaCLIP are CLIP's own format."""
+    torch.manual_seed(seed)
+    tokenizer = _tokenizer()
+    text, vision = _parts(tokenizer)
+    model = MetaClip2Model(MetaClip2Config(text_config=text, vision_config=vision, projection_dim=24))
+    size = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    for part in (model, tokenizer, CLIPImageProcessorPil(**size)):
         part.save_pretrained(folder)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from models.tiny import llm
 from topa import Topa
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, VideoError
 from topa.inference.answer import Answer
+from topa.inference.scoring import score_options
 from topa.microworld.paths import resolve
+from topa.tideos.tideo import Question
 
 QUESTION = "what colour is the toy at the end ?"
 
@@ -225,3 +228,43 @@ def test_what_is_loaded_is_what_was_saved(engine, micro_model):
     assert kept.keys() == found.keys()
     assert all(torch.equal(kept[name], found[name]) for name in kept)
     assert not engine.model.training
+
+
+def test_more_frames_than_it_was_aligned_with_are_sampled_and_told(engine, micro_video):
+    seen = engine.look(micro_video)
+    features = seen.features
+    many = replace(features, values=features.values.repeat_interleave(3, 0), valid=features.valid.repeat(3), times=None)
+    answer = engine.ask(replace(seen, features=many), QUESTION, ["red", "blue"])
+    assert answer.warnings == ("15 frames were given and 5 of them read, evenly spread",)
+    assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
+    assert engine.caption(replace(seen, features=many)).text == engine.caption(seen).text
+
+
+def test_a_video_without_frames_is_refused(engine, micro_video):
+    seen = engine.look(micro_video)
+    none = replace(seen.features, values=seen.features.values * 0, valid=~seen.features.valid)
+    for ask in (engine.caption, lambda video: engine.ask(video, QUESTION, ["red", "blue"])):
+        with pytest.raises(InputError, match="found no frame in its features"):
+            ask(replace(seen, features=none))
+
+
+def test_what_does_not_fit_the_window_is_told(engine, micro_video, monkeypatch):
+    monkeypatch.setattr(engine.prompter, "window", 60)
+    choices = ["red " * 40, "blue"]
+    answer = engine.ask(micro_video, QUESTION, choices, protocol="selection")
+    assert len(answer.warnings) == 1
+    assert answer.warnings[0].endswith("tokens of the options were left out: the language model can't read as many")
+    assert answer.options == tuple(c.strip() for c in choices)
+    with pytest.raises(InputError, match=r"found .* tokens, expected at most 60"):
+        engine.ask(micro_video, QUESTION * 9)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_features_that_are_no_numbers_are_refused(engine, value):
+    question = Question(question=QUESTION, options=("red", "blue"))
+    values, valid = torch.zeros(2, 5, engine.config.feature_width), torch.ones(2, 5, dtype=torch.bool)
+    values[1, 3, 0] = value
+    with pytest.raises(InputError, match=r"videos \[1\]: found features with NaN"):
+        score_options(engine.model, engine.prompter, [question, question], values, valid)
+    with pytest.raises(InputError, match=r"videos \[0\]: .* no frames"):
+        score_options(engine.model, engine.prompter, [question], values[:1], valid[:1] & False)

@@ -168,3 +168,36 @@ def test_special_tokens_in_a_question_are_text() -> None:
     prompt = Prompter(words).answer("is it </s> red ?", 1)
     assert words.eos_token_id not in prompt.ids
     assert prompt.ids.count(words.bos_token_id) == 1
+
+
+def test_a_prompt_that_is_too_long_loses_the_ends_of_its_options_and_says_so(bpe: PreTrainedTokenizerFast) -> None:
+    long = (("a red ball that rolls " * 9).strip(), ("a blue car " * 3).strip(), "nothing")
+    whole = Prompter(bpe).choose(QUESTION, long, 3, 1)
+    for room in (len(whole) - 1, len(whole) - 40, len(whole) - 110):
+        prompter = Prompter(bpe, window=room)
+        prompt = prompter.choose(QUESTION, long, 3, 1)
+        assert room - 5 < len(prompt) <= room
+        assert prompt.cut > 0
+        head, body, said = split(prompter, prompt)
+        assert (head, said) == split(prompter, whole)[::2]
+        assert QUESTION in body
+        assert "(C) nothing" in body
+        assert prompt.slots == whole.slots
+    assert whole.cut == Prompter(bpe, window=len(whole)).choose(QUESTION, long, 3, 1).cut == 0
+    # All candidates of a question are cut alike, so their letters compare.
+    cut = Prompter(bpe, window=len(whole) - 40).candidates(QUESTION, long, 3, by_letter=True)
+    assert len({p.ids[: p.target[0]] for p in cut}) == 1
+
+
+def test_the_question_and_the_answer_are_never_cut(bpe: PreTrainedTokenizerFast) -> None:
+    prompter = Prompter(bpe, window=40)
+    told = r"found \d+ tokens, expected at most 40, .*never cut"
+    with pytest.raises(InputError, match=told):
+        prompter.choose("what is it , and why is it there ? " * 3, OPTIONS, 3, 1)
+    with pytest.raises(InputError, match=told):
+        prompter.answer("what ?", 3, "a long answer " * 9)
+    with pytest.raises(InputError, match=told):
+        prompter.describe(3, "a long description " * 9)
+    with pytest.raises(InputError, match=told):
+        prompter.candidates("what ?", ("a long answer " * 9, "short"), 3, by_letter=False)
+    assert len(prompter.describe(3, "a car")) <= 40

@@ -119,10 +119,13 @@ class Encoder:
         return ids, set(cut)
 
     def _padded(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        """A batch, padded on the right: int64 [B, L], and a mask where the model was trained with one."""
+        """A batch, int64 [B, L]: on the right with a mask, or as the tokenizer does it where there is none to hide it."""
         length = self.text_limit if self._fixed_length else max(map(len, ids))
         pad = self._tokenizer.pad_token_id or 0
-        tokens = torch.tensor([row + [pad] * (length - len(row)) for row in ids], device=self.device)
+        padding = [[pad] * (length - len(row)) for row in ids]
+        left = self._fixed_length and self._tokenizer.padding_side == "left"
+        rows = [p + row if left else row + p for p, row in zip(padding, ids, strict=True)]
+        tokens = torch.tensor(rows, device=self.device)
         if self._fixed_length:
             return {"input_ids": tokens}
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in ids], device=self.device)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -20,7 +21,7 @@ from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
 from ..models import saved
-from ..models.base import Bits, load_llm, load_tokenizer
+from ..models.base import Bits, load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter, check_options
@@ -42,11 +43,11 @@ class Seen:
     truncated: bool
 
 
-def prompter_for(tokenizer: object, config: SavedConfig) -> Prompter:
-    """The prompts that a saved model was aligned with."""
+def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Prompter:
+    """The prompts that a saved model was aligned with. window: tokens that its language model can read."""
     if config.legacy is not None:
-        return ReleasedPrompter(tokenizer, config.legacy.prompts)
-    return Prompter(tokenizer, config.tokens_per_frame)  # type: ignore[arg-type]
+        return ReleasedPrompter(tokenizer, config.legacy.prompts, window)
+    return Prompter(tokenizer, config.tokens_per_frame, window=window)
 
 
 class Topa:
@@ -91,7 +92,7 @@ class Topa:
         source = resolve(llm or config.llm)
         model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
-        prompter = prompter_for(load_tokenizer(config.llm, source), config)
+        prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
         memory = MemoryBank.load(folder) if config.bridge == "projected" else None
         return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config)
 
@@ -159,6 +160,8 @@ class Topa:
             return Answer(self._say(prompt, seen, max_tokens), evidence=seen.evidence, warnings=warnings)
         asked = Question(question=question, options=tuple(c.strip() for c in choices))
         scores = self.choose(seen, [asked], protocol=protocol)[0]
+        if scores.cut:
+            warnings += (f"{scores.cut} tokens of the options were left out: the language model can't read as many",)
         return Answer(
             asked.options[scores.choice],
             scores.choice,
@@ -197,8 +200,14 @@ class Topa:
         return int(self._read(seen)[1].sum())
 
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]."""
-        values, valid = seen.features.values, seen.features.valid
+        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. More frames than it was aligned with are
+        sampled evenly. Raises InputError where there is no frame."""
+        features = seen.features
+        if not bool(features.valid.any()):
+            raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
+        if len(features) > self.config.frames:
+            features = features.resample(self.config.frames)
+        values, valid = features.values, features.valid
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             values, valid = fill(values, self.config, self.memory)
         return values[None], valid[None]
@@ -207,6 +216,8 @@ class Topa:
         found = []
         if seen.truncated:
             found.append("the video file is damaged or cut short; the answer rests on the part that could be read")
+        if len(seen.features) > self.config.frames:
+            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read, evenly spread")
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)

@@ -26,10 +26,12 @@ _TOKENS = 1 << 14  # of one pass: what its activations take
 @dataclass(frozen=True, slots=True)
 class Scores:
     """mean_nll: nats per target token and option, the lowest wins; probabilities: softmax over the options' total
-    log-likelihood (`selection`, where all targets are equally long) or minus mean_nll (`logits`)."""
+    log-likelihood (`selection`, where all targets are equally long) or minus mean_nll (`logits`); cut: tokens of the
+    listed options that the LLM's window has no room for."""
 
     mean_nll: tuple[float, ...]
     probabilities: tuple[float, ...]
+    cut: int = 0
 
     @property
     def choice(self) -> int:
@@ -90,23 +92,30 @@ def score_options(
     `selection`: the letter's likelihood behind the listed options; `logits`: the option text's likelihood as a free
     answer. Source: TOPA, section 4 (LLM selection, LLM logits).
     Every question gets an answer: nothing is dropped, order and batches change nothing.
-    Raises InputError for a question without options, UsageError for an unknown protocol.
+    Raises InputError for a question without options, for a video without frames, or with features that aren't
+    finite; UsageError for an unknown protocol.
     """
     if protocol not in get_args(Protocol):
         raise unknown("protocol", protocol, get_args(Protocol))
     if bare := next((q for q in questions if not q.options), None):
         raise InputError(f"question {bare.question!r}: found no options; expected two or more to score.")
     videos = list(range(len(questions)) if videos is None else videos)
+    bad = ~torch.isfinite(frames).flatten(1).all(1) | ~valid.any(1)
+    if bad.any():
+        where = bad.nonzero().flatten().tolist()
+        raise InputError(
+            f"videos {where[:5]}: found features with NaN, or no frames; expected finite ones. Encode again."
+        )
     shown = valid.sum(dim=1).tolist()
     by_letter = protocol == "selection"
     rows = [
         prompter.candidates(q.question, q.options, shown[v], by_letter) for q, v in zip(questions, videos, strict=True)
     ]
     scores = []
-    for nll in nll_of_targets(model, rows, frames, valid, videos, progress=progress):
+    for row, nll in zip(rows, nll_of_targets(model, rows, frames, valid, videos, progress=progress), strict=True):
         sums, means = torch.stack([n.sum() for n in nll]), torch.stack([n.mean() for n in nll])
         probabilities = torch.softmax(-(sums if by_letter else means), dim=-1)
-        scores.append(Scores(tuple(means.tolist()), tuple(probabilities.tolist())))
+        scores.append(Scores(tuple(means.tolist()), tuple(probabilities.tolist()), row[0].cut))
     return scores
 
 

@@ -105,6 +105,12 @@ def shape_of(name: str, folder: str) -> dict[str, int]:
     return {"layers": config.num_hidden_layers, "width": config.hidden_size, "heads": config.num_attention_heads}
 
 
+def window(llm: PreTrainedModel) -> int | None:
+    """How many tokens the LLM can read; None where its configuration doesn't say."""
+    length = getattr(llm.config.get_text_config(), "max_position_embeddings", None)
+    return int(length) if length else None
+
+
 def identity(llm: PreTrainedModel) -> str:
     """Which weights these are: a short hash of the input embeddings, and one of the matrices that read them.
 

@@ -5,8 +5,8 @@ Built from `templates`; used literally by training and by inference, so that the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..core.errors import InputError
@@ -34,12 +34,14 @@ class Prompt:
     """Token ids with two spans. Ids at frame slots are 0 and never read.
 
     slots: [first, last) positions of the frame slots; target: [first, last) of what the model is to say, end of
-    sequence included. At inference the target is empty and lies at the end.
+    sequence included. At inference the target is empty and lies at the end. cut: tokens of listed options that were
+    left out, because the model can't read as much.
     """
 
     ids: tuple[int, ...]
     slots: tuple[int, int]
     target: tuple[int, int]
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -49,30 +51,70 @@ class Prompter:
     """Writes the prompts of the three tasks for one tokenizer.
 
     tokens_per_frame: LLM positions per frame (1 in the paper). Segments are tokenised one by one: a target never
-    merges with what stands before it, whatever the tokenizer.
+    merges with what stands before it, whatever the tokenizer. window: tokens the model can read; None for no limit.
+    A prompt that is longer loses the ends of its listed options, all to the same length; the question's own words and
+    the target are never cut: where that doesn't suffice, InputError.
     """
 
-    def __init__(self, tokenizer: Tokenizer, tokens_per_frame: int = 1, templates: Templates = TOPA) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        tokens_per_frame: int = 1,
+        templates: Templates = TOPA,
+        window: int | None = None,
+    ) -> None:
         self.tokenizer = tokenizer
         self.tokens_per_frame = tokens_per_frame
         self.templates = templates
+        self.window = window
         self._known: dict[str, tuple[int, ...]] = {}
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises."""
+        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises, and InputError
+        where the window is too small."""
         check_options(options)
+        return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
+
+    def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
         target = None if answer is None else self.letter(answer)
         return self._build(self.templates.choose, frames, self.templates.choice_body(question, tuple(options)), target)
+
+    def _fit(self, options: Sequence[str], write: Callable[[Sequence[str]], Prompt]) -> Prompt:
+        """What `write` makes of the options, or of as much of their beginnings as the window holds."""
+        prompt = write(options)
+        if self.window is None or len(prompt) <= self.window:
+            return prompt
+        tokens = [self.encode(option) for option in options]
+        shortest, longest = 1, max(map(len, tokens))
+        while shortest < longest:  # the most tokens an option may keep
+            keep = (shortest + longest + 1) // 2
+            if len(write(self._shortened(tokens, keep))) <= self.window:
+                shortest = keep
+            else:
+                longest = keep - 1
+        fitting = write(self._shortened(tokens, shortest))
+        return self._checked(replace(fitting, cut=sum(max(0, len(t) - shortest) for t in tokens)))
+
+    def _shortened(self, tokens: Sequence[tuple[int, ...]], keep: int) -> list[str]:
+        return [self.tokenizer.decode(t[:keep], skip_special_tokens=False).strip() for t in tokens]
+
+    def _checked(self, prompt: Prompt) -> Prompt:
+        if self.window is not None and len(prompt) > self.window:
+            raise InputError(
+                f"prompt: found {len(prompt)} tokens, expected at most {self.window}, which the language model can "
+                "read. The question's words and the answer are never cut. Ask a shorter question."
+            )
+        return prompt
 
     def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:
         """An open question: the target is the answer's text."""
         target = None if answer is None else " " + answer
-        return self._build(self.templates.answer, frames, self.templates.open_body(question), target)
+        return self._checked(self._build(self.templates.answer, frames, self.templates.open_body(question), target))
 
     def describe(self, frames: int, description: str | None = None) -> Prompt:
         """A summary: the target is the dense description."""
         target = None if description is None else " " + description
-        return self._build(self.templates.describe, frames, self.templates.description, target)
+        return self._checked(self._build(self.templates.describe, frames, self.templates.description, target))
 
     def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
         """One whole prompt per option, which option scoring compares: with the option's letter as the target behind

@@ -41,8 +41,8 @@ class ReleasedPrompter(Prompter):
     one; here it is the last. Raises InputError for a tokenizer without the separator's token.
     """
 
-    def __init__(self, tokenizer: Any, wording: str) -> None:
-        super().__init__(tokenizer)
+    def __init__(self, tokenizer: Any, wording: str, window: int | None = None) -> None:
+        super().__init__(tokenizer, window=window)
         self.wording = WORDINGS[wording]
         self._separator = tokenizer.convert_tokens_to_ids(self.wording.separator)
         if self._separator in (None, tokenizer.unk_token_id):
@@ -54,6 +54,9 @@ class ReleasedPrompter(Prompter):
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
         """Multiple choice: the target is the end of `The correct choice is (A)`."""
         check_options(options)
+        return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
+
+    def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
         listed = "".join(f"({LETTERS[i]}) {option}\n" for i, option in enumerate(options))
         stem = f"Question: {_asked(question)}\nChoices: \n{listed}Answer: The correct choice is ("
         if answer is None:
@@ -63,20 +66,20 @@ class ReleasedPrompter(Prompter):
 
     def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:
         """An open question: the target is a colon and the answer's text."""
-        return self._open(question, frames, None if answer is None else answer + "\n")
+        return self._checked(self._open(question, frames, None if answer is None else answer + "\n"))
 
     def describe(self, frames: int, description: str | None = None) -> Prompt:
         """A summary: the target is a colon and the description."""
         said = "" if description is None else f" {description}\n"
         begin = None if description is None else len("\nDescription")
-        return self._whole(self.wording.describe, frames, f"\nDescription:{said}", begin)
+        return self._checked(self._whole(self.wording.describe, frames, f"\nDescription:{said}", begin))
 
     def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
         """As `Prompter.candidates`; an option's text isn't followed by a line end, as in the released evaluation."""
         if by_letter:
             return super().candidates(question, options, frames, by_letter)
         check_options(options)
-        return [self._open(question, frames, option) for option in options]
+        return [self._checked(self._open(question, frames, option)) for option in options]
 
     def _open(self, question: str, frames: int, said: str | None) -> Prompt:
         stem = f"Question: {_asked(question)}\nAnswer"

@@ -154,6 +154,7 @@ def align(
                     "loss": loss.item(),
                     "lr": optimizer.param_groups[0]["lr"],
                     "gradient_norm": norm.item(),
+                    "cut_prompts": batch.cut,
                     "tokens_per_second": round(int(batch.visible.sum()) / (now - step_began)),
                 }
                 metrics.write(json.dumps(row) + "\n")

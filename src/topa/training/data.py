@@ -41,9 +41,14 @@ class AlignmentSet:
 
     @classmethod
     def make(cls, features: Sequence[FrameFeatures], labels: Sequence[Labels], frames: int) -> AlignmentSet:
-        """Bring all features to `frames` frames. Raises InputError where there is nothing, or lengths differ."""
+        """Bring all features to `frames` frames. Raises InputError where there is nothing, lengths differ, or a sample
+        has no frame."""
         if not features or len(features) != len(labels):
             raise InputError(f"training data: found {len(features)} features for {len(labels)} labels; expected pairs.")
+        if empty := [i for i, f in enumerate(features) if not bool(f.valid.any())]:
+            raise InputError(
+                f"training data: samples {empty[:5]} have no frame; expected one or more. Encode them again."
+            )
         taken = [f.resample(frames) for f in features]
         return cls(torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken]), tuple(labels))
 
@@ -64,7 +69,7 @@ class AlignmentSet:
 class Batch:
     """ids, visible, is_slot: [B, S]; frames [B, T, D]; frame_valid [B, T]; rows, columns: the positions that predict
     the targets [N]; members: which samples of the set are in it, for messages; shared: how many tokens before the
-    frames are the same in all rows."""
+    frames are the same in all rows; cut: prompts whose options lost words, as the LLM can't read as much."""
 
     ids: Tensor
     visible: Tensor
@@ -76,6 +81,7 @@ class Batch:
     targets: Tensor
     members: tuple[int, ...]
     shared: int
+    cut: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,7 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
         ids[rows, columns],
         tuple(members),
         shared=len(heads.pop()) if len(heads) == 1 else 0,
+        cut=sum(p.cut > 0 for p in prompts),
     )
 
 
@@ -154,7 +161,10 @@ def epoch_batches(
         prompts = {}
         for i in members:
             rng = random.Random(f"{seed} sample {epoch} {i}")
-            prompts[i] = write_prompt(data.labels[i], int(data.valid[i].sum()), prompter, mix, rng)
+            try:
+                prompts[i] = write_prompt(data.labels[i], int(data.valid[i].sum()), prompter, mix, rng)
+            except InputError as error:
+                raise InputError(f"sample {i}: {error}") from error
         members.sort(key=lambda i: (prompts[i].ids[: prompts[i].slots[0]], len(prompts[i])))
         starts = list(range(0, len(members), batch_size))
         random.Random(f"{seed} window {epoch} {window}").shuffle(starts)
