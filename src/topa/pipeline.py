@@ -131,7 +131,7 @@ def new_model(
     The adapter is drawn from the run's seed; with `warm_start` its projector is fitted to `pairs` of captions and
     features, [N, D].
     """
-    llm = load_llm(config.llm, resolve(config.llm))
+    llm = load_llm(config.llm, resolve(config.llm), bits=config.bits or None)
     described = SavedConfig(
         llm=config.llm,
         llm_layers=llm.config.num_hidden_layers,

@@ -38,18 +38,31 @@ def test_the_recipe_is_one(tmp_path: Path) -> None:
     assert read_recipe(str(tmp_path / "own.toml")).llm == "meta-llama/Llama-2-7b-hf"
 
 
+def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
+    """As it stands, on a model and a video that are there."""
+    (code,) = blocks("python")
+    code = code.replace('"kitchen-model"', f'"{micro_model}", resolve=resolve').replace("own.mp4", str(micro_video))
+    code = "from topa.microworld.paths import resolve\n" + code
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "copy" / "adapter.safetensors").is_file()
+
+
 @pytest.mark.parametrize("command", commands())
 def test_commands_have_these_options(command: str) -> None:
     words = shlex.split(command)
+    verb = words[1:3] if words[1] == "import" else words[1:2]
     environment = os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "topa.cli", words[1], "--help"],
+        [sys.executable, "-m", "topa.cli", *verb, "--help"],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert words[1] in done.stdout
+    assert " ".join(verb) in done.stdout
     for option in [word for word in words if word.startswith("--")]:
         assert re.search(rf"(?<![\w-]){option}(?![\w-])", done.stdout), f"topa {words[1]} has no {option}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -34,6 +35,20 @@ def test_the_first_two_commands_are_targets_of_the_makefile() -> None:
 def test_links_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", README):
         assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_speed_table_is_that_of_the_kept_figures() -> None:
+    kept = ROOT / "benchmarks" / "results.json"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--table", str(kept)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = README.split("<!-- speed -->")[1].split("<!-- /speed -->")[0]
+    assert shown.strip() == done.stdout.strip()
+    names = {row["name"] for row in json.loads(kept.read_text())["rows"]}
+    assert {"options", "generation", "projection"} < names
 
 
 @pytest.mark.slow

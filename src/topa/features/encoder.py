@@ -119,7 +119,7 @@ class Encoder:
         return ids, set(cut)
 
     def _padded(self, ids: list[list[int]]) -> dict[str, Tensor]:
-        """A batch, int64 [B, L]: on the right with a mask, or as the tokenizer does it where there is none to hide it."""
+        """A batch, int64 [B, L]: padded on the right behind a mask, or as the tokenizer pads where there is no mask."""
         length = self.text_limit if self._fixed_length else max(map(len, ids))
         pad = self._tokenizer.pad_token_id or 0
         padding = [[pad] * (length - len(row)) for row in ids]

@@ -21,7 +21,7 @@ from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
 from ..models import saved
-from ..models.base import Bits, load_llm, load_tokenizer, window
+from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter, check_options
@@ -78,7 +78,7 @@ class Topa:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, llm: str | None = None, bits: Bits | None = None, resolve: Resolve = str
+        cls, name: str | Path, *, llm: str | None = None, bits: int | None = None, resolve: Resolve = str
     ) -> Topa:
         """Load a saved model, its LLM and its encoder.
 

@@ -20,7 +20,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from ..core.errors import InputError, UsageError
 from .meta import is_meta_folder, llama_from_meta, meta_tokenizer, read_meta
 
-Bits = Literal[8, 4]
 _SAMPLES = 4096  # numbers of a tensor that identify it
 
 
@@ -39,13 +38,18 @@ class Legacy(BaseModel):
     prompts: Literal["released-llama2", "released-llama3"]
 
 
-def load_llm(name: str, folder: str, *, legacy: Legacy | None = None, bits: Bits | None = None) -> PreTrainedModel:
+def load_llm(name: str, folder: str, *, legacy: Legacy | None = None, bits: int | None = None) -> PreTrainedModel:
     """The frozen LLM behind `folder` (a folder or a hub id); `name` is for the message.
 
     float32 on a CPU, and the checkpoint's own half precision on a GPU. legacy: the changes a released adapter asks
-    for. bits: 8 or 4, quantised by bitsandbytes where the device can. Raises InputError where the model can't be
+    for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises InputError where the model can't be
     loaded, UsageError where it can't take the changes.
     """
+    if bits not in (None, 4, 8) or (bits is not None and is_meta_folder(folder)):
+        raise UsageError(
+            f"language model {name!r}: found bits={bits}, expected 8 or 4, and a model in Hugging Face's format. Leave "
+            "bits out, or convert the model first."
+        )
     on_gpu = torch.cuda.is_available()
     if is_meta_folder(folder):
         weights, params = read_meta(Path(folder))

@@ -23,6 +23,7 @@ class AlignConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     llm: str = Field(description="folder or hub id of the frozen language model")
+    bits: int = Field(0, description="8 or 4: quantise the frozen language model by bitsandbytes; 0: as it is")
     encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
     writer: str = Field("microworld", description="who writes Tideos when no --tideos are given")
     microworld_tideos: int = Field(0, ge=0, description="write this many micro world Tideos when no --tideos are given")
@@ -67,7 +68,9 @@ class AlignConfig(BaseModel):
     seed: int = Field(0, description="of every draw: data, adapter, order, noise")
 
     def model_post_init(self, _: Any) -> None:
-        """Shares must add up to something."""
+        """What one field can't say of itself: shares add up to something, and bits are some that exist."""
+        if self.bits not in (0, 4, 8):
+            raise ValueError(f"bits must be 8, 4 or 0 for none, not {self.bits}")
         if self.choose + self.answer + self.describe <= 0:
             raise ValueError("choose + answer + describe must be more than 0")
 
