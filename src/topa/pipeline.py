@@ -203,6 +203,7 @@ def import_checkpoint(
     without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
     Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
     """
+    console.print(f"reading {backbone} once, to know it again; it stays where it is")
     config, state = import_adapter(
         backbone,
         adapter,

@@ -222,6 +222,17 @@ def test_a_file_that_does_not_say_its_family(tmp_path: Path) -> None:
     assert (config.legacy.prompts, config.legacy.rope_theta) == ("released-llama3", 5e5)
 
 
+def test_a_hugging_face_folder_is_the_same_backbone(parts: dict[str, Path]) -> None:
+    from topa.models.base import load_llm
+
+    folder = parts["root"] / "hf"
+    load_llm("it", str(parts["llama"])).save_pretrained(folder)
+    by_meta, state = import_adapter(str(parts["llama"]), parts["adapter"], encoder="x/y", encoder_identity="x/y")
+    by_hf, again = import_adapter(str(folder), parts["adapter"], encoder="x/y", encoder_identity="x/y")
+    assert by_hf == by_meta.model_copy(update={"llm": str(folder)})
+    assert all(torch.equal(state[name], again[name]) for name in state)
+
+
 def test_a_memory_of_another_encoder_is_refused(parts: dict[str, Path], topa) -> None:
     other = save_clip(parts["root"] / "other", seed=3, width=8)
     done = topa(
