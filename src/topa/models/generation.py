@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .attention import Call, PromptStates, verify, verify_reached
+from .attention import Call, verify, verify_reached
 from .topa_model import VideoLanguageModel
 
 
@@ -40,14 +40,13 @@ def generate(
     slots = torch.zeros_like(visible) if is_slot is None else is_slot.gather(1, order)
     after_video = (is_video.cumsum(dim=1) > 0) & ~slots
     has_video = bool(is_video.any())
-    states: PromptStates = {}
 
     def hand_down(module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Every forward pass of generate() gets its Call: rows may have become several, and the first pass is long."""
         given = kwargs.get("inputs_embeds")
         given = kwargs["input_ids"] if given is None else given
         times = given.shape[0] // len(is_video)
-        call = Call(model.adapted_layers, states=states)
+        call = Call(model.adapted_layers, states=model.prompt_states())
         if has_video:
             cache = kwargs.get("past_key_values")
             first = 0 if cache is None else int(cache.get_seq_length())

@@ -46,15 +46,13 @@ class Context:
     """What a batch has read so far. A value: going on from it leaves it as it was, so it can be shared.
 
     cache: keys and values of K tokens, [B, g, K, d] per layer, adapter prompts not among them. visible: bool [B, K],
-    False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token. states: the prompts'
-    keys and values, which depend on the weights like the cache does.
+    False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token.
     """
 
     cache: DynamicCache
     visible: Tensor
     is_video: Tensor
     next_logits: Tensor
-    states: PromptStates
 
     def repeat(self, times: int) -> Context:
         """Every row `times` times, copies of a row beside each other: a batch of B*times."""
@@ -109,6 +107,7 @@ class VideoLanguageModel(nn.Module):
         llm.requires_grad_(False).eval()
         # In a tuple, where nn.Module doesn't look for submodules.
         self._llm = (llm,)
+        self._states: tuple[object, PromptStates] = (None, {})
         self._first_adapted = layers - adapted
         self.projector = FrameProjector(feature_width, width, frames, tokens_per_frame, temporal_std)
         self.prompts = nn.ModuleList(
@@ -355,6 +354,18 @@ class VideoLanguageModel(nn.Module):
         """The prompts by the index of the layer they are in."""
         return {self._first_adapted + i: layer for i, layer in enumerate(self.prompts)}  # type: ignore[misc]
 
+    def prompt_states(self) -> PromptStates | None:
+        """Keys and values of the prompts by layer, for reading: computed once, and again when a prompt has changed.
+        None where gradients are recorded, which must flow through them."""
+        if torch.is_grad_enabled():
+            return None
+        table = self.llm.get_input_embeddings().weight
+        # A change in place counts a tensor's version up; another tensor has another address.
+        now = [(layer.prompt.data_ptr(), layer.prompt._version) for layer in self.adapted_layers.values()]
+        if self._states[0] != (key := (now, table.dtype, table.device)):
+            self._states = key, {}
+        return self._states[1]
+
     def _run(
         self,
         read: tuple[Tensor, Tensor, Tensor],
@@ -393,16 +404,13 @@ class VideoLanguageModel(nn.Module):
         slots = torch.zeros_like(own_visible) if is_slot is None else is_slot
         has_video = bool(is_video.any())
         seen = is_video.cumsum(dim=1)[:, -length:] > 0
-        states: PromptStates | None = context.states if context is not None else {} if keep else None
-        if torch.is_grad_enabled():
-            states = None
         call = Call(
             prompts=self.adapted_layers,
             after_video=seen & ~slots if has_video else None,
             is_video=is_video if has_video else None,
             positions=positions,
             places=places,
-            states=states,
+            states=self.prompt_states(),
         )
         cache = DynamicCache() if context is None else _share(context.cache)
         logits = self.llm(
@@ -417,7 +425,7 @@ class VideoLanguageModel(nn.Module):
         if positions is not None:
             # A family whose head doesn't go through its base model (OPT) has computed all of them.
             logits = logits[0] if call.narrowed else logits[positions]
-        return logits, Context(cache, visible, is_video, logits, states or {}) if keep else None
+        return logits, Context(cache, visible, is_video, logits) if keep else None
 
     def _fill(
         self, embeds: Tensor, visible: Tensor, frames: Tensor, frame_valid: Tensor | None, is_slot: Tensor
