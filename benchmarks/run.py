@@ -456,11 +456,20 @@ def as_table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def kept(path: Path, rows: list[Row]) -> list[dict[str, Any]]:
+    """The new figures, among those of other groups that the file has already."""
+    new = [asdict(row) for row in rows]
+    old = json.loads(path.read_text())["rows"] if path.is_file() else []
+    names = {row["name"] for row in new}
+    order = list(dict.fromkeys([row["name"] for row in [*old, *new]]))
+    return sorted([*(row for row in old if row["name"] not in names), *new], key=lambda row: order.index(row["name"]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], epilog="Example: run.py --only options")
     parser.add_argument("--only", choices=BENCHMARKS, help="one group; all by default (about ten minutes)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of every way")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; groups that were not run keep those they have there")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the README's table of kept figures, and end")
     given = parser.parse_args()
     if given.table:
@@ -475,8 +484,8 @@ def main() -> None:
             figures = f"{row.baseline:,.3f} -> {row.ours:,.3f} {row.unit}, {row.ratio:.3g} times{target}"
             print(f"{row.name}: {row.what}: {figures}", flush=True)
     if given.json:
-        about = {"command": " ".join(["python", *sys.argv]), "torch": torch.__version__, "machine": platform.machine()}
-        given.json.write_text(json.dumps(about | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        about = {"torch": torch.__version__, "machine": platform.machine(), "rounds": given.rounds}
+        given.json.write_text(json.dumps(about | {"rows": kept(given.json, rows)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
