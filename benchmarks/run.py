@@ -469,7 +469,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], epilog="Example: run.py --only options")
     parser.add_argument("--only", choices=BENCHMARKS, help="one group; all by default (about ten minutes)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of every way")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; groups that were not run keep those they have there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, beside those of groups not run")
     parser.add_argument("--table", type=Path, metavar="FILE", help="print the README's table of kept figures, and end")
     given = parser.parse_args()
     if given.table:
