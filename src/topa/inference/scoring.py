@@ -21,6 +21,7 @@ from ..tideos.tideo import Question
 
 Protocol = Literal["selection", "logits"]
 _TOKENS = 1 << 14  # of one pass: what its activations take
+_LOGITS = 1 << 27  # numbers of one pass: half a gigabyte in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,13 @@ def nll_of_targets(
     shared = [_common(group) for group in rows]
     found: list[list[Tensor]] = [[] for _ in rows]
     # Groups of like size share a pass; questions about a video stay together.
-    tokens = [sum(len(p) - cut for p in group) + cut for group, cut in zip(rows, shared, strict=True)]
+    vocabulary = model.llm.config.get_text_config().vocab_size
+    loads = []
+    for group, cut in zip(rows, shared, strict=True):
+        own = sum(len(p) - cut for p in group)
+        loads.append(max((cut + own) / _TOKENS, own * vocabulary / _LOGITS))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), shared[i] // 16, videos[i], shared[i]))
-    for chosen in _batches(order, tokens):
+    for chosen in _batches(order, loads):
         for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen), strict=True):
             found[i] = nll
         progress(len(chosen))
@@ -152,16 +157,16 @@ def _common(group: Sequence[Prompt]) -> int:
     return longest
 
 
-def _batches(order: Sequence[int], tokens: Sequence[int]) -> list[list[int]]:
-    """Neighbours of `order` in lists of at most `_TOKENS`, one item at least."""
+def _batches(order: Sequence[int], loads: Sequence[float]) -> list[list[int]]:
+    """Neighbours of `order` in lists whose loads add up to 1 at most, one item at least."""
     batches: list[list[int]] = [[]]
-    held = 0
+    held = 0.0
     for i in order:
-        if batches[-1] and held + tokens[i] > _TOKENS:
+        if batches[-1] and held + loads[i] > 1:
             batches.append([])
-            held = 0
+            held = 0.0
         batches[-1].append(i)
-        held += tokens[i]
+        held += loads[i]
     return [b for b in batches if b]
 
 

@@ -270,13 +270,17 @@ class VideoLanguageModel(nn.Module):
         positions = torch.cat([rows, own_rows, next_rows]), columns
         all_places = torch.cat([place, places.flatten(1)], dim=1)
         logits, _ = self._run(read, slots, allowed, all_places, context, positions, keep=False)
-        scores = logits.float().log_softmax(dim=-1)
-        first, own, rest = torch.split(scores, [len(last), len(own_rows), len(next_rows)])
+        logits = logits.float()
+        sizes = [len(last), len(own_rows), len(next_rows)]
+        first, own, rest = torch.split(logits, sizes)
+        first_sum, own_sum, rest_sum = torch.split(logits.logsumexp(dim=-1, keepdim=True), sizes)
         shared = torch.zeros(input_ids.shape, device=device)
-        shared[own_rows, own_columns] = -own.gather(1, input_ids[own_rows, own_columns, None])[:, 0]
+        shared[own_rows, own_columns] = (own_sum - own.gather(1, input_ids[own_rows, own_columns, None]))[:, 0]
         nll = torch.zeros(branches.shape, device=device)
-        nll[:, :, 0] = -first.gather(1, branches[:, :, 0]) * branch_mask[:, :, 0]
-        nll[next_rows, branch, step + 1] = -rest.gather(1, branches[next_rows, branch, step + 1, None])[:, 0]
+        nll[:, :, 0] = (first_sum - first.gather(1, branches[:, :, 0])) * branch_mask[:, :, 0]
+        nll[next_rows, branch, step + 1] = (rest_sum - rest.gather(1, branches[next_rows, branch, step + 1, None]))[
+            :, 0
+        ]
         return shared, nll
 
     @property
