@@ -167,7 +167,7 @@ def seeds(
         typer.Argument(
             help="kind=path or kind=path:weight. Kinds: howto100m, webvid, ego4d, wordnet, own. Weights are shares "
             "of the sample, 1 each by default.",
-            metavar="SOURCE...",
+            metavar="SOURCE",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],

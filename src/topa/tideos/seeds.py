@@ -134,14 +134,15 @@ def sample(
     count: int,
     *,
     seed: int = 0,
-    column: str | None = None, field: str | None = None,
+    column: str | None = None,
+    field: str | None = None,
     show: bool = True,
 ) -> tuple[list[Seed], list[Tally]]:
     """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights.
 
     A text that several sources have counts for the first of them in the order of kind and path. Seeds come in the order
-    of their keys, that is, mixed. `column` and `field` name the text in own CSV and JSON Lines
-    files (by default "text").
+    of their keys, that is, mixed. `column` and `field` name the text in own CSV and JSON Lines files; by
+    default it is "text".
 
     Raises InputError for files that are no such sources, and where a source has too few texts for its share.
     """
@@ -216,8 +217,8 @@ def _mix(
         if written < share:
             enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
             raise InputError(
-                f"{source}: found {written:,} different texts that no source before it has; expected {share:,}, its share "
-                f"of {count:,} seeds. "
+                f"{source}: found {written:,} different texts that no source before it has; expected {share:,}, "
+                f"its share of {count:,} seeds. "
                 + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
             )
         tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))

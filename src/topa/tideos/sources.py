@@ -29,7 +29,11 @@ def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | No
         return _nouns
     known = _READERS[kind]
     if kind == "own":
-        known = {**known, ".csv": partial(_column, name=column or "text"), ".jsonl": partial(_field, name=field or "text")}
+        known = {
+            **known,
+            ".csv": partial(_column, name=column or "text"),
+            ".jsonl": partial(_field, name=field or "text"),
+        }
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in known:
         raise InputError(
