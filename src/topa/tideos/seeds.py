@@ -217,7 +217,7 @@ def _mix(
         if written < share:
             enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
             raise InputError(
-                f"{source}: found {written:,} different texts that no source before it has; expected {share:,}, "
+                f"{source}: found {written:,} different texts that no source before it gave; expected {share:,}, "
                 f"its share of {count:,} seeds. "
                 + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
             )

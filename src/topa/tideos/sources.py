@@ -97,7 +97,7 @@ def _tasks(stream: Stream) -> Iterator[tuple[str, str]]:
         if line.strip():
             number, tab, title = line.rstrip("\r\n").partition("\t")
             if not tab or not number.strip().isdigit():
-                raise stream.bad(repr(line[:40]), "the number of a task, a tab and its title")
+                raise stream.bad(repr(line[:40].strip()), "the number of a task, a tab and its title")
             yield number.strip(), title
 
 
@@ -151,7 +151,7 @@ def _nouns(stream: Stream) -> Iterator[str]:
         elif len(fields) > 6 and fields[1] == "n":
             yield _words(fields[0])
         else:
-            raise stream.bad(repr(line[:40]), "a line of WordNet's data.noun or index.noun")
+            raise stream.bad(repr(line[:40].strip()), "a line of WordNet's data.noun or index.noun")
 
 
 def _words(lemma: str) -> str:

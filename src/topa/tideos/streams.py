@@ -70,6 +70,7 @@ class Stream:
     def bad(self, found: str, expected: str, line: int | None = None) -> InputError:
         """The error about a line, by default about the last one read."""
         where = f"{self.path}, line {line or self.line or 1}"
+        found = " ".join(found.split())[:200]  # a paragraph, whatever the file holds
         return InputError(f"{where}: found {found}; expected {expected}. Correct the file, or give another one.")
 
     def lines(self) -> Iterator[str]:
