@@ -202,6 +202,7 @@ def _mix(
     taken: set[int] = set()
     chosen: list[tuple[int, Seed]] = []
     tallies = []
+    short: list[tuple[int, str, int]] = []
     for source, sampler, share in zip(sources, samplers, shares, strict=True):
         written = duplicates = 0
         for key, text, times in sampler.drawn():
@@ -216,12 +217,14 @@ def _mix(
             written += 1
         if written < share:
             enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
-            raise InputError(
-                f"{source}: found {written:,} different texts that no source before it gave; expected {share:,}, "
-                f"its share of {count:,} seeds. "
-                + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
-            )
+            short.append((enough, f"{source}: found {written:,}", share))
         tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))
+    if short:
+        enough, found, share = min(short)
+        raise InputError(
+            f"{found} different texts that no source before it gave; expected {share:,}, its share of {count:,} seeds. "
+            + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
+        )
     return [seed for _, seed in sorted(chosen, key=lambda pair: pair[0])], tallies
 
 
