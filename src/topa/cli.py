@@ -158,6 +158,50 @@ def align(
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
 
 
+@app.command(
+    epilog="Example:  topa seeds wordnet=/usr/share/wordnet/data.noun webvid=train.csv:2 --out seeds.jsonl --count 1000"
+)
+def seeds(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="kind=path or kind=path:weight. Kinds: howto100m, webvid, ego4d, wordnet, own. Weights are shares "
+            "of the sample, 1 each by default.",
+            metavar="SOURCE",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],
+    count: Annotated[int, typer.Option("--count", help="How many seeds to draw.", min=1)],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column with the text in own .csv files. Default: text.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", help="The field with the text in own .jsonl files. Default: text.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the short texts that Tideos are written of: from public data sets' captions, nouns, and your own lists."""
+    from dataclasses import asdict
+
+    from .tideos.seeds import Source, check_output, sample, write_seeds
+
+    wanted = [Source.parse(spec) for spec in sources]
+    check_output(out, wanted)
+    drawn, tallies = sample(wanted, count, seed=seed, column=column, field=field)
+    write_seeds(out, drawn)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "written": len(drawn), "sources": [asdict(t) for t in tallies]}))
+        return
+    for tally in tallies:
+        empty = f", {tally.empty:,} without a text" if tally.empty else ""
+        typer.echo(
+            f"{tally.source}: {tally.read:,} read{empty}, {tally.written:,} written "
+            f"({tally.duplicates:,} duplicates of drawn texts dropped)"
+        )
+    typer.echo(f"seeds: {out} ({len(drawn):,} written)")
+
+
 @importer.command(
     epilog="Example:  topa import checkpoint --backbone llama2/7B --adapter checkpoint_19.pth --out topa-7b"
 )

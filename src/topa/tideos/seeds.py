@@ -1,0 +1,243 @@
+"""Seeds: the short texts that a writer makes Tideos of, sampled from sources of any length.
+
+A text's place in the sample is decided by a hash of the text and of the seed. So the sample is one of different texts,
+however often each comes; it depends neither on the order of lines nor on that of the sources; and memory is bounded by
+the number of seeds that are asked for, not by the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+from ..core.artifacts import output_folder, write_atomically
+from ..core.errors import InputError, OutputError, UsageError
+from ..core.progress import bar
+from ..core.registry import unknown
+from .sources import KINDS, Kind, reader
+from .streams import Stream
+from .tideo import Text
+
+_REPORT = 4096  # texts between two moves of the bar
+
+
+class Seed(BaseModel):
+    """One seed. `id`: the kind, and 16 hexadecimal digits of a hash of the text; so it is the same in every sample."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+-[0-9a-f]{16}$")]
+    kind: Kind
+    text: Text
+
+    @classmethod
+    def make(cls, kind: Kind, text: str) -> Seed:
+        """The seed of a text."""
+        return cls(id=f"{kind}-{_hash(text, size=8):016x}", kind=kind, text=text)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file with texts. `weight`: above 0; its share of the sample is its weight among those of all sources."""
+
+    kind: Kind
+    path: Path
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, spec: str) -> Source:
+        """Read `kind=path` or `kind=path:weight`. Raises UsageError for anything else.
+
+        A path that itself ends in a colon and a number needs a weight behind it.
+        """
+        name, equals, rest = spec.partition("=")
+        if not equals or not rest:
+            raise UsageError(f"source {spec!r}: expected kind=path or kind=path:weight, e.g. webvid=train.csv:2")
+        kind = next((known for known in KINDS if known == name), None)
+        if kind is None:
+            raise unknown("kind of source", name, KINDS)
+        path, colon, tail = rest.rpartition(":")
+        try:
+            weight = float(tail) if colon else 1.0
+        except ValueError:
+            if Path(path).is_file() and not Path(rest).exists():
+                raise UsageError(f"source {spec!r}: found the weight {tail!r}; expected a number above 0") from None
+            path, weight = rest, 1.0
+        if not (weight > 0 and math.isfinite(weight)):
+            raise UsageError(f"source {spec!r}: found the weight {tail}; expected a number above 0")
+        return cls(kind, Path(path if colon else rest), weight)
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of a source.
+
+    read: its texts; empty: places without a text; duplicates: how often a text that was drawn from it came again, in it
+    or in another source, and was dropped; written: its seeds in the sample.
+    """
+
+    source: str
+    read: int
+    empty: int
+    duplicates: int
+    written: int
+
+
+class _Sampler:
+    """The `size` different texts that have the smallest keys, and how often each came."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._salt = str(seed).encode()[:64]
+        self._heap: list[tuple[int, str]] = []  # the largest key first
+        self._times: dict[str, int] = {}
+        self.read = 0
+        self.empty = 0
+
+    def add(self, text: str) -> None:
+        text = " ".join(text.encode(errors="replace").decode().split())
+        if not text:
+            self.empty += 1
+            return
+        self.read += 1
+        if text in self._times:
+            self._times[text] += 1
+            return
+        key = _hash(text, salt=self._salt)
+        if len(self._heap) < self._size:
+            heapq.heappush(self._heap, (-key, text))
+        elif key < -self._heap[0][0]:
+            _, dropped = heapq.heapreplace(self._heap, (-key, text))
+            del self._times[dropped]
+        else:
+            return
+        self._times[text] = 1
+
+    def drawn(self) -> list[tuple[int, str, int]]:
+        """Key, text, and how often it came; the smallest key first."""
+        return [(-key, text, self._times[text]) for key, text in sorted(self._heap, reverse=True)]
+
+
+def sample(
+    sources: Sequence[Source],
+    count: int,
+    *,
+    seed: int = 0,
+    column: str | None = None,
+    field: str | None = None,
+    show: bool = True,
+) -> tuple[list[Seed], list[Tally]]:
+    """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights.
+
+    A text that several sources have counts for the first of them in the order of kind and path. Seeds come in the order
+    of their keys, that is, mixed. `column` and `field` name the text in own CSV and JSON Lines files; by
+    default it is "text".
+
+    Raises InputError for files that are no such sources, and where a source has too few texts for its share.
+    """
+    if count < 1:
+        raise UsageError(f"count: found {count}; expected 1 or more.")
+    if not sources:
+        raise UsageError("sources: found none; expected one or more, e.g. own=titles.txt")
+    ordered = sorted(sources, key=lambda source: (source.kind, str(source.path), source.weight))
+    for one, other in itertools.pairwise(ordered):
+        if str(one) == str(other):
+            raise UsageError(f"source {one}: found twice; expected each file once. Give it once, with a weight.")
+    for option, name, suffix in (("--column", column, ".csv"), ("--field", field, ".jsonl")):
+        if name is not None and not any(s.kind == "own" and suffix in s.path.suffixes for s in sources):
+            raise UsageError(f"{option} {name}: found no source own=*{suffix} that it is for. Leave it out.")
+    readers = [reader(source.kind, source.path, column=column, field=field) for source in ordered]
+    for source in ordered:
+        Stream(source.path).close()  # all files are looked at before the first one, which may be long, is read
+    shares = _shares([source.weight for source in ordered], count)
+    samplers = []
+    for source, texts in zip(ordered, readers, strict=True):
+        # Others may take all but its share of what it draws.
+        sampler = _Sampler(count, seed)
+        with Stream(source.path) as stream, bar(source.path.name, stream.size, show=show) as line:
+            done = 0
+            for text in texts(stream):
+                sampler.add(text)
+                if sampler.read % _REPORT == 0:
+                    line.advance(stream.position - done, f"{sampler.read:,} texts")
+                    done = stream.position
+        if not sampler.read:
+            raise InputError(f"{source}: found no text in it; expected one or more. Give another file.")
+        samplers.append(sampler)
+    return _mix(ordered, samplers, shares, count)
+
+
+def write_seeds(path: Path, seeds: Iterable[Seed]) -> None:
+    """Write seeds as JSON Lines, all or nothing. Raises OutputError."""
+    write_atomically(path, "".join(seed.model_dump_json() + "\n" for seed in seeds))
+
+
+def check_output(path: Path, sources: Iterable[Source]) -> None:
+    """Prove, before files are read, that seeds can be written, and not over a source.
+
+    Raises OutputError, UsageError.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: found a folder; expected the name of a file. Name a file in it with --out.")
+    output_folder(path.parent)
+    for source in sources:
+        if path.exists() and source.path.exists() and path.samefile(source.path):
+            raise UsageError(f"{path}: is a source, and would be written over. Name another file with --out.")
+
+
+def _mix(
+    sources: Sequence[Source], samplers: Sequence[_Sampler], shares: Sequence[int], count: int
+) -> tuple[list[Seed], list[Tally]]:
+    taken: set[int] = set()
+    chosen: list[tuple[int, Seed]] = []
+    tallies = []
+    short: list[tuple[int, str, int]] = []
+    for source, sampler, share in zip(sources, samplers, shares, strict=True):
+        written = duplicates = 0
+        for key, text, times in sampler.drawn():
+            if written == share:
+                break
+            duplicates += times - 1
+            if (own := _hash(text, size=8)) in taken:
+                duplicates += 1
+                continue
+            taken.add(own)
+            chosen.append((key, Seed.make(source.kind, text)))
+            written += 1
+        if written < share:
+            enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
+            short.append((enough, f"{source}: found {written:,}", share))
+        tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))
+    if short:
+        enough, found, share = min(short)
+        raise InputError(
+            f"{found} different texts that no source before it gave; expected {share:,}, its share of {count:,} seeds. "
+            + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
+        )
+    return [seed for _, seed in sorted(chosen, key=lambda pair: pair[0])], tallies
+
+
+def _shares(weights: Sequence[float], count: int) -> list[int]:
+    """Whole numbers that sum to `count`, each within one of its weight's share; largest remainders are rounded up."""
+    total = math.fsum(weights)
+    exact = [count * (weight / total) for weight in weights]
+    shares = [math.floor(share) for share in exact]
+    by_remainder = sorted(range(len(exact)), key=lambda i: (shares[i] - exact[i], i))
+    for i in by_remainder[: count - sum(shares)]:
+        shares[i] += 1
+    return shares
+
+
+def _hash(text: str, *, size: int = 16, salt: bytes = b"") -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size, key=salt).digest())

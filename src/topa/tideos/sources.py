@@ -1,0 +1,183 @@
+"""Texts of public data sets, in the files that these are published as, and of a user's own domain.
+
+Each reader gives one text at a time, and an empty one where the source has no text in a place for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..core.errors import InputError
+from .streams import Stream
+
+Kind = Literal["howto100m", "webvid", "ego4d", "wordnet", "own"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Reader = Callable[[Stream], Iterator[str]]
+
+CAPTION_LENGTH = 300
+"""Characters of a video's speech that make its seed: whole captions from the first on, one of them at least."""
+_MARK = re.compile(r"#\s?(?:unsure|summary|c|o)\b", re.IGNORECASE)
+
+
+def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | None = None) -> Reader:
+    """The reader for a kind and the file's suffix (without .gz). Raises InputError for a suffix that has none."""
+    if kind == "wordnet":  # the names are data.noun and index.noun: the suffix says nothing, the lines say it
+        return _nouns
+    known = _READERS[kind]
+    if kind == "own":
+        known = {
+            **known,
+            ".csv": partial(_column, name=column or "text"),
+            ".jsonl": partial(_field, name=field or "text"),
+        }
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix.lower() not in known:
+        raise InputError(
+            f"{path}: found the suffix {suffix!r}; expected {', '.join(sorted(known))} for {kind}, also with .gz. "
+            "Rename the file, or give another one."
+        )
+    return known[suffix.lower()]
+
+
+def _lines(stream: Stream) -> Iterator[str]:
+    return stream.lines()
+
+
+def _column(stream: Stream, *, name: str, delimiter: str = ",") -> Iterator[str]:
+    rows = stream.rows(delimiter)
+    at = _find(stream, next(rows, []), name)
+    for row in rows:
+        yield row[at]
+
+
+def _field(stream: Stream, *, name: str) -> Iterator[str]:
+    for found in stream.objects():
+        yield _text(found, name, stream.bad)
+
+
+def _howto100m_table(stream: Stream) -> Iterator[str]:
+    """A table with titles; the list of tasks; or the list of videos, with the list of tasks beside it."""
+    rows = stream.rows()
+    first = next(rows, [])
+    if "title" in first:
+        at = first.index("title")
+        for row in rows:
+            yield row[at]
+        return
+    if "\t" in "".join(first):
+        raise stream.bad("a table with tabs", "commas; only the list of tasks, task_ids.csv, has tabs")
+    if "task_id" not in first:
+        raise stream.bad(f"the columns {', '.join(first)}", "'title', or 'task_id' of HowTo100M_v1.csv")
+    at = first.index("task_id")
+    beside = stream.path.with_name("task_ids.csv")
+    if not beside.is_file():
+        raise InputError(
+            f"{stream.path}: found videos with numbers of tasks; expected the titles of the tasks in {beside}. "
+            "Put the task_ids.csv of HowTo100M there."
+        )
+    with Stream(beside) as tasks:
+        titles = dict(_tasks(tasks))
+    for row in rows:
+        yield titles.get(row[at], "")
+
+
+def _howto100m_csv(stream: Stream) -> Iterator[str]:
+    # The published list of tasks is a .csv too. Its name is what tells it apart before a line is read.
+    if stream.path.name.removesuffix(".gz") == "task_ids.csv":
+        return (title for _, title in _tasks(stream))
+    return _howto100m_table(stream)
+
+
+def _tasks(stream: Stream) -> Iterator[tuple[str, str]]:
+    for line in stream.lines():
+        if line.strip():
+            number, tab, title = line.rstrip("\r\n").partition("\t")
+            if not tab or not number.strip().isdigit():
+                raise stream.bad(repr(line[:40].strip()), "the number of a task, a tab and its title")
+            yield number.strip(), title
+
+
+def _howto100m_json(stream: Stream) -> Iterator[str]:
+    """Captions ({video: {"start": [], "end": [], "text": []}}), or titles, or a list of objects with titles."""
+    for found in stream.members():
+        if isinstance(found, dict) and "text" in found:
+            texts = found["text"]
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise stream.bad(
+                    "a 'text' that is no list of captions", '{"start": [...], "end": [...], "text": [...]}'
+                )
+            yield _opening(texts)
+        else:
+            yield found if isinstance(found, str) else _text(found, "title", stream.bad)
+
+
+def _opening(captions: list[str]) -> str:
+    taken: list[str] = []
+    for caption in captions:
+        if taken and len(" ".join([*taken, caption])) > CAPTION_LENGTH:
+            break
+        taken.append(caption)
+    return " ".join(taken)
+
+
+def _ego4d(stream: Stream) -> Iterator[str]:
+    """Every narration and every summary, of all passes."""
+    for video in stream.members("videos"):
+        passes = (
+            [video[key] for key in video if key.startswith("narration_pass_")] if isinstance(video, dict) else [None]
+        )
+        for found in passes:
+            if not isinstance(found, dict):
+                raise stream.bad(f"a pass that is {found!r:.40}", '{"narrations": [...], "summaries": [...]}')
+            for group, name in (("narrations", "narration_text"), ("summaries", "summary_text")):
+                for entry in found.get(group) or []:
+                    yield _MARK.sub(" ", _text(entry, name, stream.bad))
+
+
+def _nouns(stream: Stream) -> Iterator[str]:
+    """Of data.noun: the first word of each meaning, and its definition. Of index.noun: each word."""
+    for line in stream.lines():
+        if line.startswith("  ") or not line.strip():
+            continue  # the licence
+        head, _, gloss = line.partition("|")
+        fields = head.split()
+        if len(fields) > 6 and fields[0].isdigit() and fields[2] == "n":
+            definition = gloss.partition('; "')[0].strip()  # what follows are examples in quotes
+            yield f"{_words(fields[4])}: {definition}"
+        elif len(fields) > 6 and fields[1] == "n":
+            yield _words(fields[0])
+        else:
+            raise stream.bad(repr(line[:40].strip()), "a line of WordNet's data.noun or index.noun")
+
+
+def _words(lemma: str) -> str:
+    return lemma.replace("_", " ")
+
+
+def _find(stream: Stream, header: list[str], name: str) -> int:
+    if name not in header:
+        raise stream.bad(f"the columns {', '.join(header) or 'of nothing'}", f"a column {name!r} among them")
+    return header.index(name)
+
+
+def _text(found: Any, name: str, bad: Callable[[str, str], InputError]) -> str:
+    text = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(text, str):
+        raise bad(f"{found!r:.60}", f"an object with a text {name!r}")
+    return text
+
+
+_READERS: dict[Kind, dict[str, Reader]] = {
+    "howto100m": {
+        ".csv": _howto100m_csv,
+        ".json": _howto100m_json,
+        ".jsonl": partial(_field, name="title"),
+    },
+    "webvid": {".csv": partial(_column, name="name")},
+    "ego4d": {".json": _ego4d},
+    "own": {".txt": _lines},
+}

@@ -1,0 +1,248 @@
+"""Seeds: the sample, its mixture, and what `topa seeds` answers to good and to bad requests."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from topa.core.errors import InputError, UsageError
+from topa.tideos.seeds import Seed, Source, sample, write_seeds
+
+WORDNET = Path("/usr/share/wordnet")
+
+
+def own(path: Path, texts: list[str], weight: float = 1.0) -> Source:
+    path.write_text("".join(f"{text}\n" for text in texts))
+    return Source("own", path, weight)
+
+
+def numbers(start: int, stop: int) -> list[str]:
+    return [f"text {n}" for n in range(start, stop)]
+
+
+def test_a_seed_is_known_by_its_text():
+    seed = Seed.make("own", "a cook")
+    assert seed.id == "own-" + seed.id[-16:]
+    assert seed == Seed.make("own", "a cook")
+    assert seed.id != Seed.make("own", "a book").id
+    assert Seed.model_validate_json(seed.model_dump_json()) == seed
+    for bad in ({"text": " "}, {"kind": "youtube"}, {"more": 1}, {"id": "own-1"}):
+        with pytest.raises(ValidationError):
+            Seed.model_validate(seed.model_dump() | bad)
+    with pytest.raises(ValidationError, match="frozen"):
+        seed.text = "x"  # type: ignore[misc]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    first=st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=30),
+    second=st.lists(st.sampled_from("fghijklmno"), min_size=1, max_size=30),
+    count=st.integers(1, 12),
+    weight=st.sampled_from([0.5, 1, 3]),
+    shuffle=st.randoms(),
+)
+def test_order_is_of_no_account_and_nothing_comes_twice(tmp_path, first, second, count, weight, shuffle):
+    a, b = own(tmp_path / "a.txt", first), own(tmp_path / "b.txt", second, weight)
+
+    def run(sources):
+        try:
+            return sample(sources, count, seed=1, show=False)
+        except InputError as error:
+            return str(error)
+
+    found = run([a, b])
+    shuffle.shuffle(first)
+    shuffle.shuffle(second)
+    own(a.path, first), own(b.path, second)
+    assert run([b, a]) == found
+    if isinstance(found, str):
+        assert len(set(first)) < count or len(set(second) - set(first)) < count
+        if enough := re.search(r"--count (\d+)", found):
+            assert len(sample([a, b], int(enough[1]), seed=1, show=False)[0]) == int(enough[1]) < count
+        return
+    seeds, tallies = found
+    texts = [seed.text for seed in seeds]
+    assert len(texts) == len(set(texts)) == len({seed.id for seed in seeds}) == count
+    assert [tally.read for tally in tallies] == [len(first), len(second)]
+    assert abs(tallies[1].written - count * weight / (1 + weight)) < 1
+    assert sum(tally.written for tally in tallies) == count
+    assert set(texts) <= set(first) | set(second)
+
+
+def test_another_seed_is_another_sample_and_a_larger_one_holds_the_smaller(tmp_path):
+    source = own(tmp_path / "a.txt", numbers(0, 1000))
+    one, other = ([s.text for s in sample([source], 50, seed=k, show=False)[0]] for k in (0, 1))
+    assert len(set(one) & set(other)) < 15  # 2.5 by chance
+    assert [s.text for s in sample([source], 80, seed=0, show=False)[0]][:50] == one
+
+
+def test_every_text_has_the_same_chance_however_often_it_comes(tmp_path):
+    source = own(tmp_path / "a.txt", numbers(0, 10) + ["text 3"] * 90)
+    drawn = Counter(s.text for k in range(600) for s in sample([source], 3, seed=k, show=False)[0])
+    assert len(drawn) == 10
+    # 180 each; the standard deviation is 11.2
+    assert all(130 <= times <= 230 for times in drawn.values()), drawn
+
+
+def test_duplicates_are_dropped_and_counted(tmp_path):
+    a = own(tmp_path / "a.txt", ["x", " x ", "x\t", "y  z", "y z", "", "w"])
+    (tally,) = sample([a], 3, show=False)[1]
+    assert (tally.read, tally.empty, tally.duplicates, tally.written) == (6, 1, 3, 3)
+    b = own(tmp_path / "b.txt", ["x", "w", "y z", "new"], weight=1 / 3)
+    seeds, tallies = sample([b, a], 4, show=False)
+    assert sorted(seed.text for seed in seeds) == ["new", "w", "x", "y z"]
+    assert [tally.written for tally in tallies] == [3, 1]
+    assert 0 <= tallies[1].duplicates <= 3  # those that came before "new"
+
+
+def test_text_that_no_file_can_hold(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a \ud800 b"}))
+    (seed,) = sample([Source("own", tmp_path / "a.jsonl")], 1, show=False)[0]
+    write_seeds(tmp_path / "out", [seed])
+    assert Seed.model_validate_json((tmp_path / "out").read_text()) == seed
+    assert seed.text == "a ? b"
+
+
+@pytest.mark.parametrize(
+    ("weights", "count", "expected"),
+    [([1, 1], 10, [5, 5]), ([2, 1], 100, [67, 33]), ([1, 1, 1], 2, [1, 1, 0]), ([1e-9, 1], 10, [0, 10])],
+)
+def test_weights_are_shares(tmp_path, weights, count, expected):
+    sources = [own(tmp_path / f"{n}.txt", numbers(200 * n, 200 * n + 200), w) for n, w in enumerate(weights)]
+    assert [tally.written for tally in sample(sources, count, show=False)[1]] == expected
+
+
+def test_more_than_there_are_says_how_many_there_can_be(tmp_path):
+    a, b = own(tmp_path / "a.txt", numbers(0, 100)), own(tmp_path / "b.txt", numbers(95, 110), 2)
+    with pytest.raises(InputError, match=r"b\.txt: found 1\d .* expected 80, its share of 120 seeds") as error:
+        sample([a, b], 120, show=False)
+    enough = int(str(error.value).rpartition("--count ")[2].split()[0])
+    assert 15 <= enough <= 22
+    assert len(sample([a, b], enough, show=False)[0]) == enough
+
+
+def test_memory_is_that_of_the_sample(tmp_path):
+    source = own(tmp_path / "a.txt", [f"{n} " + "word " * 20 for n in range(30_000)])
+    tracemalloc.start()
+    seeds, _ = sample([source], 100, show=False)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(seeds) == 100
+    assert peak < 500_000 < source.path.stat().st_size / 5
+
+
+def test_sources_as_they_are_written():
+    assert Source.parse("webvid=a.csv:2") == Source("webvid", Path("a.csv"), 2)
+    assert Source.parse("own=a:b/c=d.txt") == Source("own", Path("a:b/c=d.txt"), 1)
+    assert Source.parse("own=a:1:0.5") == Source("own", Path("a:1"), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("a.csv", "expected kind=path"),
+        ("own=", "expected kind=path"),
+        ("webvit=a.csv", "did you mean 'webvid'"),
+        ("own=a.txt:0", "found the weight 0; expected a number above 0"),
+        ("own=a.txt:-1", "found the weight -1"),
+        ("own=a.txt:nan", "found the weight nan"),
+        ("own=a.txt:inf", "found the weight inf"),
+        ("own=a.txt:two", "found the weight 'two'"),
+    ],
+)
+def test_sources_that_are_none(tmp_path, monkeypatch, spec, told):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("x")
+    with pytest.raises(UsageError, match=told):
+        Source.parse(spec)
+
+
+def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
+    a = own(tmp_path / "a.txt", ["x", "x", "", "y"])
+    (tmp_path / "b.csv").write_text("title\nu\nv\n")
+    out = tmp_path / "new" / "seeds.jsonl"
+    words = ["seeds", f"own={a.path}", f"own={tmp_path / 'b.csv'}:1", "--column", "title", "--count", 4, "--out", out]
+    done = topa(*words)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == [
+        f"own={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
+        f"own={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
+        f"seeds: {out} (4 written)",
+    ]
+    first = out.read_bytes()
+    assert sorted(Seed.model_validate_json(line).text for line in first.splitlines()) == ["u", "v", "x", "y"]
+    told = json.loads(topa(*words, "--json").out)
+    assert (told["written"], [s["read"] for s in told["sources"]]) == (4, [3, 2])
+    assert out.read_bytes() == first
+    assert [path.name for path in out.parent.iterdir()] == ["seeds.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["own=gone.txt"], 2, "gone.txt: found nothing there"),
+        (["own=empty.txt"], 2, "empty.txt: found an empty file"),
+        (["own=blank.txt"], 2, "blank.txt: found no text in it"),
+        (["own=a.txt:0"], 2, "found the weight 0"),
+        (["own=a.txt", "own=a.txt:2"], 2, "own=a.txt: found twice"),
+        (["own=a.txt", "--count", "3"], 2, "found 2 different texts"),
+        (["own=a.txt", "--column", "x"], 2, "--column x: found no source own=*.csv"),
+        (["own=a.txt", "--out", "a.txt"], 2, "would be written over"),
+        (["own=a.txt", "--out", "folder"], 1, "folder: found a folder; expected the name of a file"),
+        (["own=a.txt", "--out", "a.txt/seeds"], 1, "can't be written"),
+        (["webvid=a.csv"], 2, "a.csv, line 1: found the columns text; expected a column 'name'"),
+    ],
+)
+def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, told):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("x\ny\n")
+    Path("a.csv").write_text("text\nx\n")
+    Path("empty.txt").touch()
+    Path("blank.txt").write_text(" \n\n")
+    Path("folder").mkdir()
+    before = sorted(os.listdir())
+    more = [*([] if "--out" in words else ["--out", "seeds.jsonl"]), *([] if "--count" in words else ["--count", "2"])]
+    done = topa("seeds", *words, *more)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("topa: ")
+    assert told in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert sorted(os.listdir()) == before
+    assert Path("a.txt").read_text() == "x\ny\n"
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "many"])
+def test_a_count_that_is_none(topa, tmp_path, count):
+    own(tmp_path / "a.txt", ["x"])
+    done = topa("seeds", f"own={tmp_path / 'a.txt'}", "--out", tmp_path / "out", "--count", count)
+    assert (done.code, done.out) == (2, "")
+    assert "--count" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_real_wordnet(topa, tmp_path):
+    """Debian's wordnet-base, WordNet 3.0: 82,115 noun meanings, 117,798 nouns."""
+    if not (WORDNET / "data.noun").is_file():
+        pytest.skip(f"{WORDNET}/data.noun is not there: apt-get install wordnet-base, to read the real files")
+    out = tmp_path / "seeds.jsonl"
+    told = topa("seeds", f"wordnet={WORDNET}/data.noun", "--count", 82_114, "--out", out, "--json")
+    assert told.code == 0, told.err
+    (tally,) = json.loads(told.out)["sources"]
+    assert (tally["read"], tally["empty"], tally["duplicates"]) == (82_115, 0, 1)
+    seeds = [Seed.model_validate_json(line) for line in out.read_text().splitlines()]
+    assert len({seed.id for seed in seeds}) == 82_114
+    assert not [seed for seed in seeds if "_" in seed.text.partition(": ")[0] or ": " not in seed.text]
+    dog = "dog: a member of the genus Canis (probably descended from the common wolf) that has been domesticated by man"
+    assert [seed.kind for seed in seeds if seed.text.startswith(dog)] == ["wordnet"]
+    told = topa("seeds", f"wordnet={WORDNET}/index.noun", "--count", 117_798, "--out", out, "--json")
+    assert told.code == 0, told.err
+    assert {"hot dog", "physical entity"} <= {json.loads(line)["text"] for line in out.read_text().splitlines()}
