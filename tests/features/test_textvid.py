@@ -178,5 +178,5 @@ def test_what_has_no_features_is_counted_and_named(tmp_path):
         "features: missing": ["gone", "../outside", str(tmp_path / "outside")],
     }
     assert store.manifest.config["left_out"] == 5
-    with pytest.raises(InputError, match="features of none of 1 Tideos"):
+    with pytest.raises(InputError, match=r"features of none of the Tideos \(1: features: missing \(such as gone\)\)"):
         import_features([tideo("gone", ["x"])], folder, tmp_path / "none", "clip", Tally(), width=WIDTH)

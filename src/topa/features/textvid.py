@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..tideos.jsonl import write_jsonl
 from ..tideos.tally import Tally
 from ..tideos.tideo import Tideo
 from .frames import FrameFeatures
@@ -56,17 +57,37 @@ def read_tensor(path: Path, width: int = WIDTH) -> Tensor:
 
 
 def import_features(
-    tideos: Iterable[Tideo], folder: Path, out: Path, encoder: str, tally: Tally, *, width: int = WIDTH
+    tideos: Iterable[Tideo],
+    folder: Path,
+    out: Path,
+    encoder: str,
+    tally: Tally,
+    *,
+    width: int = WIDTH,
+    also: Path | None = None,
 ) -> FeatureStore:
     """A store of one unit row for each frame of each Tideo: the mean of the unit rows of its captions.
 
     folder: holds `{id}.pkl`, a row for each key of each frame. encoder: whose space they are in.
     tally: counts the Tideos whose features are missing, damaged or don't fit; these are not in the store.
+    also: where to write those that are in it, as JSON Lines.
     Raises InputError where not one could be read, OutputError where `out` can't be written.
     """
     writer = FeatureStoreWriter(out, encoder, width, "text")
-    taken = 0
-    before = tally.total
+    added = _added(tideos, folder, writer, encoder, tally, width)
+    taken = write_jsonl(added, also) if also else sum(1 for _ in added)
+    if not taken:
+        raise InputError(
+            f"{folder}: found features of none of the Tideos ({'; '.join(tally.lines()) or 'there are none'}); "
+            "expected a file IDX.pkl for each. Name the folder that holds them."
+        )
+    left_out = sum(n for reason, n in tally.counts.items() if reason.startswith("features: "))
+    return writer.close(config={"fusion": "mean", "imported": "textvid", "left_out": left_out})
+
+
+def _added(
+    tideos: Iterable[Tideo], folder: Path, writer: FeatureStoreWriter, encoder: str, tally: Tally, width: int
+) -> Iterator[Tideo]:
     for tideo in tideos:
         path = folder / f"{tideo.id}.pkl"
         # An id is a name from a file of others: it must not lead out of the folder.
@@ -84,13 +105,7 @@ def import_features(
             continue
         values = fuse(rows.float(), counts)
         writer.add(FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "text", encoder), tideo.id)
-        taken += 1
-    if not taken:
-        raise InputError(
-            f"{folder}: found features of none of {tally.total - before} Tideos; expected one file IDX.pkl for each. "
-            "Name the folder that holds them."
-        )
-    return writer.close(config={"fusion": "mean", "imported": "textvid", "left_out": tally.total - before})
+        yield tideo
 
 
 class _Tensors(pickle.Unpickler):
