@@ -101,3 +101,19 @@ def test_text_alone_needs_no_torch(published):
     words = [sys.executable, "-c", code, published / "textvid.json", published / "out"]
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_clean(topa, published):
+    source = published / "all.jsonl"
+    topa("import", "textvid", published / "textvid.json", "--out", published / "out")
+    one = (published / "out" / "tideos.jsonl").read_text().splitlines()[0]
+    one = one.replace('"description":"d"', '"description":"d e f"')
+    source.write_text(one + "\n" + one.replace('"id":"a"', '"id":"b"') + "\n")
+    done = topa("clean", source, "--out", published / "clean")
+    assert (done.code, done.err) == (0, "left out: 1: exact duplicate (such as b)\n")
+    assert "1 of 2 Tideos" in done.out
+    assert [t.id for t in read_jsonl(published / "clean" / "tideos.jsonl")] == ["a"]
+    told = json.loads(topa("clean", source, "--out", published / "clean", "--json").out)
+    assert told == json.loads((published / "clean" / "quality.json").read_text())
+    source.write_text(one.replace("d e f", "d") + "\n")
+    assert "none of 1 Tideos is kept" in topa("clean", source, "--out", published / "none").err

@@ -271,6 +271,33 @@ def export(
     typer.echo(json.dumps({"tideos": number}) if as_json else f"exported: {out} ({number:,} Tideos)")
 
 
+@app.command(epilog="Example:  topa clean kitchen.jsonl --out kitchen-clean --seed 3")
+def clean(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for tideos.jsonl and quality.json.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the options' order.")] = 0,
+    near: Annotated[
+        float,
+        typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1),
+    ] = 0.8,
+    as_json: Json = False,
+) -> None:
+    """Leave out Tideos that are double or malformed, and balance the places of right answers."""
+    from .exchange import clean_tideos
+
+    report = clean_tideos(tideos, out, seed, near)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+        return
+    for reason, found in report.dropped.items():
+        typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
+    typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {out / 'tideos.jsonl'}")
+    typer.echo(f"letters: {report.before} before, {report.after} after")
+    told = report.leakage
+    blind = f"longest option {told.longest:.1%}, most like the question {told.overlap:.1%}, chance {told.chance:.1%}"
+    typer.echo(f"blind:   {blind}")
+
+
 def _engine(video: Path, model: Path | None) -> Any:
     from .features.video import probe
 

@@ -1,6 +1,6 @@
-"""Data that TOPA's authors published, brought in: TextVid's Tideos, their features, the memory.
+"""Tideos from files and to files: what TOPA's authors published, brought in; and what is fit for training.
 
-Used by `topa import`. Without features, nothing here loads torch.
+Used by `topa import` and `topa clean`. Without features, nothing here loads torch.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from .core.artifacts import output_folder, write_atomically
 from .core.errors import InputError
-from .tideos.jsonl import write_jsonl
+from .tideos.jsonl import read_jsonl, write_jsonl
+from .tideos.quality import Checks, Report, clean
 from .tideos.tally import Tally
 from .tideos.textvid import read_textvid
 
@@ -66,3 +67,17 @@ def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
     rows = read_tensor(path)
     MemoryBank(normalize(rows, dim=-1), encoder).save(out)
     return len(rows)
+
+
+def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
+    """The Tideos of a file that are kept as `out/tideos.jsonl`, the report as `out/quality.json`.
+
+    Raises InputError where none is kept, OutputError where `out` can't be written.
+    """
+    output_folder(out)
+    done = clean(read_jsonl(path), seed, Checks(near=near))
+    write_atomically(out / "quality.json", done.report.model_dump_json(indent=1) + "\n")
+    if not done.tideos:
+        raise InputError(f"{path}: none of {done.report.read} Tideos is kept; {out / 'quality.json'} says why.")
+    write_jsonl(done.tideos, out / TIDEOS)
+    return done.report
