@@ -298,6 +298,21 @@ def clean(
     typer.echo(f"blind:   {blind}")
 
 
+@app.command(epilog="Example:  topa card kitchen.jsonl --out kitchen-card")
+def card(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for card.md, card.html and card.json.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a set of Tideos: counts, kinds, letters, words, duplicates, and what its questions give away."""
+    from .tideos.card import describe, write_card
+    from .tideos.jsonl import read_jsonl
+
+    made = describe(tuple(read_jsonl(tideos)), tideos.stem)
+    write_card(made, out)
+    typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")
+
+
 def _engine(video: Path, model: Path | None) -> Any:
     from .features.video import probe
 

@@ -141,11 +141,11 @@ def leakage(tideos: Iterable[Tideo]) -> Leakage:
     """What wording alone gives away. Without questions all shares are 0."""
     questions, chance, longest, overlap = 0, 0.0, 0.0, 0.0
     for question in _choices(tideos):
-        asked = set(_words(question.question))
+        asked = set(words(question.question))
         questions += 1
         chance += 1 / len(question.options)
         longest += _points(question, [len(option) for option in question.options])
-        overlap += _points(question, [len(asked & set(_words(option))) for option in question.options])
+        overlap += _points(question, [len(asked & set(words(option))) for option in question.options])
     n = max(questions, 1)
     return Leakage(questions=questions, chance=chance / n, longest=longest / n, overlap=overlap / n)
 
@@ -161,33 +161,33 @@ def _choices(tideos: Iterable[Tideo]) -> Iterator[Question]:
 
 def _accepted(tideos: Iterable[Tideo], checks: Checks, tally: Tally) -> Iterator[Tideo]:
     ids: set[str] = set()
-    texts: set[bytes] = set()
+    known: set[bytes] = set()
     near = _Near(checks) if checks.near < 1 else None
     for tideo in tideos:
-        words = _words(" ".join(_texts(tideo)))
-        text = hashlib.sha256(" ".join(words).encode()).digest()
+        told = words(" ".join(texts(tideo)))
+        text = hashlib.sha256(" ".join(told).encode()).digest()
         reason = _fault(tideo, checks)
         if tideo.id in ids:
             reason = "its id came before"
-        elif reason is None and text in texts:
+        elif reason is None and text in known:
             reason = "exact duplicate"
-        elif reason is None and near is not None and near.seen(tideo.id, words):
+        elif reason is None and near is not None and near.seen(tideo.id, told):
             reason = "near duplicate"
         if reason is not None:
             tally.add(reason, tideo.id)
             continue
         ids.add(tideo.id)
-        texts.add(text)
+        known.add(text)
         yield tideo
 
 
 def _fault(tideo: Tideo, checks: Checks) -> str | None:
     captions = [text for frame in tideo.frames for text in (frame.caption, *frame.objects)]
-    described = len(_words(tideo.description))
-    latin = Counter(c.isascii() for text in _texts(tideo) for c in text if c.isalpha())
+    described = len(words(tideo.description))
+    latin = Counter(c.isascii() for text in texts(tideo) for c in text if c.isalpha())
     if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
         return "too few or too many frames"
-    if any(not checks.caption_words[0] <= len(_words(caption)) <= checks.caption_words[1] for caption in captions):
+    if any(not checks.caption_words[0] <= len(words(caption)) <= checks.caption_words[1] for caption in captions):
         return "a caption is too short or too long"
     if not checks.description_words[0] <= described <= checks.description_words[1]:
         return "the description is too short or too long"
@@ -196,14 +196,16 @@ def _fault(tideo: Tideo, checks: Checks) -> str | None:
     return None
 
 
-def _texts(tideo: Tideo) -> Iterator[str]:
+def texts(tideo: Tideo) -> Iterator[str]:
+    """Everything that a Tideo tells, without its questions."""
     yield tideo.description
     for frame in tideo.frames:
         yield frame.caption
         yield from frame.objects
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The words of a text, case folded."""
     return _WORD.findall(text.casefold())
 
 
@@ -222,9 +224,9 @@ class _Near:
         self._index = MinHashLSH(threshold=checks.near, num_perm=checks.permutations)
         self._hashes: dict[str, MinHash] = {}
 
-    def seen(self, name: str, words: Sequence[str]) -> bool:
+    def seen(self, name: str, told: Sequence[str]) -> bool:
         """Whether one like it came before; if none did, it is one of them from now on."""
-        shingles = {" ".join(words[i : i + _SHINGLE]) for i in range(max(1, len(words) - _SHINGLE + 1))}
+        shingles = {" ".join(told[i : i + _SHINGLE]) for i in range(max(1, len(told) - _SHINGLE + 1))}
         found = self._make(num_perm=self._permutations, seed=1)
         found.update_batch([shingle.encode() for shingle in sorted(shingles)])
         # The index gives candidates; the estimate decides.
