@@ -253,6 +253,110 @@ def checkpoint(
     typer.echo(f"next:     topa ask VIDEO QUESTION --model {out}")
 
 
+@importer.command(epilog="Example:  topa import textvid textvid.json features --out textvid")
+def textvid(
+    path: Annotated[Path, typer.Argument(help="The published textvid.json.", metavar="TEXTVID")],
+    features: Annotated[
+        Path | None, typer.Argument(help="The published folder of IDX.pkl files.", metavar="[FEATURES]")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="Folder for tideos.jsonl, left-out.json and features.")],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Whose features they are. Default: CLIP ViT-L/14, the released one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """TextVid, the textual videos of TOPA's authors, as Tideos; on request with their published features."""
+    from .exchange import ENCODER, import_textvid
+
+    done = import_textvid(path, out, features, encoder or ENCODER)
+    if as_json:
+        typer.echo(json.dumps({"tideos": done.tideos, "left_out": done.left_out.as_json()}, ensure_ascii=False))
+        return
+    for line in done.left_out.lines():
+        typer.echo(f"left out: {line}", err=True)
+    typer.echo(f"imported: {out / 'tideos.jsonl'} ({done.tideos:,} Tideos)")
+    store = "" if features is None else f" --features {out / 'features'}"
+    typer.echo(f"next:     topa align --recipe RECIPE --tideos {out / 'tideos.jsonl'}{store} --out MODEL")
+
+
+@importer.command(epilog="Example:  topa import memory memory.pkl --out memory")
+def memory(
+    path: Annotated[Path, typer.Argument(help="The published memory.pkl.", metavar="MEMORY")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the memory.")],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Whose features they are. Default: CLIP ViT-L/14, the released one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The memory that TOPA's authors published. It has no captions: what frames were read as can't be said."""
+    from .exchange import ENCODER, import_memory
+
+    rows = import_memory(path, out, encoder or ENCODER)
+    if as_json:
+        typer.echo(json.dumps({"rows": rows}))
+        return
+    typer.echo(f"imported: {out} ({rows:,} rows)")
+    typer.echo(f"next:     topa import checkpoint --backbone LLAMA --adapter ADAPTER --memory {out} --out MODEL")
+
+
+@app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
+def export(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    form: Annotated[str, typer.Option("--format", help="jsonl, parquet or textvid (the published form).")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write Tideos in a form that others read."""
+    from .tideos.export import export as write
+    from .tideos.jsonl import read_jsonl
+
+    number = write(read_jsonl(tideos), form, out)
+    typer.echo(json.dumps({"tideos": number}) if as_json else f"exported: {out} ({number:,} Tideos)")
+
+
+@app.command(epilog="Example:  topa clean kitchen.jsonl --out kitchen-clean --seed 3")
+def clean(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for tideos.jsonl and quality.json.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the options' order.")] = 0,
+    near: Annotated[
+        float,
+        typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1),
+    ] = 0.8,
+    as_json: Json = False,
+) -> None:
+    """Leave out Tideos that are double or malformed, and balance the places of right answers."""
+    from .exchange import clean_tideos
+
+    report = clean_tideos(tideos, out, seed, near)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+        return
+    for reason, found in report.dropped.items():
+        typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
+    typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {out / 'tideos.jsonl'}")
+    typer.echo(f"letters: {report.before} before, {report.after} after")
+    told = report.leakage
+    blind = f"longest option {told.longest:.1%}, most like the question {told.overlap:.1%}, chance {told.chance:.1%}"
+    typer.echo(f"blind:   {blind}")
+
+
+@app.command(epilog="Example:  topa card kitchen.jsonl --out kitchen-card")
+def card(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for card.md, card.html and card.json.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a set of Tideos: counts, kinds, letters, words, duplicates, and what its questions give away."""
+    from .tideos.card import describe, write_card
+    from .tideos.jsonl import read_jsonl
+
+    made = describe(tuple(read_jsonl(tideos)), tideos.stem)
+    write_card(made, out)
+    typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")
+
+
 def _engine(video: Path, model: Path | None) -> Any:
     from .features.video import probe
 

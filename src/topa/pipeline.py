@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from transformers import PreTrainedModel
 
-from .core.artifacts import output_folder, own_version, write_atomically
-from .core.errors import ArtifactMismatch, InputError, OutputError, UsageError
+from .core.artifacts import output_folder, own_version
+from .core.errors import ArtifactMismatch, OutputError, UsageError
 from .core.progress import console
 from .core.registry import Registry
 from .features.encode import encode_tideos
@@ -32,6 +31,7 @@ from .models.released import RELEASED_ENCODER, Family, import_adapter
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
+from .tideos.jsonl import read_jsonl, write_jsonl
 from .tideos.tideo import Tideo
 from .training.align import AlignResult
 from .training.align import align as train
@@ -64,26 +64,12 @@ class Corpus:
 
 def save_tideos(tideos: Iterable[Tideo], path: Path) -> None:
     """Write JSON Lines."""
-    write_atomically(path, "".join(t.model_dump_json() + "\n" for t in tideos))
+    write_jsonl(tideos, path)
 
 
 def read_tideos(path: Path) -> tuple[Tideo, ...]:
     """Read JSON Lines. Raises InputError that names the line."""
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: can't be read ({error}). Expected Tideos as JSON Lines.") from error
-    tideos = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            tideos.append(Tideo.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the line"
-            raise InputError(f"{path}:{number}: {where}: {first['msg']}. Mend or remove the line.") from error
-    if not tideos:
-        raise InputError(f"{path}: found no Tideos; expected one JSON object a line.")
-    return tuple(tideos)
+    return tuple(read_jsonl(path))
 
 
 def encode(tideos: Sequence[Tideo], encoder: Encoder, config: AlignConfig, out: Path, *, show: bool = True) -> Corpus:

@@ -11,6 +11,7 @@ import torch
 from models.tiny import FEATURES, FRAMES
 from topa.core.errors import InputError
 from topa.features.frames import FrameFeatures
+from topa.tideos.options import shuffle_options
 from topa.tideos.tideo import Question
 from topa.training.data import (
     AlignmentSet,
@@ -21,7 +22,6 @@ from topa.training.data import (
     batches_per_epoch,
     collate,
     epoch_batches,
-    shuffle_options,
     write_prompt,
 )
 

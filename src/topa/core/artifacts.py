@@ -11,9 +11,10 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -56,17 +57,17 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, text: str | bytes) -> None:
-    """Write a whole file or nothing: beside it first, synced, then renamed.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, piece by piece, that is there whole afterwards or, where something fails, not at all.
 
-    Raises OutputError where the folder can't be written.
+    It lies beside its place until it is synced and renamed. Raises OutputError where the folder can't be written.
     """
-    data = text.encode() if isinstance(text, str) else text
     try:
         handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(beside, 0o644)
@@ -76,6 +77,12 @@ def write_atomically(path: Path, text: str | bytes) -> None:
             raise
     except OSError as error:
         raise OutputError(f"{path}: can't be written ({error.strerror}). Name another folder with --out.") from error
+
+
+def write_atomically(path: Path, text: str | bytes) -> None:
+    """Write a whole file or nothing. Raises OutputError where the folder can't be written."""
+    with atomic_file(path) as file:
+        file.write(text.encode() if isinstance(text, str) else text)
 
 
 def output_folder(path: Path) -> Path:

@@ -7,7 +7,6 @@ Made from Tideos and their text features (or videos and theirs), read by `traini
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from ..core.errors import InputError
 from ..features.frames import FrameFeatures
 from ..prompts.prompt import Prompt, Prompter
+from ..tideos.options import shuffle_options
 from ..tideos.tideo import Question
 
-_REFERS = re.compile(r"\b(above|all of|both|none|neither|either)\b", re.IGNORECASE)
 _WINDOW = 16
 
 
@@ -91,19 +90,6 @@ class Mix:
     choose: float
     answer: float
     describe: float
-
-
-def shuffle_options(question: Question, rng: random.Random) -> Question:
-    """The same question with its options in another order, the index of the right one moved along.
-
-    Options that speak of other options ("both of the above") keep their order: a rule on whole words, where the
-    released code looks for substrings and so leaves "hand" and "ball" in place.
-    """
-    if question.answer is None or any(_REFERS.search(o) for o in question.options):
-        return question
-    order = rng.sample(range(len(question.options)), len(question.options))
-    options = tuple(question.options[i] for i in order)
-    return question.model_copy(update={"options": options, "answer": order.index(question.answer)})
 
 
 def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng: random.Random) -> Prompt:

@@ -1,0 +1,83 @@
+"""Tideos from files and to files: what TOPA's authors published, brought in; and what is fit for training.
+
+Used by `topa import` and `topa clean`. Without features, nothing here loads torch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from .core.artifacts import output_folder, write_atomically
+from .core.errors import InputError
+from .tideos.jsonl import read_jsonl, write_jsonl
+from .tideos.quality import Checks, Report, clean
+from .tideos.tally import Tally
+from .tideos.textvid import read_textvid
+
+TIDEOS = "tideos.jsonl"
+LEFT_OUT = "left-out.json"
+FEATURES = "features"
+ENCODER = "openai/clip-vit-large-patch14"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """tideos: how many, in `out/tideos.jsonl`. left_out: what is not in it, or not whole, by reason."""
+
+    tideos: int
+    left_out: Tally
+
+
+def import_textvid(path: Path, out: Path, features: Path | None = None, encoder: str = ENCODER) -> Imported:
+    """TextVid as `out/tideos.jsonl`, `out/left-out.json` and, from a folder of `IDX.pkl`, the store `out/features`.
+
+    With features, Tideos that have none are left out, so that the two fit each other.
+    Raises InputError where nothing can be used, OutputError where `out` can't be written.
+    """
+    output_folder(out)
+    tally = Tally()
+    tideos = read_textvid(path, tally)
+    if features is None:
+        number = write_jsonl(tideos, out / TIDEOS)
+    else:
+        from .features.textvid import import_features
+
+        number = len(import_features(tideos, features, out / FEATURES, encoder, tally, also=out / TIDEOS))
+    if not number:
+        (out / TIDEOS).unlink()
+        reasons = "; ".join(tally.lines()) or "the list is empty"
+        raise InputError(f"{path}: found no Tideo that can be used: {reasons}. Give the published textvid.json.")
+    write_atomically(out / LEFT_OUT, json.dumps(tally.as_json(), ensure_ascii=False, indent=1) + "\n")
+    return Imported(number, tally)
+
+
+def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
+    """The published `memory.pkl` as a memory without captions; gives its rows.
+
+    Raises InputError where the file is no tensor of features, OutputError where `out` can't be written.
+    """
+    from torch.nn.functional import normalize
+
+    from .features.textvid import read_tensor
+    from .memory.bank import MemoryBank
+
+    output_folder(out)
+    rows = read_tensor(path)
+    MemoryBank(normalize(rows, dim=-1), encoder).save(out)
+    return len(rows)
+
+
+def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
+    """The Tideos of a file that are kept as `out/tideos.jsonl`, the report as `out/quality.json`.
+
+    Raises InputError where none is kept, OutputError where `out` can't be written.
+    """
+    output_folder(out)
+    done = clean(read_jsonl(path), seed, Checks(near=near))
+    write_atomically(out / "quality.json", done.report.model_dump_json(indent=1) + "\n")
+    if not done.tideos:
+        raise InputError(f"{path}: none of {done.report.read} Tideos is kept; {out / 'quality.json'} says why.")
+    write_jsonl(done.tideos, out / TIDEOS)
+    return done.report

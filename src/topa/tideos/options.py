@@ -1,0 +1,41 @@
+"""Options of a question in another order, the right one followed."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from .tideo import Question
+
+_REFERS = re.compile(r"\b(above|all of|both|none|neither|either)\b", re.IGNORECASE)
+
+
+def keeps_order(question: Question) -> bool:
+    """Whether options must stay where they are: the right one isn't known, or one speaks of others.
+
+    A rule on whole words ("both of the above"), where the released code looks for substrings and so leaves "hand"
+    and "ball" in place.
+    """
+    return question.answer is None or any(_REFERS.search(option) for option in question.options)
+
+
+def shuffle_options(question: Question, rng: random.Random) -> Question:
+    """The same question with its options in another order, the index of the right one moved along.
+
+    Options that speak of other options keep their order.
+    """
+    if question.answer is None or keeps_order(question):
+        return question
+    order = rng.sample(range(len(question.options)), len(question.options))
+    options = tuple(question.options[i] for i in order)
+    return question.model_copy(update={"options": options, "answer": order.index(question.answer)})
+
+
+def place_answer(question: Question, place: int, rng: random.Random) -> Question:
+    """The same question, shuffled, with the right option at index `place`; unchanged where options keep their order."""
+    shuffled = shuffle_options(question, rng)
+    if shuffled.answer is None or keeps_order(question):
+        return question
+    options = list(shuffled.options)
+    options[place], options[shuffled.answer] = options[shuffled.answer], options[place]
+    return question.model_copy(update={"options": tuple(options), "answer": place})

@@ -1,0 +1,259 @@
+"""TextVid, the data set that TOPA's authors published, to Tideos and back.
+
+`textvid.json` is one JSON list of gigabytes; it is read a piece at a time. Each item:
+
+    idx                    a string or a number
+    frames                 dicts; every key is one caption, the first of them that of the whole frame
+    global_video_caption   the description
+    QAs                    question, options (up to 5), answer (a letter), answer_open_ended (not always)
+
+The names of a frame's keys are arbitrary and are not kept. Every key owns a row of the published features, also one
+without a caption; where these numbers differ, `Tideo.source["textvid"]["rows"]` says how many rows each frame has.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import ValidationError
+
+from ..core.artifacts import atomic_file
+from ..core.errors import InputError
+from .tally import Tally
+from .tideo import Question, TextFrame, Tideo
+
+LETTERS = "ABCDE"
+_FIELDS = ("idx", "frames", "QAs", "global_video_caption")
+_CHUNK = 1 << 18  # characters; a record of TextVid has some thousand
+_LONGEST = 1 << 24  # no record is longer: what doesn't end by then is damaged
+_SPACE = re.compile(r"[ \t\r\n]*")
+_LETTER = re.compile(r"\s*\(?([A-Ea-e])\)?[.:]?\s*")
+
+
+class Unusable(ValueError):
+    """A record or a question that can't become ours, with the reason."""
+
+
+def read_textvid(path: Path, tally: Tally) -> Iterator[Tideo]:
+    """The usable records of `textvid.json` as Tideos, in bounded memory (and 100 bytes for each id).
+
+    tally: counts what is not used, by reason: whole records ("record: ..."), single questions ("question: ..."),
+    and captions without words ("caption: ..."); the rest of such a record is used.
+    Raises InputError where the file is no JSON list, is cut off, or is damaged; it says where.
+    """
+    seen: set[int] = set()
+    for number, record in enumerate(_items(path)):
+        name = str(record.get("idx", f"item {number}")) if isinstance(record, dict) else f"item {number}"
+        try:
+            tideo = to_tideo(record, tally)
+            if hash(tideo.id) in seen:
+                raise Unusable("its idx came before")
+        except Unusable as reason:
+            tally.add(f"record: {reason}", name)
+            continue
+        seen.add(hash(tideo.id))  # 64 bits each, not the names
+        yield tideo
+
+
+def to_tideo(record: Any, tally: Tally) -> Tideo:
+    """One record as a Tideo; questions and captions that can't be used are left out and counted.
+
+    Raises Unusable with the reason where the record itself can't be used.
+    """
+    if not isinstance(record, dict):
+        raise Unusable("not an object")
+    idx = record.get("idx")
+    if isinstance(idx, bool) or not isinstance(idx, str | int) or not str(idx).strip():
+        raise Unusable("no idx")
+    name = str(idx)
+    description = record.get("global_video_caption")
+    if not isinstance(description, str) or not description.strip():
+        raise Unusable("no global_video_caption")
+    frames = record.get("frames")
+    if not isinstance(frames, list) or not frames:
+        raise Unusable("no frames")
+    asked = record.get("QAs", [])
+    if not isinstance(asked, list):
+        raise Unusable("QAs are no list")
+    try:
+        taken = [_frame(frame, name, tally) for frame in frames]
+        rows = [len(frame) for frame in frames]
+        own: dict[str, Any] = {} if isinstance(idx, str) else {"idx": idx}
+        if rows != [1 + len(frame.objects) for frame in taken]:
+            own["rows"] = rows
+        others = {k: v for k, v in record.items() if k not in _FIELDS and isinstance(v, str | int | float)}
+        questions = tuple(q for q in (_question(item, name, tally) for item in asked) if q is not None)
+        return Tideo(
+            id=name,
+            frames=tuple(taken),
+            description=description,
+            questions=questions,
+            source={**others, "textvid": own},
+        )
+    except ValidationError as error:
+        raise Unusable(error.errors()[0]["msg"]) from error
+
+
+def to_record(tideo: Tideo) -> dict[str, Any]:
+    """A Tideo in the published form. Raises Unusable where a question has more options than there are letters."""
+    own = tideo.source.get("textvid", {})
+    return {
+        "idx": own.get("idx", tideo.id),
+        "frames": [
+            {"frame caption": f.caption, **{f"object caption {i}": o for i, o in enumerate(f.objects, start=1)}}
+            for f in tideo.frames
+        ],
+        "QAs": [_asked(question) for question in tideo.questions],
+        "global_video_caption": tideo.description,
+        **{k: v for k, v in tideo.source.items() if k not in (*_FIELDS, "textvid")},
+    }
+
+
+def write_textvid(tideos: Iterable[Tideo], path: Path) -> int:
+    """Write `textvid.json`, whole or not at all; gives how many Tideos.
+
+    Raises InputError for a Tideo that the published form can't hold, OutputError where the folder can't be written.
+    """
+    number = 0
+    with atomic_file(path) as file:
+        file.write(b"[")
+        for number, tideo in enumerate(tideos, start=1):
+            try:
+                text = json.dumps(to_record(tideo), ensure_ascii=False)
+            except Unusable as error:
+                raise InputError(
+                    f"{path}: Tideo {tideo.id!r} can't be written as TextVid: {error}. Leave it out, or export jsonl."
+                ) from error
+            file.write((b",\n" if number > 1 else b"\n") + text.encode())
+        file.write(b"\n]\n")
+    return number
+
+
+def _frame(frame: Any, name: str, tally: Tally) -> TextFrame:
+    if not isinstance(frame, dict) or not frame:
+        raise Unusable("a frame that is not an object of captions")
+    captions = [text for text in frame.values() if isinstance(text, str) and text.strip()]
+    if not captions:
+        raise Unusable("a frame without a caption")
+    for _ in range(len(frame) - len(captions)):
+        tally.add("caption: no words", name)
+    return TextFrame(caption=captions[0], objects=tuple(captions[1:]))
+
+
+def _question(item: Any, name: str, tally: Tally) -> Question | None:
+    try:
+        if not isinstance(item, dict):
+            raise Unusable("not an object")
+        options, answer, free = item.get("options") or [], item.get("answer"), item.get("answer_open_ended")
+        if not isinstance(options, list) or len(options) > len(LETTERS):
+            raise Unusable("options are no list of up to 5")
+        index = None
+        if options and answer is not None:
+            letter = _LETTER.fullmatch(answer) if isinstance(answer, str) else None
+            index = LETTERS.index(letter[1].upper()) if letter else len(options)
+            if index >= len(options):
+                raise Unusable("the answer is no letter of an option")
+        text = free if isinstance(free, str) and free.strip() else None
+        if index is None and text is None:
+            raise Unusable("no answer")
+        return Question(question=item.get("question"), options=tuple(options), answer=index, answer_text=text)
+    except Unusable as reason:
+        tally.add(f"question: {reason}", name)
+    except ValidationError as error:
+        first = error.errors()[0]
+        # Our own messages quote the options: as a reason, only what they have in common.
+        message = first["msg"].removeprefix("Value error, ").partition(":")[0].partition(", found")[0]
+        where = f"{first['loc'][0]}: " if first["loc"] else ""
+        tally.add(f"question: {where}{message}", name)
+    return None
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    if len(question.options) > len(LETTERS):
+        raise Unusable(f"a question has {len(question.options)} options, there are letters for {len(LETTERS)}")
+    record: dict[str, Any] = {"question": question.question, "options": list(question.options)}
+    if question.answer is not None:
+        record["answer"] = LETTERS[question.answer]
+    if question.answer_text is not None:
+        record["answer_open_ended"] = question.answer_text
+    return record
+
+
+def _items(path: Path) -> Iterator[Any]:
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            yield from _Window(path, file).items()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read ({error}). Expected textvid.json. Download it again.") from error
+
+
+class _Window:
+    """A window that slides over the text of one JSON list."""
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path, self._file = path, file
+        self._text, self._at, self._passed, self._ended = "", 0, 0, False
+
+    def items(self) -> Iterator[Any]:
+        decoder = json.JSONDecoder()
+        if (found := self._next()) != "[":
+            raise self._error(f"found {found!r} at the start; expected '[', a JSON list")
+        self._at += 1
+        number = 0
+        while (found := self._next()) != "]" or number:
+            if found == "]":
+                break
+            if number:
+                if found != ",":
+                    raise self._error(f"found {found!r} behind item {number - 1}; expected ',' or ']'")
+                self._at += 1
+                self._next()
+            yield self._decode(decoder, number)
+            number += 1
+        self._at += 1
+        if found := self._next():
+            raise self._error(f"found {found!r} behind the list; expected its end")
+
+    def _decode(self, decoder: json.JSONDecoder, number: int) -> Any:
+        chunk = _CHUNK
+        while True:
+            try:
+                item, end = decoder.raw_decode(self._text, self._at)
+                if end < len(self._text) or self._ended:  # else a number might go on
+                    self._at = end
+                    return item
+                reason = ""
+            except (ValueError, RecursionError) as error:
+                reason = f": {getattr(error, 'msg', 'nested too deeply')}"
+                if isinstance(error, RecursionError):
+                    raise self._error(f"item {number} can't be read{reason}") from error
+            if self._ended or len(self._text) - self._at > _LONGEST:
+                raise self._error(f"item {number} is damaged or cut off{reason}")
+            self._more(chunk)
+            chunk *= 2
+
+    def _next(self) -> str:
+        """The next character that is no space, "" at the end; it stays in the window."""
+        while True:
+            space = _SPACE.match(self._text, self._at)
+            self._at = space.end() if space else self._at
+            if self._at < len(self._text):
+                return self._text[self._at]
+            if self._ended:
+                return ""
+            self._more(_CHUNK)
+
+    def _more(self, size: int) -> None:
+        fresh = self._file.read(size)
+        self._ended = not fresh
+        self._passed += self._at
+        self._text, self._at = self._text[self._at :] + fresh, 0
+
+    def _error(self, what: str) -> InputError:
+        return InputError(
+            f"{self._path}: at character {self._passed + self._at:,}: {what}. Download or write the file again."
+        )

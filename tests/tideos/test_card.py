@@ -1,0 +1,62 @@
+"""The card says what the data hold, and shows texts of others as texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+from topa.tideos.card import Card, describe, markdown, page
+from topa.tideos.jsonl import write_jsonl
+from topa.tideos.tideo import Question, TextFrame, Tideo
+
+HOSTILE = "<script>alert(1)</script> | **x**"
+
+
+def tideo(name: str, frames: int, **source: str) -> Tideo:
+    told = tuple(TextFrame(caption=f"{name} does thing {i}", objects=("a hat",)) for i in range(frames))
+    asked = (
+        Question(question="who ?", kind="person", options=("a", "bb", "c"), answer=1),
+        Question(question=HOSTILE, answer_text="because"),
+    )
+    return Tideo(id=name, frames=told, description=f"{name} is {HOSTILE}", questions=asked, source=source)
+
+
+SET = (tideo("ann", 2, kind="ego4d"), tideo("bob", 3, kind="ego4d"), tideo("eve", 3), tideo("eve", 3))
+
+
+def test_what_the_card_counts():
+    card = describe(SET, "people")
+    assert (card.tideos, card.questions, card.captions) == (4, 8, 22)
+    assert card.frames == {"2": 1, "3": 3}
+    assert card.kinds == {"person": 4, "other": 4}
+    assert card.letters == {"B": 4}
+    assert card.seeds == {"ego4d": 2, "unknown": 2}
+    # The names, and: is script alert 1 x does thing 0 2 a hat
+    assert card.vocabulary == {"ego4d": 2 + 11, "unknown": 1 + 11}
+    assert card.dropped == {"its id came before": {"count": 1, "examples": ["eve"]}}
+    assert (card.leakage.questions, card.leakage.longest) == (4, 1)
+    assert describe((), "nothing").tideos == 0
+
+
+def test_texts_of_others_stay_texts():
+    made = page(describe(SET, HOSTILE))
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)
+    parser.feed(made)
+    assert "script" not in tags
+    assert {"svg", "rect"} <= set(tags)
+    assert not re.search(r"(src|href)=|https?:", made)
+    told = markdown(describe(SET, HOSTILE))
+    assert "<script" not in told.replace("\\<script", "")
+    assert markdown(describe((), "nothing")).count("| none | 0 |") == 6
+
+
+def test_the_verb(topa, tmp_path):
+    write_jsonl(SET, tmp_path / "people.jsonl")
+    done = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out")
+    assert (done.code, done.out) == (0, f"card: {tmp_path / 'out' / 'card.html'} (4 Tideos)\n")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["card.html", "card.json", "card.md"]
+    told = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out", "--json").out
+    assert Card.model_validate(json.loads(told)) == describe(SET, "people")
