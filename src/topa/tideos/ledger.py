@@ -219,6 +219,13 @@ class Ledger:
         with self._explained():
             return dict(self._database.execute("SELECT key, state FROM calls"))
 
+    def held_elsewhere(self) -> set[str]:
+        """Keys of calls that another living process has."""
+        with self._transaction():
+            rows = self._database.execute("SELECT key, owner FROM calls WHERE owner IS NOT NULL").fetchall()
+            living = {owner for owner in {owner for _, owner in rows} - {self._owner} if self._alive(owner)}
+        return {key for key, owner in rows if owner in living}
+
     def errors(self) -> dict[str, int]:
         """How many rejected and failed calls there are, by class of error."""
         with self._explained():
