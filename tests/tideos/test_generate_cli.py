@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from topa.tideos.asking import Asking, Seed
 
-from .servers import good, is_probe, send, serving
+from .servers import faults, good, is_probe, send, serving
 
 
 @pytest.fixture
@@ -112,3 +113,29 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(seeds: Path, tmp_path: Path)
     assert process.returncode == 130
     assert "(1 of 5;" in out
     assert "run the same command again" in err
+
+
+def test_a_terminal_shows_rate_cost_and_failures(seeds: Path, tmp_path: Path) -> None:
+    mine, its = pty.openpty()
+    read: list[bytes] = []
+
+    def drain() -> None:
+        while True:
+            try:
+                read.append(os.read(mine, 65536))
+            except OSError:  # the other end is closed
+                return
+
+    with serving(faults([lambda handler, _: send(handler, 500, b"")])) as (url, _):
+        command = [sys.executable, "-m", "topa.cli", *words(seeds, url, tmp_path / "out"), "--price-out", "1000"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=its, env=os.environ | {"TERM": "xterm", "COLUMNS": "200"}
+        )
+        os.close(its)
+        reader = threading.Thread(target=drain)
+        reader.start()
+        assert process.wait(60) == 0
+        reader.join(60)
+    os.close(mine)
+    shown = b"".join(read).decode()
+    assert "/min, 0.25 of about 0.25, failures: transient 1" in shown
