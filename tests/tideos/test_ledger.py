@@ -208,3 +208,19 @@ def test_no_room_is_one_clear_error_and_what_was_recorded_stays(path: Path) -> N
     with opened(path) as ledger:
         assert [reply.raw[:4] for reply in ledger.replies("a")] == [f"{n:04}" for n in range(int(kept))]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 400_000
+
+
+def test_the_space_that_was_kept_aside_is_given_up_when_there_is_no_other(path: Path) -> None:
+    reserve = path.with_name(path.name + ".reserve")
+    with opened(path) as ledger:
+        ledger.plan([("a", "1")])
+        ledger.claim("a")
+        assert reserve.stat().st_size == 4 * 2**20
+        pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
+        ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(OutputError, match="Free some space"):
+            ledger.record("a", "x" * 100_000)
+        assert not reserve.exists()
+    with opened(path) as ledger:
+        assert reserve.exists()
+        assert ledger.claim("a") == ()

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from ..core.artifacts import write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
 
 State = Literal["planned", "in flight", "replied", "accepted", "rejected", "failed"]
@@ -97,6 +98,7 @@ class Ledger:
             self._take_lock()
         except BaseException:
             self._database.close()
+            self._drop_lock()
             raise
 
     def __enter__(self) -> Ledger:
@@ -122,9 +124,7 @@ class Ledger:
             pass  # the lock ends with this process: whoever comes next finds the calls free
         finally:
             self._database.close()
-            (self._owners / self._owner).unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = -1
+            self._drop_lock()
 
     def plan(self, calls: Iterable[tuple[str, str]]) -> None:
         """Add calls (key, seed id) that aren't there yet."""
@@ -285,14 +285,19 @@ class Ledger:
                     break
                 os.close(self._lock)
             if not self._reserve.exists():
-                with self._reserve.open("wb") as file:
-                    file.write(bytes(_RESERVE))
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError as error:
+                write_atomically(self._reserve, bytes(_RESERVE))
+        except (OSError, OutputError) as error:
+            reason = error.strerror if isinstance(error, OSError) else f"no room for {_RESERVE >> 20} MB beside it"
             raise OutputError(
-                f"{self.path}: can't be written ({error.strerror}). Free some space, or name another folder with --out."
+                f"{self.path}: can't be written ({reason}). What is in it is kept. Free some space, then run the same "
+                "command again."
             ) from error
+
+    def _drop_lock(self) -> None:
+        if self._lock >= 0:
+            (self._owners / self._owner).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = -1
 
     def _sweep(self) -> None:
         """Remove the files of dead owners."""
