@@ -156,8 +156,8 @@ def generate(
     parameters = {"max_tokens": max_tokens, "temperature": temperature}
     calls = []
     for seed in seeds:
-        prompt = asking.prompt(seed)
-        calls.append(_Call(call_key(prompt, model, parameters, seed.id), seed, prompt))
+        # Its prompt is made again when it is asked: those of all seeds together take gigabytes.
+        calls.append(_Call(call_key(asking.prompt(seed), model, parameters, seed.id), seed))
     output_folder(out)
     configuration = {"model": model, "prompt": asking.identity, **parameters}
     with Ledger(out / LEDGER, configuration) as ledger:
@@ -195,7 +195,6 @@ def generate(
 class _Call:
     key: str
     seed: Seed
-    prompt: str
 
 
 class _Flow:
@@ -321,7 +320,7 @@ class _Flow:
             replies.append(body)
 
     def _messages(self, call: _Call, replies: Sequence[Reply], problem: str) -> list[Message]:
-        messages: list[Message] = [{"role": "user", "content": call.prompt}]
+        messages: list[Message] = [{"role": "user", "content": self._asking.prompt(call.seed)}]
         if replies:
             with suppress(BadContent):  # what was cut off or refused isn't repeated to the writer, only asked again
                 text = read_body(replies[-1].raw)
