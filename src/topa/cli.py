@@ -200,6 +200,94 @@ def seeds(
             f"({tally.duplicates:,} duplicates of drawn texts dropped)"
         )
     typer.echo(f"seeds: {out} ({len(drawn):,} written)")
+    typer.echo(f"next:  topa generate --seeds {out} --endpoint URL --model NAME --out tideos")
+
+
+@app.command(
+    epilog="Example:  topa generate --seeds seeds.jsonl --endpoint http://localhost:8000/v1 --model NAME --out tideos"
+)
+def generate(
+    seeds: Annotated[Path, typer.Option("--seeds", help="JSON Lines of objects with id, kind and text.")],
+    endpoint: Annotated[str, typer.Option("--endpoint", help="Base URL of anything that speaks OpenAI's protocol.")],
+    model: Annotated[str, typer.Option("--model", help="The writer's name at that endpoint.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the ledger and the Tideos; the same command resumes.")],
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Stop before this is exceeded, over all runs: money with prices, else tokens."),
+    ] = None,
+    price_in: Annotated[float, typer.Option("--price-in", help="Price of a million tokens read.", min=0)] = 0.0,
+    price_out: Annotated[float, typer.Option("--price-out", help="Price of a million tokens written.", min=0)] = 0.0,
+    concurrency: Annotated[int, typer.Option("--concurrency", help="Requests at a time.", min=1)] = 8,
+    rpm: Annotated[float | None, typer.Option("--rpm", help="Requests per minute. Default: no limit.")] = None,
+    tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute. Default: no limit.")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option("--prompt", help="Your own prompt: a text with {seed} where the seed goes.")
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option("--key-env", help="Variable that holds the key. Default: OPENAI_API_KEY, may be unset."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest reply, in tokens.", min=1)] = 8192,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one request.", min=0.001)] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: print the prompt of the first seed and an estimate.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Let a model behind an endpoint write a Tideo for every seed: paced, within a budget, resumable."""
+    from dataclasses import asdict
+
+    from .tideos.asking import Asking
+    from .tideos.generate import Limits, estimate
+    from .tideos.generate import generate as run
+    from .tideos.seeds import read_seeds
+
+    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out)
+    asking = Asking() if prompt is None else Asking.from_file(prompt)
+    given = read_seeds(seeds)
+    if dry_run:
+        first, usage = asking.prompt(given[0]), estimate(given, asking, limits)
+        if as_json:
+            typer.echo(json.dumps({"prompt": first, "seeds": len(given), "estimate": asdict(usage)}))
+            return
+        typer.echo(first)
+        cost = f", cost about {usage.cost:.2f}" if limits.money else ""
+        typer.echo(
+            f"{len(given)} seeds: about {usage.tokens_in:,} tokens read, {usage.tokens_out:,} written{cost}", err=True
+        )
+        return
+    result = run(
+        given,
+        out,
+        endpoint=endpoint,
+        model=model,
+        asking=asking,
+        limits=limits,
+        key_env=key_env,
+        max_tokens=max_tokens,
+        timeout=timeout,
+    )
+    if as_json:
+        typer.echo(json.dumps(asdict(result) | {"path": str(result.path)}))
+    else:
+        spent = f"{result.spent.cost:.4f}, " if limits.money else ""
+        typer.echo(
+            f"written: {result.path} ({result.accepted} of {result.seeds}; rejected {result.rejected}, "
+            f"failed {result.failed}, left {result.left}, in another process {result.elsewhere}; "
+            f"spent {spent}{result.spent.tokens:,} tokens)"
+        )
+        for kind, count in sorted(result.failures.items()):
+            typer.echo(f"note: {count} x {kind}", err=True)
+    if result.stopped == "budget":
+        typer.echo(
+            f"note: the budget is used up: one more reply might take {result.needed:,.6g}. "
+            "Run the same command with a larger --budget to go on",
+            err=True,
+        )
+    if result.stopped == "interrupted":
+        raise typer.Exit(_STOPPED)
+    if not as_json and result.accepted:
+        typer.echo(f"next:    topa align --tideos {result.path} --recipe RECIPE --out MODEL")
 
 
 @importer.command(

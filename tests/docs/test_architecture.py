@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": STAGES | {"inference"},
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (cli, demo) may import everything."""
-HEAVY = {"torch", "transformers", "av", "matplotlib"}
+HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}
 
 
 def imports(source: str, module: str, *, package: bool = False) -> Iterator[tuple[str, int]]:

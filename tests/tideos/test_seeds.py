@@ -35,7 +35,7 @@ def test_a_seed_is_known_by_its_text():
     assert seed == Seed.make("own", "a cook")
     assert seed.id != Seed.make("own", "a book").id
     assert Seed.model_validate_json(seed.model_dump_json()) == seed
-    for bad in ({"text": " "}, {"kind": "youtube"}, {"more": 1}, {"id": "own-1"}):
+    for bad in ({"text": " "}, {"kind": ""}, {"more": 1}, {"id": " "}):
         with pytest.raises(ValidationError):
             Seed.model_validate(seed.model_dump() | bad)
     with pytest.raises(ValidationError, match="frozen"):
@@ -177,6 +177,7 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
         f"own={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
         f"own={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
         f"seeds: {out} (4 written)",
+        f"next:  topa generate --seeds {out} --endpoint URL --model NAME --out tideos",
     ]
     first = out.read_bytes()
     assert sorted(Seed.model_validate_json(line).text for line in first.splitlines()) == ["u", "v", "x", "y"]

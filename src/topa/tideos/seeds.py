@@ -14,9 +14,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import InputError, OutputError, UsageError
@@ -30,12 +29,13 @@ _REPORT = 4096  # texts between two moves of the bar
 
 
 class Seed(BaseModel):
-    """One seed. `id`: the kind, and 16 hexadecimal digits of a hash of the text; so it is the same in every sample."""
+    """One seed. `id`: of seeds that `sample` draws, the kind and 16 hexadecimal digits of a hash of the text, the same
+    in every sample; your own may have other ids and kinds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+-[0-9a-f]{16}$")]
-    kind: Kind
+    id: Text
+    kind: Text
     text: Text
 
     @classmethod
@@ -241,3 +241,35 @@ def _shares(weights: Sequence[float], count: int) -> list[int]:
 
 def _hash(text: str, *, size: int = 16, salt: bytes = b"") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size, key=salt).digest())
+
+
+def read_seeds(path: Path) -> list[Seed]:
+    """Seeds from JSON Lines of objects with id, kind and text.
+
+    Raises InputError with the line: unreadable, empty, malformed, or an id that was there before.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: can't be read ({error}). Expected JSON Lines of seeds. Give such a file with --seeds."
+        ) from error
+    seeds: dict[str, Seed] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            seed = Seed.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"{path}:{number}: {where + ': ' if where else ''}{first['msg']}. Expected an object with the texts "
+                "id, kind and text. Correct the line."
+            ) from error
+        if seed.id in seeds:
+            raise InputError(f"{path}:{number}: the id {seed.id!r} was there before. Give every seed an id of its own.")
+        seeds[seed.id] = seed
+    if not seeds:
+        raise InputError(f"{path}: found no seed; expected at least one line with id, kind and text.")
+    return list(seeds.values())

@@ -1,0 +1,228 @@
+"""What a writer is asked, and how its reply becomes a Tideo.
+
+The one place for these words. `VERSION` changes whenever a word or the reply's shape does: it is part of a ledger's
+configuration, so that replies to different questions never mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..core.errors import InputError
+from ..core.registry import unknown
+from .seeds import Seed
+from .tideo import Question, Text, TextFrame, Tideo
+
+VERSION = "1"
+SLOT = "{seed}"
+
+_SEEDS = {
+    "howto100m": "The title of an instructional video from the web:",
+    "webvid": "The caption of a short clip of stock footage:",
+    "ego4d": "A scene that somebody recorded with a camera worn on the head:",
+    "wordnet": "An object, with its meaning. It has to play a part in what happens:",
+    "own": "What the video is about:",
+}
+_VIEWS = {
+    "howto100m": "Show the steps of the work in their order, from what lies ready to the finished result.",
+    "webvid": "Keep to one place and a few seconds; show how things and people move, and how the background looks.",
+    "ego4d": "Everything is seen by the wearer of the camera: hands, tools, and what is in reach.",
+    "wordnet": "Invent an everyday situation in which the object is used, moved or changed.",
+    "own": "Invent what is not said so that it fits what is said.",
+}
+_TASK = """\
+Imagine a video and write it down as text. Nobody will film it: the text has to hold all that there is to see.
+
+{about}
+{seed}
+
+{view}
+
+Write:
+- frames: 5 to 15 frames in order of time, evenly spread over the video. Each has a caption, one sentence on the whole
+  picture as somebody would describe that single picture, and objects: 1 to 6 captions of single things or persons in
+  it, a few words each, with colour, material, place or state. Something must change from frame to frame. Use no names
+  of persons, no sounds, and no words such as "frame", "camera" or "video".
+- description: one dense paragraph of 3 to 6 sentences on the whole video, from beginning to end.
+- questions: 5 questions that can be answered from the frames alone, one of each kind: descriptive (what is there, how
+  it looks), temporal (what comes before, after, first or last), causal (why or how something happens), counting (how
+  many, how often), intention (what somebody wants to reach). Each has exactly five options, one of them right and
+  the others wrong but plausible, of similar length; answer, the index of the right option from 0 to 4, varied from
+  question to question; and open_answer, the same answer in words without the options.
+
+Reply with one JSON object and nothing else, of this form:
+{{"frames": [{{"caption": "...", "objects": ["...", "..."]}}], "description": "...",
+"questions": [{{"kind": "descriptive", "question": "...", "options": ["...", "...", "...", "...", "..."],
+"answer": 2, "open_answer": "..."}}]}}"""
+_REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WrittenFrame(_Written):
+    """A frame as the writer gives it."""
+
+    caption: Text
+    objects: Annotated[list[Text], Field(min_length=1, max_length=12)]
+
+
+class WrittenQuestion(_Written):
+    """A question as the writer gives it: five options that differ, the index of the right one, an open answer."""
+
+    kind: Literal["descriptive", "temporal", "causal", "counting", "intention"]
+    question: Text
+    options: Annotated[list[Text], Field(min_length=5, max_length=5)]
+    answer: Annotated[int, Field(ge=0, le=4)]
+    open_answer: Text
+
+    @model_validator(mode="after")
+    def _different(self) -> WrittenQuestion:
+        if len(set(self.options)) < len(self.options):
+            raise ValueError(f"options repeat: {self.options}")
+        return self
+
+
+class Written(_Written):
+    """A whole reply: 5 to 15 frames, a description, 3 to 10 questions."""
+
+    frames: Annotated[list[WrittenFrame], Field(min_length=5, max_length=15)]
+    description: Text
+    questions: Annotated[list[WrittenQuestion], Field(min_length=3, max_length=10)]
+
+
+class ReplyError(ValueError):
+    """A reply's text that isn't a Tideo; the message says why, in words that a writer can act on."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How seeds become prompts. `template`: a user's own text, with {seed} where the seed's text goes."""
+
+    template: str | None = None
+
+    @classmethod
+    def from_file(cls, path: Path) -> Asking:
+        """A user's own prompt. Raises InputError when it can't be read, or has no place for the seed."""
+        try:
+            template = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{path}: can't be read as text ({error}). Give a UTF-8 text file with --prompt."
+            ) from error
+        if SLOT not in template:
+            raise InputError(
+                f"{path}: found no {SLOT}; expected it where the text of each seed goes. Add it to the prompt."
+            )
+        return cls(template)
+
+    @property
+    def identity(self) -> str:
+        """What tells this way of asking from others: the version, and a hash of the user's own prompt."""
+        if self.template is None:
+            return VERSION
+        return f"{VERSION}+{hashlib.sha256(self.template.encode()).hexdigest()[:16]}"
+
+    def prompt(self, seed: Seed) -> str:
+        """The exact prompt for a seed. Raises UsageError for a kind that topa has no words for."""
+        if self.template is not None:
+            return self.template.replace(SLOT, seed.text)
+        if seed.kind not in _SEEDS:
+            raise unknown("kind of seed", seed.kind, _SEEDS)
+        return _TASK.format(about=_SEEDS[seed.kind], view=_VIEWS[seed.kind], seed=seed.text)
+
+    def repair(self, problem: str) -> str:
+        """What is said after a reply that can't be used."""
+        return _REPAIR.format(problem=problem)
+
+
+def reply_schema() -> dict[str, Any]:
+    """The JSON schema of a reply, in the strict form: every field required, no others, no references."""
+    schema = Written.model_json_schema()
+    found: dict[str, Any] = _strict(schema, schema.get("$defs", {}))
+    return found
+
+
+def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(node, list):
+        return [_strict(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _strict(definitions[node["$ref"].rpartition("/")[2]], definitions)
+    # minLength is not among the keywords that every strict mode knows; an empty text is refused when it is read.
+    body = {
+        key: {name: _strict(value, definitions) for name, value in node[key].items()}
+        if key == "properties"
+        else _strict(node[key], definitions)
+        for key in node
+        if key not in ("$defs", "title", "description", "minLength")
+    }
+    if body.get("type") == "object":
+        body["required"] = list(body["properties"])
+        body["additionalProperties"] = False
+    return body
+
+
+def read_reply(text: str) -> Written:
+    """The reply in a writer's text, which may stand in a code block or among other words.
+
+    Raises ReplyError.
+    """
+    body = find_object(text)
+    if body is None:
+        raise ReplyError("it holds no whole JSON object")
+    try:
+        return Written.model_validate(body)
+    except ValidationError as error:
+        first, *others = error.errors(include_url=False)
+        where = ".".join(map(str, first["loc"])) or "the object"
+        more = f", and {len(others)} more" if others else ""
+        raise ReplyError(f"{where}: {first['msg'][:300]}{more}") from error
+
+
+def find_object(text: str) -> dict[str, Any] | None:
+    """The longest JSON object in a text; None where there is none."""
+    found = max(_objects(text), key=lambda item: item[0], default=None)
+    return None if found is None else found[1]
+
+
+def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    decoder = json.JSONDecoder()
+    start = text.find("{")
+    while start >= 0:
+        try:
+            body, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            end = start + 1
+        else:
+            yield end - start, body
+        start = text.find("{", end)
+
+
+def to_tideo(written: Written, seed: Seed, source: Mapping[str, Any]) -> Tideo:
+    """The Tideo of a reply; `source` says who wrote it, the kind of the seed is added."""
+    return Tideo(
+        id=seed.id,
+        frames=tuple(TextFrame(caption=frame.caption, objects=tuple(frame.objects)) for frame in written.frames),
+        description=written.description,
+        questions=tuple(
+            Question(
+                question=item.question,
+                kind=item.kind,
+                options=tuple(item.options),
+                answer=item.answer,
+                answer_text=item.open_answer,
+            )
+            for item in written.questions
+        ),
+        source={**source, "seed_kind": seed.kind},
+    )
