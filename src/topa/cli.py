@@ -159,25 +159,28 @@ def align(
 
 
 @app.command(
-    epilog="Example:  topa seeds wordnet=/usr/share/wordnet/data.noun webvid=train.csv:2 --out seeds.jsonl --count 1000"
+    epilog="Example:  topa seeds --kind text mine.txt wordnet=/usr/share/wordnet/data.noun:2 --count 1000 --out seeds.jsonl"
 )
 def seeds(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="kind=path or kind=path:weight. Kinds: howto100m, webvid, ego4d, wordnet, own. Weights are shares "
-            "of the sample, 1 each by default.",
+            help="path, kind=path or kind=path:weight. Kinds: howto100m, webvid, ego4d, wordnet, text (a seed a line), "
+            "csv, jsonl. Weights are shares of --count, 1 each by default.",
             metavar="SOURCE",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],
-    count: Annotated[int, typer.Option("--count", help="How many seeds to draw.", min=1)],
+    kind: Annotated[str | None, typer.Option("--kind", help="The kind of all sources without kind=.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", help="How many seeds to draw. Default: one of every text.", min=1)
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
     column: Annotated[
-        str | None, typer.Option("--column", help="The column with the text in own .csv files. Default: text.")
+        str | None, typer.Option("--column", help="The column with the text, for the kind csv. Default: text.")
     ] = None,
     field: Annotated[
-        str | None, typer.Option("--field", help="The field with the text in own .jsonl files. Default: text.")
+        str | None, typer.Option("--field", help="The field with the text, for the kind jsonl. Default: text.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -186,7 +189,7 @@ def seeds(
 
     from .tideos.seeds import Source, check_output, sample, write_seeds
 
-    wanted = [Source.parse(spec) for spec in sources]
+    wanted = [Source.parse(spec, kind) for spec in sources]
     check_output(out, wanted)
     drawn, tallies = sample(wanted, count, seed=seed, column=column, field=field)
     write_seeds(out, drawn)

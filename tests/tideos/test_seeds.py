@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from topa.core.errors import InputError, UsageError
-from topa.tideos.seeds import Seed, Source, sample, write_seeds
+from topa.tideos.seeds import Seed, Source, iterate_seeds, read_seeds, sample, write_seeds
 
 WORDNET = Path("/usr/share/wordnet")
 
 
 def own(path: Path, texts: list[str], weight: float = 1.0) -> Source:
     path.write_text("".join(f"{text}\n" for text in texts))
-    return Source("own", path, weight)
+    return Source("text", path, weight)
 
 
 def numbers(start: int, stop: int) -> list[str]:
@@ -30,10 +30,13 @@ def numbers(start: int, stop: int) -> list[str]:
 
 
 def test_a_seed_is_known_by_its_text():
-    seed = Seed.make("own", "a cook")
-    assert seed.id == "own-" + seed.id[-16:]
-    assert seed == Seed.make("own", "a cook")
-    assert seed.id != Seed.make("own", "a book").id
+    seed = Seed.make("webvid", "a cook")
+    assert (seed.kind, seed.id) == ("webvid", "webvid-" + seed.id[-16:])
+    assert seed == Seed.make("webvid", "a cook")
+    assert seed.id != Seed.make("webvid", "a book").id
+    # However a user's own file is written, the writer is asked in the words for "own".
+    assert {Seed.make(kind, "a cook").kind for kind in ("text", "csv", "jsonl")} == {"own"}
+    assert len({Seed.make(kind, "a cook").id for kind in ("text", "csv", "jsonl")}) == 1
     assert Seed.model_validate_json(seed.model_dump_json()) == seed
     for bad in ({"text": " "}, {"kind": ""}, {"more": 1}, {"id": " "}):
         with pytest.raises(ValidationError):
@@ -106,10 +109,29 @@ def test_duplicates_are_dropped_and_counted(tmp_path):
 
 def test_text_that_no_file_can_hold(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a \ud800 b"}))
-    (seed,) = sample([Source("own", tmp_path / "a.jsonl")], 1, show=False)[0]
+    (seed,) = sample([Source("jsonl", tmp_path / "a.jsonl")], 1, show=False)[0]
     write_seeds(tmp_path / "out", [seed])
     assert Seed.model_validate_json((tmp_path / "out").read_text()) == seed
     assert seed.text == "a ? b"
+
+
+def test_without_a_count_every_text_is_there_once_in_the_order_of_the_sample(tmp_path):
+    a = own(tmp_path / "a.txt", [*numbers(0, 300), "text 7"])
+    b = own(tmp_path / "b.txt", numbers(200, 400))
+    seeds, tallies = sample([b, a], seed=3, show=False)
+    assert sorted(s.text for s in seeds) == sorted(numbers(0, 400))
+    assert [(t.read, t.duplicates, t.written) for t in tallies] == [(301, 1, 300), (200, 100, 100)]
+    alone = sample([a], seed=3, show=False)[0]
+    assert alone[:50] == sample([a], 50, seed=3, show=False)[0]
+    assert [s for s in seeds if s in alone] == alone  # mixed, not one source behind the other
+    assert [s.text in numbers(300, 400) for s in seeds[:100]].count(True) in range(10, 41)  # 25; deviation 3.8
+
+
+def test_shares_need_a_number_to_be_shares_of(tmp_path):
+    a, b = own(tmp_path / "a.txt", ["x"]), own(tmp_path / "b.txt", ["y"], 2)
+    with pytest.raises(UsageError, match=r"b\.txt: found the weight 2 and no count; .* Give --count, or leave"):
+        sample([a, b], show=False)
+    assert len(sample([a, Source.parse(f"text={b.path}:1")], show=False)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -142,21 +164,26 @@ def test_memory_is_that_of_the_sample(tmp_path):
 
 def test_sources_as_they_are_written():
     assert Source.parse("webvid=a.csv:2") == Source("webvid", Path("a.csv"), 2)
-    assert Source.parse("own=a:b/c=d.txt") == Source("own", Path("a:b/c=d.txt"), 1)
-    assert Source.parse("own=a:1:0.5") == Source("own", Path("a:1"), 0.5)
+    assert Source.parse("text=a:b/c=d.txt") == Source("text", Path("a:b/c=d.txt"), 1)
+    assert Source.parse("text=a:1:0.5") == Source("text", Path("a:1"), 0.5)
+    assert Source.parse("a.csv", "webvid") == Source("webvid", Path("a.csv"))
+    assert Source.parse("a.csv:3", "csv") == Source("csv", Path("a.csv"), 3)
+    assert Source.parse("text=a.csv", "csv") == Source("text", Path("a.csv"))
+    assert Source.parse("./a=b/c.txt", "text") == Source("text", Path("a=b/c.txt"))
 
 
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("a.csv", "expected kind=path"),
-        ("own=", "expected kind=path"),
+        ("a.csv", "found no kind; expected kind=path .* webvid=train.csv:2, or --kind .* --kind webvid train.csv"),
+        ("text=", "found no path; expected kind=path"),
+        ("own=a.txt", "unknown kind of source 'own'"),
         ("webvit=a.csv", "did you mean 'webvid'"),
-        ("own=a.txt:0", "found the weight 0; expected a number above 0"),
-        ("own=a.txt:-1", "found the weight -1"),
-        ("own=a.txt:nan", "found the weight nan"),
-        ("own=a.txt:inf", "found the weight inf"),
-        ("own=a.txt:two", "found the weight 'two'"),
+        ("text=a.txt:0", "found the weight 0; expected a number above 0"),
+        ("text=a.txt:-1", "found the weight -1"),
+        ("text=a.txt:nan", "found the weight nan"),
+        ("text=a.txt:inf", "found the weight inf"),
+        ("text=a.txt:two", "found the weight 'two'"),
     ],
 )
 def test_sources_that_are_none(tmp_path, monkeypatch, spec, told):
@@ -166,23 +193,33 @@ def test_sources_that_are_none(tmp_path, monkeypatch, spec, told):
         Source.parse(spec)
 
 
+def test_a_kind_for_all_that_nobody_knows():
+    with pytest.raises(UsageError, match="unknown kind of source 'jsnl'; did you mean 'jsonl'"):
+        Source.parse("a", "jsnl")
+
+
 def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
     a = own(tmp_path / "a.txt", ["x", "x", "", "y"])
     (tmp_path / "b.csv").write_text("title\nu\nv\n")
     out = tmp_path / "new" / "seeds.jsonl"
-    words = ["seeds", f"own={a.path}", f"own={tmp_path / 'b.csv'}:1", "--column", "title", "--count", 4, "--out", out]
+    words = ["seeds", f"text={a.path}", f"csv={tmp_path / 'b.csv'}:1", "--column", "title", "--count", 4, "--out", out]
     done = topa(*words)
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines() == [
-        f"own={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
-        f"own={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
+        f"csv={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
+        f"text={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
         f"seeds: {out} (4 written)",
         f"next:  topa generate --seeds {out} --endpoint URL --model NAME --out tideos",
     ]
     first = out.read_bytes()
     assert sorted(Seed.model_validate_json(line).text for line in first.splitlines()) == ["u", "v", "x", "y"]
     told = json.loads(topa(*words, "--json").out)
-    assert (told["written"], [s["read"] for s in told["sources"]]) == (4, [3, 2])
+    assert (told["written"], [s["read"] for s in told["sources"]]) == (4, [2, 3])
+    assert out.read_bytes() == first
+    # All there are, in the same order; and with the kind of those without one in an option.
+    plain = ["seeds", "--kind", "text", a.path, f"csv={tmp_path / 'b.csv'}", "--column", "title", "--out", out]
+    told = json.loads(topa(*plain, "--json").out)
+    assert (told["written"], [s["source"].partition("=")[0] for s in told["sources"]]) == (4, ["csv", "text"])
     assert out.read_bytes() == first
     assert [path.name for path in out.parent.iterdir()] == ["seeds.jsonl"]
 
@@ -190,16 +227,20 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["own=gone.txt"], 2, "gone.txt: found nothing there"),
-        (["own=empty.txt"], 2, "empty.txt: found an empty file"),
-        (["own=blank.txt"], 2, "blank.txt: found no text in it"),
-        (["own=a.txt:0"], 2, "found the weight 0"),
-        (["own=a.txt", "own=a.txt:2"], 2, "own=a.txt: found twice"),
-        (["own=a.txt", "--count", "3"], 2, "found 2 different texts"),
-        (["own=a.txt", "--column", "x"], 2, "--column x: found no source own=*.csv"),
-        (["own=a.txt", "--out", "a.txt"], 2, "would be written over"),
-        (["own=a.txt", "--out", "folder"], 1, "folder: found a folder; expected the name of a file"),
-        (["own=a.txt", "--out", "a.txt/seeds"], 1, "can't be written"),
+        (["text=gone.txt"], 2, "gone.txt: found nothing there"),
+        (["text=empty.txt"], 2, "empty.txt: found an empty file"),
+        (["text=blank.txt"], 2, "blank.txt: found no text in it"),
+        (["text=a.txt:0"], 2, "found the weight 0"),
+        (["text=a.txt", "text=a.txt:2"], 2, "text=a.txt: found twice"),
+        (["text=a.txt", "--count", "3"], 2, "found 2 different texts"),
+        (["text=a.txt", "--column", "x"], 2, "--column x: found no source of the kind csv"),
+        (["csv=a.csv", "--field", "x"], 2, "--field x: found no source of the kind jsonl"),
+        (["a.txt"], 2, "source 'a.txt': found no kind; expected kind=path"),
+        (["a.txt", "--kind", "own"], 2, "unknown kind of source 'own'. Known: csv, ego4d, howto100m"),
+        (["--kind", "jsonl", "a.txt"], 2, "a.txt, line 1: found malformed JSON"),
+        (["text=a.txt", "--out", "a.txt"], 2, "would be written over"),
+        (["text=a.txt", "--out", "folder"], 1, "folder: found a folder; expected the name of a file"),
+        (["text=a.txt", "--out", "a.txt/seeds"], 1, "can't be written"),
         (["webvid=a.csv"], 2, "a.csv, line 1: found the columns text; expected a column 'name'"),
     ],
 )
@@ -224,10 +265,50 @@ def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, tol
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_a_count_that_is_none(topa, tmp_path, count):
     own(tmp_path / "a.txt", ["x"])
-    done = topa("seeds", f"own={tmp_path / 'a.txt'}", "--out", tmp_path / "out", "--count", count)
+    done = topa("seeds", f"text={tmp_path / 'a.txt'}", "--out", tmp_path / "out", "--count", count)
     assert (done.code, done.out) == (2, "")
     assert "--count" in done.err
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_without_a_count_are_refused(topa, tmp_path):
+    own(tmp_path / "a.txt", ["x"])
+    done = topa("seeds", f"text={tmp_path / 'a.txt'}:2", "--out", tmp_path / "out")
+    assert (done.code, done.out) == (2, "")
+    assert "Give --count" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_come_back_one_at_a_time(tmp_path):
+    made = [Seed.make("text", text) for text in ["a\u2028b", "c", *(f"{n} " + "word" * 800 for n in range(1000))]]
+    path = tmp_path / "seeds.jsonl"
+    write_seeds(path, made)
+    assert read_seeds(path) == made
+    tracemalloc.start()
+    assert sum(1 for _ in iterate_seeds(path)) == len(made)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400_000 < path.stat().st_size / 5
+
+
+def test_seeds_that_stop_being_seeds(tmp_path):
+    """What was before the bad line is given; an id that comes again is for whoever keeps all of them to find."""
+    path = tmp_path / "seeds.jsonl"
+    good = Seed.make("text", "a").model_dump_json().encode()
+    for bad, told in ((b"{", ":3: "), (b'{"id": "1"}', ":3: kind"), (b'"\xff"', "can't be read")):
+        path.write_bytes(good + b"\n\n" + bad)
+        with pytest.raises(InputError, match=told):
+            read_seeds(path)
+        with pytest.raises(InputError, match=told):
+            list(iterate_seeds(path))
+    path.write_bytes((good + b"\r\n") * 2)
+    assert next(iterate_seeds(path)).text == "a"
+    assert len(list(iterate_seeds(path))) == 2
+    with pytest.raises(InputError, match=r":2: the id 'own-.*' was there before"):
+        read_seeds(path)
+    for gone in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(InputError, match="can't be read"):
+            next(iterate_seeds(gone))
 
 
 def test_the_real_wordnet(topa, tmp_path):

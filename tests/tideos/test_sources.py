@@ -84,9 +84,12 @@ CASES: list[tuple[Kind, str, str, list[str]]] = [
         ],
     ),
     ("wordnet", "index.noun", INDEX, [".22", "hot dog"]),
-    ("own", "a.txt", "\ufeffone\r\n\ntwo, 二", ["one", "", "two, 二"]),
-    ("own", "a.csv", "id,text\n1,one\n\n2,two\n", ["one", "two"]),
-    ("own", "a.jsonl", '{"text": "one"}\n{"text": "\\u4e8c"}', ["one", "二"]),
+    ("text", "a.txt", "\ufeffone\r\n\ntwo, 二\n{three}", ["one", "", "two, 二", "{three}"]),
+    ("text", "titles", '{"a": ]}\n[1]\n"b"\n3\n', ['{"a": ]}', "[1]", '"b"', "3"]),
+    ("csv", "a.csv", "id,text\n1,one\n\n2,two\n", ["one", "two"]),
+    ("csv", "a.txt", "text\none\n", ["one"]),
+    ("jsonl", "a.jsonl", '{"text": "one"}\n{"text": "\\u4e8c"}', ["one", "二"]),
+    ("jsonl", "a.json", '{"text": "one"}\n', ["one"]),
 ]
 
 
@@ -114,8 +117,8 @@ def test_long_speech_is_cut_between_captions(tmp_path):
 
 
 def test_own_columns_and_fields_have_names(tmp_path):
-    assert texts("own", tmp_path / "a.csv", "what,text\nx,y\n", column="what") == ["x"]
-    assert texts("own", tmp_path / "a.jsonl", '{"what": "x", "text": "y"}', field="what") == ["x"]
+    assert texts("csv", tmp_path / "a.csv", "what,text\nx,y\n", column="what") == ["x"]
+    assert texts("jsonl", tmp_path / "a.jsonl", '{"what": "x", "text": "y"}', field="what") == ["x"]
 
 
 BAD: list[tuple[Kind, str, str | bytes, str]] = [
@@ -127,14 +130,23 @@ BAD: list[tuple[Kind, str, str | bytes, str]] = [
     ("webvid", "a.csv", "", r"found an empty file"),
     ("webvid", "a.csv.gz", gzip.compress(b"name\nx\n" * 99, mtime=0)[:-12], r"can't be read to its end .* damaged"),
     ("webvid", "a.csv.gz", b"\x1f\x8bxx", r"can't be read to its end"),
-    ("own", "a.csv", "id\n1\n", r"line 1: found the columns id; expected a column 'text'"),
-    ("own", "a.jsonl", '{"text": "x"}\n{"text": \n', r"line 2: found malformed JSON"),
-    ("own", "a.jsonl", '{"text": "x"}\n[1]\n', r"line 2: found JSON of type list"),
-    ("own", "a.jsonl", '{"text": "x"}\n{"text": 3}\n', r"line 2: .* expected an object with a text 'text'"),
-    ("own", "a.jsonl", "[" * 100_000, r"line 1: found malformed JSON"),
-    ("own", "a.json", "{}", r"suffix '\.json'; expected \.csv, \.jsonl, \.txt for own"),
-    ("own", "a", "x", r"suffix ''"),
-    ("own", "a.txt", b"one\ntwo\nthr\xc3e", r"line 3: found the byte 0xc3"),
+    ("csv", "a.csv", "id\n1\n", r"line 1: found the columns id; expected a column 'text' among them, or .* --column"),
+    ("csv", "a.csv", '{"text": "x"}\n', r"line 1: found the columns \{"),
+    ("text", "a.jsonl", 'x\n{"text": "x"}\n', r"line 2: found a JSON object; expected a text a line; .* jsonl=FILE"),
+    ("text", "a", b"PAR1\x15\0\x15\n", r"line 1: found the byte 0x00, which is in no text"),
+    ("jsonl", "a.txt", "one\n", r"line 1: found malformed JSON .* expected one JSON object a line"),
+    ("jsonl", "a.jsonl", '{"text": "x"}\n{"text": \n', r"line 2: found malformed JSON"),
+    ("jsonl", "a.jsonl", '{"text": "x"}\n[1]\n', r"line 2: found JSON of type list"),
+    (
+        "jsonl",
+        "a.jsonl",
+        '{"text": "x"}\n{"text": 3}\n',
+        r"line 2: .* expected an object with a text 'text', or .* --field",
+    ),
+    ("jsonl", "a.jsonl", "[" * 100_000, r"line 1: found malformed JSON"),
+    ("howto100m", "a.txt", "{}", r"suffix '\.txt'; expected \.csv, \.json, \.jsonl for howto100m"),
+    ("webvid", "a", "x", r"suffix ''"),
+    ("text", "a.txt", b"one\ntwo\nthr\xc3e", r"line 3: found the byte 0xc3"),
     ("howto100m", "a.csv", "video_id,rank\na,1\n", r"line 1: found the columns video_id, rank; expected 'title', or"),
     ("howto100m", "a.csv", "1\tx\n", r"only the list of tasks, task_ids\.csv, has tabs"),
     ("howto100m", "HowTo100M_v1.csv", VIDEOS, r"expected the titles of the tasks in .*task_ids\.csv\. Put"),
@@ -189,13 +201,13 @@ def test_what_is_no_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.txt", "x" * 5000), ("a.jsonl", "x" * 5000), ("a.json", '{"v": "' + "x" * 9000)]
+    ("kind", "content"), [("text", "x" * 5000), ("jsonl", "x" * 5000), ("howto100m", '{"v": "' + "x" * 9000)]
 )
-def test_a_file_without_ends_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, name, content):
+def test_a_file_without_ends_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch, kind, content):
     monkeypatch.setattr(streams, "LONGEST", 1000)
     monkeypatch.setattr(streams, "_CHUNK", 100)
     with pytest.raises(InputError, match="of more than"):
-        texts("howto100m" if name == "a.json" else "own", tmp_path / name, content)
+        texts(kind, tmp_path / "a.json", content)
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.csv", "a.jsonl"])

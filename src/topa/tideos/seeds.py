@@ -2,7 +2,8 @@
 
 A text's place in the sample is decided by a hash of the text and of the seed. So the sample is one of different texts,
 however often each comes; it depends neither on the order of lines nor on that of the sources; and memory is bounded by
-the number of seeds that are asked for, not by the files.
+the number of seeds that are asked for, not by the files. Whoever asks for no number gets all different texts, which are
+then in memory.
 """
 
 from __future__ import annotations
@@ -11,26 +12,29 @@ import hashlib
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..core.artifacts import output_folder, write_atomically
+from ..core.artifacts import atomic_file, output_folder
 from ..core.errors import InputError, OutputError, UsageError
 from ..core.progress import bar
 from ..core.registry import unknown
-from .sources import KINDS, Kind, reader
+from .sources import KINDS, OWN, Kind, reader
 from .streams import Stream
 from .tideo import Text
 
+_NAME = re.compile(r"\w*")
 _REPORT = 4096  # texts between two moves of the bar
 
 
 class Seed(BaseModel):
-    """One seed. `id`: of seeds that `sample` draws, the kind and 16 hexadecimal digits of a hash of the text, the same
-    in every sample; your own may have other ids and kinds."""
+    """One seed. `kind`: of seeds that `sample` draws, the public data set, or "own" for the texts of any other file;
+    `id`: the kind and 16 hexadecimal digits of a hash of the text, the same in every sample. Your own may have other
+    ids and kinds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,8 +43,9 @@ class Seed(BaseModel):
     text: Text
 
     @classmethod
-    def make(cls, kind: Kind, text: str) -> Seed:
-        """The seed of a text."""
+    def make(cls, source: Kind, text: str) -> Seed:
+        """The seed of a text from a source of this kind."""
+        kind = "own" if source in OWN else source
         return cls(id=f"{kind}-{_hash(text, size=8):016x}", kind=kind, text=text)
 
 
@@ -53,14 +58,22 @@ class Source:
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, spec: str) -> Source:
-        """Read `kind=path` or `kind=path:weight`. Raises UsageError for anything else.
+    def parse(cls, spec: str, default: str | None = None) -> Source:
+        """Read `kind=path` or `kind=path:weight`; with a `default` kind also `path` or `path:weight`.
 
-        A path that itself ends in a colon and a number needs a weight behind it.
+        A path that itself ends in a colon and a number needs a weight behind it. One that begins like a kind, with
+        a word and "=", needs its kind or "./" before it. Raises UsageError for anything else.
         """
         name, equals, rest = spec.partition("=")
-        if not equals or not rest:
-            raise UsageError(f"source {spec!r}: expected kind=path or kind=path:weight, e.g. webvid=train.csv:2")
+        if not equals or not _NAME.fullmatch(name):
+            if default is None:
+                raise UsageError(
+                    f"source {spec!r}: found no kind; expected kind=path or kind=path:weight, e.g. "
+                    "webvid=train.csv:2, or --kind for all paths without one, e.g. --kind webvid train.csv"
+                )
+            name, rest = default, spec
+        if not rest:
+            raise UsageError(f"source {spec!r}: found no path; expected kind=path, e.g. webvid=train.csv")
         kind = next((known for known in KINDS if known == name), None)
         if kind is None:
             raise unknown("kind of source", name, KINDS)
@@ -95,9 +108,9 @@ class Tally:
 
 
 class _Sampler:
-    """The `size` different texts that have the smallest keys, and how often each came."""
+    """The `size` different texts that have the smallest keys, and how often each came; without a size, all texts."""
 
-    def __init__(self, size: int, seed: int) -> None:
+    def __init__(self, size: int | None, seed: int) -> None:
         self._size = size
         self._salt = str(seed).encode()[:64]
         self._heap: list[tuple[int, str]] = []  # the largest key first
@@ -115,7 +128,7 @@ class _Sampler:
             self._times[text] += 1
             return
         key = _hash(text, salt=self._salt)
-        if len(self._heap) < self._size:
+        if self._size is None or len(self._heap) < self._size:
             heapq.heappush(self._heap, (-key, text))
         elif key < -self._heap[0][0]:
             _, dropped = heapq.heapreplace(self._heap, (-key, text))
@@ -131,36 +144,43 @@ class _Sampler:
 
 def sample(
     sources: Sequence[Source],
-    count: int,
+    count: int | None = None,
     *,
     seed: int = 0,
     column: str | None = None,
     field: str | None = None,
     show: bool = True,
 ) -> tuple[list[Seed], list[Tally]]:
-    """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights.
+    """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights; without a count, those
+    of all different texts, when no weight may differ from 1.
 
     A text that several sources have counts for the first of them in the order of kind and path. Seeds come in the order
-    of their keys, that is, mixed. `column` and `field` name the text in own CSV and JSON Lines files; by
-    default it is "text".
+    of their keys, that is, mixed. `column` and `field` name the text in files of the kinds csv and
+    jsonl; by default it is "text".
 
-    Raises InputError for files that are no such sources, and where a source has too few texts for its share.
+    Raises UsageError for such requests, InputError for files that are no such sources, and where a source has too few
+    texts for its share.
     """
-    if count < 1:
+    if count is not None and count < 1:
         raise UsageError(f"count: found {count}; expected 1 or more.")
     if not sources:
-        raise UsageError("sources: found none; expected one or more, e.g. own=titles.txt")
+        raise UsageError("sources: found none; expected one or more, e.g. text=titles.txt")
+    for source in sources:
+        if count is None and source.weight != 1:
+            raise UsageError(
+                f"source {source}: found the weight {source.weight:g} and no count; expected a number that weights are "
+                "shares of. Give --count, or leave the weight out."
+            )
     ordered = sorted(sources, key=lambda source: (source.kind, str(source.path), source.weight))
     for one, other in itertools.pairwise(ordered):
         if str(one) == str(other):
             raise UsageError(f"source {one}: found twice; expected each file once. Give it once, with a weight.")
-    for option, name, suffix in (("--column", column, ".csv"), ("--field", field, ".jsonl")):
-        if name is not None and not any(s.kind == "own" and suffix in s.path.suffixes for s in sources):
-            raise UsageError(f"{option} {name}: found no source own=*{suffix} that it is for. Leave it out.")
+    for option, name, kind in (("--column", column, "csv"), ("--field", field, "jsonl")):
+        if name is not None and not any(source.kind == kind for source in sources):
+            raise UsageError(f"{option} {name}: found no source of the kind {kind} that it is for. Leave it out.")
     readers = [reader(source.kind, source.path, column=column, field=field) for source in ordered]
     for source in ordered:
         Stream(source.path).close()  # all files are looked at before the first one, which may be long, is read
-    shares = _shares([source.weight for source in ordered], count)
     samplers = []
     for source, texts in zip(ordered, readers, strict=True):
         # Others may take all but its share of what it draws.
@@ -175,12 +195,14 @@ def sample(
         if not sampler.read:
             raise InputError(f"{source}: found no text in it; expected one or more. Give another file.")
         samplers.append(sampler)
-    return _mix(ordered, samplers, shares, count)
+    return _mix(ordered, samplers, count)
 
 
 def write_seeds(path: Path, seeds: Iterable[Seed]) -> None:
     """Write seeds as JSON Lines, all or nothing. Raises OutputError."""
-    write_atomically(path, "".join(seed.model_dump_json() + "\n" for seed in seeds))
+    with atomic_file(path) as file:
+        for seed in seeds:
+            file.write(seed.model_dump_json().encode() + b"\n")
 
 
 def check_output(path: Path, sources: Iterable[Source]) -> None:
@@ -196,9 +218,11 @@ def check_output(path: Path, sources: Iterable[Source]) -> None:
             raise UsageError(f"{path}: is a source, and would be written over. Name another file with --out.")
 
 
-def _mix(
-    sources: Sequence[Source], samplers: Sequence[_Sampler], shares: Sequence[int], count: int
-) -> tuple[list[Seed], list[Tally]]:
+def _mix(sources: Sequence[Source], samplers: Sequence[_Sampler], count: int | None) -> tuple[list[Seed], list[Tally]]:
+    # Without a count, nobody's share is less than all that it has.
+    shares: Sequence[int | None] = [None] * len(sources)
+    if count is not None:
+        shares = _shares([source.weight for source in sources], count)
     taken: set[int] = set()
     chosen: list[tuple[int, Seed]] = []
     tallies = []
@@ -215,7 +239,7 @@ def _mix(
             taken.add(own)
             chosen.append((key, Seed.make(source.kind, text)))
             written += 1
-        if written < share:
+        if share is not None and written < share:
             enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
             short.append((enough, f"{source}: found {written:,}", share))
         tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))
@@ -243,21 +267,32 @@ def _hash(text: str, *, size: int = 16, salt: bytes = b"") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size, key=salt).digest())
 
 
-def read_seeds(path: Path) -> list[Seed]:
-    """Seeds from JSON Lines of objects with id, kind and text.
+def iterate_seeds(path: Path) -> Iterator[Seed]:
+    """Seeds from JSON Lines of objects with id, kind and text, one line in memory at a time.
 
-    Raises InputError with the line: unreadable, empty, malformed, or an id that was there before.
+    Raises InputError, with the line where there is one: unreadable, empty, malformed. An id that comes again is not
+    looked for: that takes all of them.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: can't be read ({error}). Expected JSON Lines of seeds. Give such a file with --seeds."
-        ) from error
+    return (seed for _, seed in _numbered(path))
+
+
+def read_seeds(path: Path) -> list[Seed]:
+    """All seeds of a file, as `iterate_seeds` gives them.
+
+    Raises InputError where that does, and for an id that was there before.
+    """
     seeds: dict[str, Seed] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, seed in _numbered(path):
+        if seed.id in seeds:
+            raise InputError(f"{path}:{number}: the id {seed.id!r} was there before. Give every seed an id of its own.")
+        seeds[seed.id] = seed
+    return list(seeds.values())
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, Seed]]:
+    """The seeds, with the numbers of their lines."""
+    seed = None
+    for number, line in _lines(path):
         try:
             seed = Seed.model_validate_json(line)
         except ValidationError as error:
@@ -267,9 +302,19 @@ def read_seeds(path: Path) -> list[Seed]:
                 f"{path}:{number}: {where + ': ' if where else ''}{first['msg']}. Expected an object with the texts "
                 "id, kind and text. Correct the line."
             ) from error
-        if seed.id in seeds:
-            raise InputError(f"{path}:{number}: the id {seed.id!r} was there before. Give every seed an id of its own.")
-        seeds[seed.id] = seed
-    if not seeds:
+        yield number, seed
+    if seed is None:
         raise InputError(f"{path}: found no seed; expected at least one line with id, kind and text.")
-    return list(seeds.values())
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines that aren't blank, with their numbers."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: can't be read ({error}). Expected JSON Lines of seeds. Give such a file with --seeds."
+        ) from error

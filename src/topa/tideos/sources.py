@@ -5,6 +5,7 @@ Each reader gives one text at a time, and an empty one where the source has no t
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,8 +15,10 @@ from typing import Any, Literal, get_args
 from ..core.errors import InputError
 from .streams import Stream
 
-Kind = Literal["howto100m", "webvid", "ego4d", "wordnet", "own"]
+Kind = Literal["howto100m", "webvid", "ego4d", "wordnet", "text", "csv", "jsonl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OWN: tuple[Kind, ...] = ("text", "csv", "jsonl")
+"""Kinds that say only how a file is written: what is in it is a user's own."""
 Reader = Callable[[Stream], Iterator[str]]
 
 CAPTION_LENGTH = 300
@@ -24,16 +27,21 @@ _MARK = re.compile(r"#\s?(?:unsure|summary|c|o)\b", re.IGNORECASE)
 
 
 def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | None = None) -> Reader:
-    """The reader for a kind and the file's suffix (without .gz). Raises InputError for a suffix that has none."""
-    if kind == "wordnet":  # the names are data.noun and index.noun: the suffix says nothing, the lines say it
-        return _nouns
+    """The reader for a kind and, where it is published in several forms, the file's suffix (without .gz).
+
+    `column` and `field`: where the text is in files of the kinds csv and jsonl; by default "text".
+    Raises InputError for a suffix that has none.
+    """
+    match kind:
+        case "wordnet":  # the names are data.noun and index.noun: the suffix says nothing, the lines say it
+            return _nouns
+        case "text":
+            return _lines
+        case "csv":
+            return partial(_column, name=column or "text", option="--column")
+        case "jsonl":
+            return partial(_field, name=field or "text", option="--field")
     known = _READERS[kind]
-    if kind == "own":
-        known = {
-            **known,
-            ".csv": partial(_column, name=column or "text"),
-            ".jsonl": partial(_field, name=field or "text"),
-        }
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
     if suffix.lower() not in known:
         raise InputError(
@@ -44,19 +52,36 @@ def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | No
 
 
 def _lines(stream: Stream) -> Iterator[str]:
-    return stream.lines()
+    """Every line. JSON and binary data, which would pass as lines, are refused."""
+    for line in stream.lines():
+        if "\0" in line:
+            raise stream.bad("the byte 0x00, which is in no text", "a text a line")
+        if line.startswith("{") and _is_object(line):
+            raise stream.bad("a JSON object", "a text a line; JSON Lines are read with jsonl=FILE or --kind jsonl")
+        yield line
 
 
-def _column(stream: Stream, *, name: str, delimiter: str = ",") -> Iterator[str]:
-    rows = stream.rows(delimiter)
-    at = _find(stream, next(rows, []), name)
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _column(stream: Stream, *, name: str, option: str = "") -> Iterator[str]:
+    rows = stream.rows()
+    header = next(rows, [])
+    if name not in header:
+        columns = f"the columns {', '.join(header) or 'of nothing'}"
+        raise stream.bad(columns, f"a column {name!r} among them" + _or_named(option))
+    at = header.index(name)
     for row in rows:
         yield row[at]
 
 
-def _field(stream: Stream, *, name: str) -> Iterator[str]:
+def _field(stream: Stream, *, name: str, option: str = "") -> Iterator[str]:
     for found in stream.objects():
-        yield _text(found, name, stream.bad)
+        yield _text(found, name, stream.bad, option)
 
 
 def _howto100m_table(stream: Stream) -> Iterator[str]:
@@ -158,17 +183,15 @@ def _words(lemma: str) -> str:
     return lemma.replace("_", " ")
 
 
-def _find(stream: Stream, header: list[str], name: str) -> int:
-    if name not in header:
-        raise stream.bad(f"the columns {', '.join(header) or 'of nothing'}", f"a column {name!r} among them")
-    return header.index(name)
-
-
-def _text(found: Any, name: str, bad: Callable[[str, str], InputError]) -> str:
+def _text(found: Any, name: str, bad: Callable[[str, str], InputError], option: str = "") -> str:
     text = found.get(name) if isinstance(found, dict) else None
     if not isinstance(text, str):
-        raise bad(f"{found!r:.60}", f"an object with a text {name!r}")
+        raise bad(f"{found!r:.60}", f"an object with a text {name!r}" + _or_named(option))
     return text
+
+
+def _or_named(option: str) -> str:
+    return f", or the name of another one with {option}" if option else ""
 
 
 _READERS: dict[Kind, dict[str, Reader]] = {
@@ -179,5 +202,4 @@ _READERS: dict[Kind, dict[str, Reader]] = {
     },
     "webvid": {".csv": partial(_column, name="name")},
     "ego4d": {".json": _ego4d},
-    "own": {".txt": _lines},
 }
