@@ -159,7 +159,7 @@ def align(
 
 
 @app.command(
-    epilog="Example:  topa seeds --kind text mine.txt wordnet=/usr/share/wordnet/data.noun:2 --count 1000 --out seeds.jsonl"
+    epilog="Example:  topa seeds --kind text mine.txt wordnet=data.noun:2 webvid=a.csv --count 1000 --out seeds.jsonl"
 )
 def seeds(
     sources: Annotated[
