@@ -95,7 +95,7 @@ def test_align_as_json(topa, tmp_path):
 
 
 def test_the_command_line_and_the_api_compare_options_alike():
-    from topa.cli import ask
+    from topa.cli.use import ask
 
     said = inspect.signature(ask).parameters["protocol"].default
     assert said == inspect.signature(Topa.ask).parameters["protocol"].default

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .core.artifacts import output_folder, write_atomically
 from .core.errors import InputError
+from .tideos.assemble import TIDEOS, assemble
 from .tideos.jsonl import read_jsonl, write_jsonl
-from .tideos.quality import Checks, Report, clean
+from .tideos.quality import Checks, Report
 from .tideos.tally import Tally
 from .tideos.textvid import read_textvid
 
-TIDEOS = "tideos.jsonl"
 LEFT_OUT = "left-out.json"
 FEATURES = "features"
 ENCODER = "openai/clip-vit-large-patch14"
@@ -70,14 +70,12 @@ def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
 
 
 def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
-    """The Tideos of a file that are kept as `out/tideos.jsonl`, the report as `out/quality.json`.
+    """The Tideos of a file that are kept as a set in `out`: `tideos.jsonl`, `quality.json`, its card, a manifest.
 
     Raises InputError where none is kept, OutputError where `out` can't be written.
     """
     output_folder(out)
-    done = clean(read_jsonl(path), seed, Checks(near=near))
-    write_atomically(out / "quality.json", done.report.model_dump_json(indent=1) + "\n")
-    if not done.tideos:
-        raise InputError(f"{path}: none of {done.report.read} Tideos is kept; {out / 'quality.json'} says why.")
-    write_jsonl(done.tideos, out / TIDEOS)
-    return done.report
+    report = assemble(read_jsonl(path), out, seed=seed, checks=Checks(near=near), config={"near": near})
+    if not report.kept:
+        raise InputError(f"{path}: none of {report.read} Tideos is kept; {out / 'quality.json'} says why.")
+    return report

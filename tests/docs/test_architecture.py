@@ -26,8 +26,9 @@ ALLOWED: dict[str, set[str]] = {
     "training": STAGES,
     "inference": STAGES,
     "benchmarks": STAGES | {"inference"},
+    "cli": STAGES | {"training", "inference", "benchmarks", "pipeline", "exchange", "writing", "demo"},
 }
-"""Room -> rooms or single modules that it may import. Files beside the rooms (cli, demo) may import everything."""
+"""Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""
 HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}
 
 

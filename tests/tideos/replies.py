@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 KINDS = ("descriptive", "temporal", "causal")
 
 
+WORDS = tuple(a + b for a in ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "so", "tu") for b in "lnrsk")
+
+
 def good_reply(about: str = "kite") -> dict[str, Any]:
-    """A reply of five frames and three questions."""
+    """A reply of five frames and three questions, in words of its own for each subject."""
+    draws = random.Random(about)
+
+    def told(count: int) -> str:
+        return " ".join(draws.choices(WORDS, k=count))
+
     return {
-        "frames": [{"caption": f"{about}, moment {n}", "objects": [f"thing {n}", "a stone"]} for n in range(5)],
-        "description": f"All about {about}.",
+        "frames": [{"caption": f"{about}, {told(12)}", "objects": [told(3), "a stone"]} for _ in range(5)],
+        "description": f"All about {about}: {told(20)}.",
         "questions": [
             {
                 "kind": kind,

@@ -178,7 +178,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, Seen]]:
 
 def good(handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
     """A writer that does what it is asked."""
-    body = {"ready": True} if is_probe(request) else good_reply()
+    body = {"ready": True} if is_probe(request) else good_reply(prompt_of(request))
     send(handler, 200, completion(json.dumps(body)))
 
 

@@ -22,7 +22,7 @@ def tideo(name: str, frames: int, **source: str) -> Tideo:
     return Tideo(id=name, frames=told, description=f"{name} is {HOSTILE}", questions=asked, source=source)
 
 
-SET = (tideo("ann", 2, kind="ego4d"), tideo("bob", 3, kind="ego4d"), tideo("eve", 3), tideo("eve", 3))
+SET = (tideo("ann", 2, seed_kind="ego4d"), tideo("bob", 3, seed_kind="ego4d"), tideo("eve", 3), tideo("eve", 3))
 
 
 def test_what_the_card_counts():
@@ -30,6 +30,7 @@ def test_what_the_card_counts():
     assert (card.tideos, card.questions, card.captions) == (4, 8, 22)
     assert card.frames == {"2": 1, "3": 3}
     assert card.kinds == {"person": 4, "other": 4}
+    assert card.openings == {"who": 4, "script alert": 4}
     assert card.letters == {"B": 4}
     assert card.seeds == {"ego4d": 2, "unknown": 2}
     # The names, and: is script alert 1 x does thing 0 2 a hat
@@ -50,7 +51,7 @@ def test_texts_of_others_stay_texts():
     assert not re.search(r"(src|href)=|https?:", made)
     told = markdown(describe(SET, HOSTILE))
     assert "<script" not in told.replace("\\<script", "")
-    assert markdown(describe((), "nothing")).count("| none | 0 |") == 6
+    assert markdown(describe((), "nothing")).count("| none | 0 |") == 8
 
 
 def test_the_verb(topa, tmp_path):

@@ -13,18 +13,9 @@ import pytest
 
 from topa.core.errors import UsageError
 from topa.tideos.asking import Asking, read_reply, reply_schema
-from topa.tideos.endpoint import (
-    BadContent,
-    Counted,
-    Endpoint,
-    Mode,
-    Permanent,
-    Probe,
-    Transient,
-    count_body,
-    read_body,
-)
+from topa.tideos.endpoint import Endpoint
 from topa.tideos.seeds import Seed
+from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, Transient, count_body, read_body
 
 from .replies import good_reply
 from .servers import Answer, completion, good, is_probe, llama_server, reset, send, serving, write_gguf

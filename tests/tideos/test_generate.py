@@ -20,12 +20,14 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, UsageError
-from topa.tideos.asking import Asking
-from topa.tideos.endpoint import Permanent, Transient
-from topa.tideos.generate import Limits, Outcome, Pace, generate
+from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.endpoint import Endpoint
+from topa.tideos.flow import Limits, Outcome, Pace
+from topa.tideos.generate import generate
 from topa.tideos.ledger import Usage
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
+from topa.tideos.writers import Permanent, Transient
 
 from .replies import good_reply
 from .servers import (
@@ -52,7 +54,8 @@ def seeds(count: int) -> list[Seed]:
 
 
 def write(url: str, out: Path, count: int = 4, limits: Limits = QUICK, **options: Any) -> Outcome:
-    return generate(seeds(count), out, endpoint=url, model="m", asking=ASKING, limits=limits, show=False, **options)
+    options = {"schema": reply_schema(), **options}
+    return generate(seeds(count), out, Endpoint(url, "m", **options), asking=ASKING, limits=limits, show=False)
 
 
 def tideos(out: Path) -> list[Tideo]:
@@ -101,8 +104,8 @@ def cut(handler: Any, _: dict[str, Any]) -> None:
         (status(500), "transient", 1),
         (lambda handler, _: reset(handler), "transient", 1),
         (cut, "transient", 1),
-        (said('{"frames": []}'), "content: not the asked form", 2),
-        (said("Sorry"), "content: not the asked form", 2),
+        (said('{"frames": []}'), "content: frames: too short", 2),
+        (said("Sorry"), "content: no whole JSON object", 2),
         (said(None, refusal="no"), "content: refused", 2),
         (said('{"frames": [', finish="length"), "content: cut off at the limit of its length", 2),
     ],
@@ -222,13 +225,16 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
 RUN = """
 import sys
 from pathlib import Path
-from topa.tideos.asking import Asking
+from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.endpoint import Endpoint
+from topa.tideos.flow import Limits
+from topa.tideos.generate import generate
 from topa.tideos.seeds import Seed
-from topa.tideos.generate import Limits, generate
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
-outcome = generate(seeds, out, endpoint=url, model="m", asking=Asking("About {seed}."),
-                   limits=Limits(concurrency=4, backoff=0.01), show=False)
+writer = Endpoint(url, "m", schema=reply_schema())
+outcome = generate(seeds, out, writer, asking=Asking("About {seed}."), limits=Limits(concurrency=4, backoff=0.01),
+                   show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
 

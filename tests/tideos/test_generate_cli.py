@@ -31,7 +31,7 @@ def seeds(tmp_path: Path) -> Path:
 
 
 def words(seeds: Path, url: str, out: Path) -> list[str]:
-    return ["generate", "--seeds", str(seeds), "--endpoint", url, "--model", "m", "--out", str(out)]
+    return ["generate", "--seeds", str(seeds), "--base-url", url, "--model", "m", "--out", str(out)]
 
 
 def test_it_writes_and_says_what_it_did(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_it_writes_and_says_what_it_did(topa: Callable[..., Any], seeds: Path, t
     with serving(good) as (url, _):
         done = topa(*words(seeds, url, out), "--price-in", 1, "--price-out", 2)
         assert done.code == 0, done.err
-        assert f"written: {out / 'tideos.jsonl'} (5 of 5; rejected 0, failed 0, left 0" in done.out
+        assert "written: 5 of 5 (rejected 0, failed 0, left 0" in done.out
         assert "spent 0.0010, 750 tokens" in done.out
         told = json.loads(topa(*words(seeds, url, out), "--json").out)
     assert (told["accepted"], told["spent"]["tokens_in"], told["stopped"]) == (5, 500, None)
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(seeds: Path, tmp_path: Path)
         release.set()
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "(1 of 5;" in out
+    assert "1 of 5 (" in out
     assert "run the same command again" in err
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from topa.core.errors import ArtifactError, ArtifactMismatch, OutputError
-from topa.tideos.ledger import Ledger, Reply, Usage, call_key
+from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
+from topa.tideos.ledger import Call, Ledger, Reply, Usage, call_key
+from topa.tideos.seeds import Seed
 
 CONFIGURATION = {"model": "m", "prompt": "p"}
 
@@ -26,12 +27,26 @@ def opened(path: Path) -> Ledger:
     return Ledger(path, CONFIGURATION)
 
 
+def seed(name: str) -> Seed:
+    return Seed(id=f"seed {name}", kind="own", text=f"about {name}")
+
+
+def plan(ledger: Ledger, names: str) -> int:
+    return ledger.plan((name, place, seed(name)) for place, name in enumerate(names))
+
+
+def claimed(ledger: Ledger, limit: int = 9) -> str:
+    return "".join(call.key for call in ledger.claim(limit))
+
+
 HOLDER = """
 import sys
 from pathlib import Path
 from topa.tideos.ledger import Ledger
+from topa.tideos.seeds import Seed
 ledger = Ledger(Path(sys.argv[1]), {"model": "m", "prompt": "p"})
-print(ledger.claim("a"), flush=True)
+ledger.plan([("a", 0, Seed(id="seed a", kind="own", text="about a"))])
+print([call.key for call in ledger.claim(1)], flush=True)
 ledger.attempt("a")
 if len(sys.argv) > 2:
     ledger.record("a", sys.argv[2])
@@ -45,7 +60,7 @@ def holder(path: Path, *words: str) -> subprocess.Popen[str]:
         [sys.executable, "-c", HOLDER, str(path), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "()\n"
+    assert process.stdout.readline() == "['a']\n"
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -69,72 +84,115 @@ def test_the_key_depends_on_each_part() -> None:
 
 def test_a_call_goes_its_way_and_is_counted_once(path: Path) -> None:
     with opened(path) as ledger:
-        ledger.plan([("a", "seed a"), ("b", "seed b")])
-        ledger.plan([("a", "seed a")])
-        assert ledger.states() == {"a": "planned", "b": "planned"}
-        assert ledger.claim("a") == ()
+        assert plan(ledger, "ab") == 2
+        assert ledger.counts() == {"planned": 2}
+        assert ledger.claim(1) == [Call("a", seed("a"), ())]
         ledger.attempt("a")
-        assert ledger.states()["a"] == "in flight"
+        assert ledger.counts() == {"in flight": 1, "planned": 1}
         reply = ledger.record("a", "{}")
-        assert ledger.states()["a"] == "replied"
+        assert ledger.counts() == {"planned": 1, "replied": 1}
         ledger.count(reply, Usage(3, 4, 0.5))
         ledger.count(reply, Usage(3, 4, 0.5))
         ledger.settle("a", "accepted", result="tideo")
     with opened(path) as ledger:
-        assert ledger.states() == {"a": "accepted", "b": "planned"}
+        plan(ledger, "ab")
+        assert ledger.counts() == {"accepted": 1, "planned": 1}
         assert ledger.spent() == Usage(3, 4, 0.5)
         assert ledger.spent().tokens == 7
-        assert ledger.result("a") == "tideo"
+        assert list(ledger.results()) == [(0, "tideo")]
         assert ledger.replies("a") == (Reply(reply.id, "{}", counted=True),)
-        assert ledger.claim("a") is None
-        with pytest.raises(KeyError):
-            ledger.claim("c")
+        assert claimed(ledger) == "b"
+
+
+def test_calls_are_claimed_in_their_order_and_once(path: Path) -> None:
+    with opened(path) as ledger:
+        plan(ledger, "dbca")
+        assert [claimed(ledger, 2), claimed(ledger, 1), claimed(ledger, 2), claimed(ledger, 2)] == ["db", "c", "a", ""]
+
+
+def test_a_run_is_about_its_own_calls(path: Path) -> None:
+    with opened(path) as ledger:
+        plan(ledger, "abc")
+        for name in "abc":
+            ledger.settle(name, "accepted", result=f"tideo {name}")
+        plan(ledger, "cxb")
+        assert ledger.counts() == {"accepted": 2, "planned": 1}
+        assert list(ledger.results()) == [(0, "tideo c"), (2, "tideo b")]
+        assert claimed(ledger) == "x"
+        plan(ledger, "abc")
+        assert [result for _, result in ledger.results()] == ["tideo a", "tideo b", "tideo c"]
+
+
+def test_two_seeds_of_one_id_are_refused_and_the_earlier_plan_stays(path: Path) -> None:
+    with opened(path) as ledger:
+        plan(ledger, "a")
+        with pytest.raises(InputError, match="seed number 2: the id 'seed x' was there before"):
+            ledger.plan([("x", 0, seed("x")), ("y", 1, seed("x"))])
+        assert ledger.counts() == {"planned": 1}
 
 
 def test_failures_are_counted_by_class_and_can_be_claimed_again(path: Path) -> None:
     with opened(path) as ledger:
-        ledger.plan([("a", "1"), ("b", "2"), ("c", "3")])
+        plan(ledger, "abc")
+        assert claimed(ledger) == "abc"
         for key, state, error in (("a", "failed", "transient"), ("b", "rejected", "content"), ("c", "failed", "x")):
-            ledger.claim(key)
             ledger.settle(key, state, error=error)  # type: ignore[arg-type]
         assert ledger.errors() == {"transient": 1, "content": 1, "x": 1}
-        assert ledger.claim("a") == ()
-        assert ledger.claim("b") is None
+        assert claimed(ledger) == ""
+        plan(ledger, "abc")
+        assert claimed(ledger) == "ac"
 
 
 def test_a_living_process_keeps_its_call_and_a_dead_one_loses_it(path: Path) -> None:
     with opened(path) as ledger:
-        ledger.plan([("a", "1")])
         process = holder(path)
-        assert ledger.claim("a") is None
+        plan(ledger, "a")
+        assert ledger.held_elsewhere() == 1
+        assert claimed(ledger) == ""
         kill(process)
-        assert ledger.claim("a") == ()
+        plan(ledger, "a")
+        assert ledger.held_elsewhere() == 0
+        assert claimed(ledger) == "a"
 
 
 def test_a_reply_of_a_killed_process_is_there(path: Path) -> None:
     with opened(path) as ledger:
-        ledger.plan([("a", "1")])
         kill(holder(path, "the reply"))
-        replies = ledger.claim("a")
-        assert replies is not None
-        assert [(reply.raw, reply.counted) for reply in replies] == [("the reply", False)]
-        assert ledger.states()["a"] == "replied"
+        plan(ledger, "a")
+        (call,) = ledger.claim(1)
+        assert [(reply.raw, reply.counted) for reply in call.replies] == [("the reply", False)]
+        assert ledger.counts() == {"replied": 1}
 
 
 def test_two_ledgers_of_one_process_dont_share_a_call(path: Path) -> None:
     with opened(path) as one, opened(path) as two:
-        one.plan([("a", "1")])
-        assert one.claim("a") == ()
-        assert two.claim("a") is None
+        plan(one, "a")
+        plan(two, "a")
+        assert claimed(one) == "a"
+        assert claimed(two) == ""
         one.close()
-        assert two.states() == {"a": "planned"}
-        assert two.claim("a") == ()
+        assert two.counts() == {"planned": 1}
+        plan(two, "a")
+        assert claimed(two) == "a"
+
+
+def test_operations_together_are_done_all_or_none(path: Path) -> None:
+    with opened(path) as ledger:
+        plan(ledger, "ab")
+        reply, _ = ledger.together([lambda: ledger.record("a", "1"), lambda: ledger.attempt("b")])
+        assert ledger.replies("a") == (reply,)
+
+        def broken() -> None:
+            raise ValueError("no")
+
+        with pytest.raises(ValueError, match="no"):
+            ledger.together([lambda: ledger.record("b", "2"), broken])
+        assert ledger.replies("b") == ()
 
 
 def test_files_of_dead_owners_go_and_of_living_ones_stay(path: Path) -> None:
     owners = path.with_name(path.name + ".owners")
-    with opened(path) as ledger:
-        ledger.plan([("a", "1")])
+    with opened(path):
         kill(holder(path))
         assert len(list(owners.iterdir())) == 2
         with opened(path):
@@ -145,11 +203,12 @@ def test_files_of_dead_owners_go_and_of_living_ones_stay(path: Path) -> None:
 
 def test_another_configuration_is_refused_and_nothing_changes(path: Path) -> None:
     with opened(path) as ledger:
-        ledger.plan([("a", "1")])
+        plan(ledger, "a")
     with pytest.raises(ArtifactMismatch, match=r"model was 'm' and is 'n'.*--out"):
         Ledger(path, {"model": "n", "prompt": "p"})
     with opened(path) as ledger:
-        assert ledger.states() == {"a": "planned"}
+        plan(ledger, "a")
+        assert ledger.counts() == {"planned": 1}
 
 
 def test_something_else_is_refused(path: Path) -> None:
@@ -161,8 +220,8 @@ def test_something_else_is_refused(path: Path) -> None:
 def test_another_format_is_refused(path: Path) -> None:
     opened(path).close()
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE meta SET value = '2' WHERE name = 'format'")
-    with pytest.raises(ArtifactError, match="format 2; this topa reads 1"):
+        database.execute("UPDATE meta SET value = '1' WHERE name = 'format'")
+    with pytest.raises(ArtifactError, match="format 1; this topa reads 2"):
         opened(path)
 
 
@@ -183,10 +242,11 @@ import resource, sys
 from pathlib import Path
 from topa.core.errors import OutputError
 from topa.tideos.ledger import Ledger
+from topa.tideos.seeds import Seed
 path = Path(sys.argv[1])
 ledger = Ledger(path, {"model": "m", "prompt": "p"})
-ledger.plan([("a", "1")])
-ledger.claim("a")
+ledger.plan([("a", 0, Seed(id="s", kind="own", text="t"))])
+ledger.claim(1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
 kept = 0
 try:
@@ -213,14 +273,17 @@ def test_no_room_is_one_clear_error_and_what_was_recorded_stays(path: Path) -> N
 def test_the_space_that_was_kept_aside_is_given_up_when_there_is_no_other(path: Path) -> None:
     reserve = path.with_name(path.name + ".reserve")
     with opened(path) as ledger:
-        ledger.plan([("a", "1")])
-        ledger.claim("a")
+        plan(ledger, "a")
+        ledger.claim(1)
         assert reserve.stat().st_size == 4 * 2**20
         pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
         ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+        assert ledger.full is None
         with pytest.raises(OutputError, match="Free some space"):
-            ledger.record("a", "x" * 100_000)
+            ledger.together([lambda: ledger.record("a", "x" * 100_000)])
         assert not reserve.exists()
+        assert ledger.full is not None
     with opened(path) as ledger:
         assert reserve.exists()
-        assert ledger.claim("a") == ()
+        plan(ledger, "a")
+        assert claimed(ledger) == "a"

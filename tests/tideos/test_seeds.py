@@ -209,7 +209,7 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
         f"csv={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
         f"text={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
         f"seeds: {out} (4 written)",
-        f"next:  topa generate --seeds {out} --endpoint URL --model NAME --out tideos",
+        f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos",
     ]
     first = out.read_bytes()
     assert sorted(Seed.model_validate_json(line).text for line in first.splitlines()) == ["u", "v", "x", "y"]

@@ -100,7 +100,12 @@ class Written(_Written):
 
 
 class ReplyError(ValueError):
-    """A reply's text that isn't a Tideo; the message says why, in words that a writer can act on."""
+    """A reply's text that isn't a Tideo; the message says why, in words that a writer can act on. `reason`: the same
+    without what is particular to this reply, to be counted."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -179,14 +184,16 @@ def read_reply(text: str) -> Written:
     """
     body = find_object(text)
     if body is None:
-        raise ReplyError("it holds no whole JSON object")
+        raise ReplyError("it holds no whole JSON object", "no whole JSON object")
     try:
         return Written.model_validate(body)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
         where = ".".join(map(str, first["loc"])) or "the object"
         more = f", and {len(others)} more" if others else ""
-        raise ReplyError(f"{where}: {first['msg'][:300]}{more}") from error
+        fields = ".".join(part for part in first["loc"] if isinstance(part, str)) or "the object"
+        reason = f"{fields}: {first['type'].replace('_', ' ')}"
+        raise ReplyError(f"{where}: {first['msg'][:300]}{more}", reason) from error
 
 
 def find_object(text: str) -> dict[str, Any] | None:

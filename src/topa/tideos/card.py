@@ -6,7 +6,7 @@ Reads Tideos; describes them as they are, and changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..core.artifacts import output_folder, write_atomically
-from .quality import Leakage, clean, leakage, letters, texts, words
+from .quality import Cleaner, Leakage, Leaks, letters, texts, words
 from .tideo import Tideo
 
+_OPENINGS = 12  # of questions, the most frequent ones
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """:root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -28,9 +29,11 @@ svg { display: block; width: 100%; height: 1rem; } rect { fill: #0f766e; }
 
 
 class Card(BaseModel):
-    """What there is. frames, kinds, letters: how many Tideos have so many frames, how many questions are of a kind,
-    how often a letter is right. vocabulary: different words for each kind of seed. dropped: what `clean` would leave
-    out, by reason, duplicates among it. examples: the first Tideos, whole."""
+    """What there is. frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of
+    a kind, begin with these two words, have their right answer at a letter. seeds, vocabulary: Tideos, and different
+    words, for each kind of seed. dropped: what was or would be left out, by reason, duplicates among it. refused:
+    replies that could not be used, by reason. cost: tokens and money, where the ledger says it. examples: the first
+    Tideos, whole."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,38 +43,87 @@ class Card(BaseModel):
     captions: int
     frames: dict[str, int]
     kinds: dict[str, int]
+    openings: dict[str, int]
     letters: dict[str, int]
     seeds: dict[str, int]
     vocabulary: dict[str, int]
     dropped: dict[str, dict[str, Any]]
+    refused: dict[str, int] = {}
+    cost: dict[str, float] | None = None
     leakage: Leakage
     examples: tuple[Tideo, ...]
 
 
-def describe(tideos: Sequence[Tideo], title: str, examples: int = 3) -> Card:
-    """The card of a set. Raises UsageError where datasketch, for near duplicates, isn't installed."""
-    vocabulary: dict[str, set[str]] = {}
-    seeds: Counter[str] = Counter()
-    for tideo in tideos:
-        kind = str(tideo.source.get("kind", "unknown"))
-        seeds[kind] += 1
-        vocabulary.setdefault(kind, set()).update(word for text in texts(tideo) for word in words(text))
-    questions = [question for tideo in tideos for question in tideo.questions]
-    frames = Counter(len(tideo.frames) for tideo in tideos)
-    return Card(
-        title=title,
-        tideos=len(tideos),
-        questions=len(questions),
-        captions=sum(1 + len(frame.objects) for tideo in tideos for frame in tideo.frames),
-        frames={str(number): frames[number] for number in sorted(frames)},
-        kinds=dict(Counter(question.kind for question in questions).most_common()),
-        letters=letters(tideos),
-        seeds=dict(seeds.most_common()),
-        vocabulary={kind: len(vocabulary[kind]) for kind, _ in seeds.most_common()},
-        dropped=clean(tideos, 0).report.dropped,
-        leakage=leakage(tideos),
-        examples=tuple(tideos[:examples]),
-    )
+class Describer:
+    """Makes the card of Tideos that it is given one by one, and keeps none but the examples."""
+
+    def __init__(self, examples: int = 3) -> None:
+        self._wanted = examples
+        self._examples: list[Tideo] = []
+        self._questions = self._captions = 0
+        self._frames, self._kinds, self._openings = Counter[int](), Counter[str](), Counter[str]()
+        self._letters, self._seeds = Counter[str](), Counter[str]()
+        self._vocabulary: dict[str, set[str]] = {}
+        self._leaks = Leaks()
+
+    def add(self, tideo: Tideo) -> None:
+        """Count one."""
+        kind = str(tideo.source.get("seed_kind", "unknown"))
+        self._seeds[kind] += 1
+        self._vocabulary.setdefault(kind, set()).update(words(" ".join(texts(tideo))))
+        self._frames[len(tideo.frames)] += 1
+        self._captions += sum(1 + len(frame.objects) for frame in tideo.frames)
+        for question in tideo.questions:
+            self._questions += 1
+            self._kinds[question.kind] += 1
+            self._openings[" ".join(words(question.question)[:2])] += 1
+        self._letters.update(letters(tideo))
+        self._leaks.add(tideo)
+        if len(self._examples) < self._wanted:
+            self._examples.append(tideo)
+
+    def card(
+        self,
+        title: str,
+        dropped: Mapping[str, Mapping[str, Any]],
+        refused: Mapping[str, int] | None = None,
+        cost: Mapping[str, float] | None = None,
+    ) -> Card:
+        """The card of all that were added."""
+        return Card(
+            title=title,
+            tideos=self._seeds.total(),
+            questions=self._questions,
+            captions=self._captions,
+            frames={str(number): self._frames[number] for number in sorted(self._frames)},
+            kinds=dict(self._kinds.most_common()),
+            openings=dict(self._openings.most_common(_OPENINGS)),
+            letters=dict(sorted(self._letters.items())),
+            seeds=dict(self._seeds.most_common()),
+            vocabulary={kind: len(self._vocabulary[kind]) for kind, _ in self._seeds.most_common()},
+            dropped={reason: dict(found) for reason, found in dropped.items()},
+            refused=dict(refused or {}),
+            cost=None if cost is None else dict(cost),
+            leakage=self._leaks.shares,
+            examples=tuple(self._examples),
+        )
+
+
+def describe(tideos: Iterable[Tideo], title: str) -> Card:
+    """The card of a set as it is; dropped: what `Cleaner` would leave out.
+
+    Raises UsageError where datasketch, for near duplicates, isn't installed.
+    """
+    describer, cleaner = Describer(), Cleaner(0)
+
+    def described() -> Iterator[Tideo]:
+        for tideo in tideos:
+            describer.add(tideo)
+            yield tideo
+
+    for _ in cleaner(described()):
+        pass
+    return describer.card(title, cleaner.report.dropped)
 
 
 def write_card(card: Card, out: Path) -> None:
@@ -110,15 +162,21 @@ def _histograms(card: Card) -> Mapping[str, Mapping[str, int]]:
     return {
         "Frames per Tideo": card.frames,
         "Kinds of question": card.kinds,
+        "How questions begin": card.openings,
         "Letters of right answers": card.letters,
         "Tideos by kind of seed": card.seeds,
         "Different words by kind of seed": card.vocabulary,
         "Duplicates and faults": {reason: found["count"] for reason, found in card.dropped.items()},
+        "Replies that could not be used": card.refused,
     }
 
 
 def _summary(card: Card) -> str:
-    return f"{card.tideos:,} Tideos, {card.captions:,} captions, {card.questions:,} questions."
+    cost = card.cost or {}
+    spent = f" Written with {cost['tokens_in']:,.0f} tokens read, {cost['tokens_out']:,.0f} written" if cost else ""
+    money = f", for {cost['cost']:,.4f}" if cost.get("cost") else ""
+    end = "." if spent else ""
+    return f"{card.tideos:,} Tideos, {card.captions:,} captions, {card.questions:,} questions.{spent}{money}{end}"
 
 
 def _blind(card: Card) -> str:

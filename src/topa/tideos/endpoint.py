@@ -1,4 +1,4 @@
-"""The writer behind any endpoint that speaks OpenAI's protocol: one request, one reply, three classes of errors."""
+"""The writer behind any endpoint that speaks OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -8,68 +8,30 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from ..core.errors import TopaError, UsageError
+from ..core.errors import UsageError
 from .asking import find_object
+from .writers import (
+    OUTPUTS,
+    BadContent,
+    Counted,
+    Message,
+    Mode,
+    Output,
+    Permanent,
+    Probe,
+    Transient,
+    count_body,
+    read_body,
+)
 
-Message = Mapping[str, str]
-Output = Literal["json_schema", "json_object", "text"]
-OUTPUTS: tuple[Output, ...] = ("json_schema", "json_object", "text")
 DEFAULT_KEY = "OPENAI_API_KEY"
 _SAID = 300  # characters of an endpoint's own words that are passed on
 _STOPS = (401, 402, 403, 404, 405)  # nothing that is asked can succeed until the user changes something
 _AGAIN = (408, 409, 425, 429)
 _WAIT = 3600.0  # seconds; the longest Retry-After that is believed
-
-
-class Transient(TopaError):
-    """It may work a moment later. `wait`: seconds that the endpoint asked for, 0 where it didn't."""
-
-    def __init__(self, message: str, wait: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait = wait
-
-
-class Permanent(TopaError):
-    """The same request will fail again. `every`: so will all others (the key, the model, the account)."""
-
-    def __init__(self, message: str, *, every: bool) -> None:
-        super().__init__(message)
-        self.every = every
-
-
-class BadContent(TopaError):
-    """A reply came, and was paid for, but holds no usable text: a refusal, cut off, empty."""
-
-
-class Mode(BaseModel):
-    """How this endpoint is spoken to: how it is held to JSON, and its name for the limit of a reply's length."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    output: Output
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Tokens of one reply, as the endpoint says, 0 where it doesn't."""
-
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """What probing found, and what it took."""
-
-    mode: Mode
-    tokens: Counted
 
 
 class Endpoint:
@@ -98,8 +60,9 @@ class Endpoint:
             )
         self._key = _key(key_env)
         self.model = model
+        self.max_tokens = max_tokens
+        self.parameters: Mapping[str, Any] = {"max_tokens": max_tokens, "temperature": temperature}
         self._schema = dict(schema)
-        self._max_tokens = max_tokens
         self._temperature = temperature
         self._where = f"{parts.hostname}{f':{parts.port}' if parts.port else ''}, model {model}"
         try:
@@ -121,7 +84,7 @@ class Endpoint:
 
         Raises Transient or Permanent. The body isn't looked into: that is `read_body`'s work, after it was kept.
         """
-        return await self._send(messages, mode.limit, self._max_tokens, self._format(mode.output, self._schema))
+        return await self._send(messages, mode.limit, self.max_tokens, self._format(mode.output, self._schema))
 
     async def probe(self) -> Probe:
         """Find the strictest way in which this endpoint can be held to JSON, with a few short requests.
@@ -143,7 +106,7 @@ class Endpoint:
                 try:
                     body = await self._send(asked, name, 1024, self._format(output, tiny))
                     limit = "max_completion_tokens" if name == "max_completion_tokens" else "max_tokens"
-                    tokens = _sum(tokens, count_body(body))
+                    tokens = tokens + count_body(body)
                     if output == "text":
                         return Probe(Mode(output="text", limit=limit), tokens)
                     with contextlib.suppress(BadContent):
@@ -151,7 +114,7 @@ class Endpoint:
                         if isinstance(found, dict) and (output == "json_object" or set(found) == {"ready"}):
                             # 16 tokens are enough to learn whether the real schema is accepted.
                             body = await self._send(asked, limit, 16, self._format(output, self._schema))
-                            return Probe(Mode(output=output, limit=limit), _sum(tokens, count_body(body)))
+                            return Probe(Mode(output=output, limit=limit), tokens + count_body(body))
                     break
                 except Permanent as error:
                     if error.every:
@@ -202,44 +165,6 @@ class Endpoint:
         if self._key:
             text = text.replace(self._key, "***")
         return " ".join(text.split())[:_SAID]
-
-
-def read_body(body: str) -> str:
-    """The text of a reply's body. Raises BadContent: not a completion, a refusal, cut off, empty."""
-    try:
-        choice = json.loads(body)["choices"][0]
-        message, finish = choice["message"], choice.get("finish_reason")
-        text, refusal = message.get("content"), message.get("refusal")
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise BadContent("the body is not a chat completion") from error
-    if refusal or finish == "content_filter":
-        raise BadContent("refused")
-    if finish == "length":
-        raise BadContent("cut off at the limit of its length")
-    if not isinstance(text, str) or not text.strip():
-        raise BadContent("empty")
-    return text
-
-
-def count_body(body: str) -> Counted:
-    """The tokens that a reply's body says it took; zeros where it says nothing usable."""
-    try:
-        usage = json.loads(body)["usage"]
-        return Counted(max(0, int(usage["prompt_tokens"])), max(0, int(usage["completion_tokens"])))
-    except (ValueError, LookupError, TypeError, OverflowError):
-        return Counted()
-
-
-def read_mode(text: str) -> Mode | None:
-    """A mode that was noted; None where it can't be read."""
-    try:
-        return Mode.model_validate_json(text)
-    except ValidationError:
-        return None
-
-
-def _sum(one: Counted, two: Counted) -> Counted:
-    return Counted(one.tokens_in + two.tokens_in, one.tokens_out + two.tokens_out)
 
 
 def _json(text: str) -> Any:

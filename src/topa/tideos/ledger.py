@@ -3,6 +3,9 @@
 A reply is committed to the disk as it came, before anybody looks into it. A call belongs to one process at a time:
 its owner holds a lock on a file of its own, which the kernel frees when the process ends, however it ends. So a
 second process never pays for the same call, and after a `kill -9` only what was in flight is asked again.
+
+What a commit costs is the wait for the disk, so operations of many calls are committed together (`Ledger.together`,
+`topa.tideos.commits`). Nothing that grows with the number of calls is kept in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import json
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,27 +24,32 @@ from types import TracebackType
 from typing import Any, Literal
 
 from ..core.artifacts import write_atomically
-from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
+from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
+from .seeds import Seed
 
 State = Literal["planned", "in flight", "replied", "accepted", "rejected", "failed"]
-FORMAT = "1"
+FORMAT = "2"
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
+_CACHE = 16_000  # kilobytes of the file that are kept in memory
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (
-  key TEXT PRIMARY KEY, seed TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-  owner TEXT, error TEXT, result TEXT
-) WITHOUT ROWID;
+  key TEXT PRIMARY KEY, position INTEGER, seed TEXT NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, error TEXT, result TEXT
+);
 CREATE TABLE IF NOT EXISTS replies (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, raw TEXT NOT NULL,
   tokens_in INTEGER, tokens_out INTEGER, cost REAL
 );
 CREATE INDEX IF NOT EXISTS replies_by_key ON replies (key);
+CREATE INDEX IF NOT EXISTS calls_by_position ON calls (position);
+CREATE INDEX IF NOT EXISTS calls_by_owner ON calls (owner) WHERE owner IS NOT NULL;
 CREATE TABLE IF NOT EXISTS spent (
   one INTEGER PRIMARY KEY CHECK (one = 1), tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, cost REAL NOT NULL
 );
 INSERT OR IGNORE INTO spent VALUES (1, 0, 0, 0.0);
+CREATE TEMP TABLE wanted (position INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, seed TEXT NOT NULL UNIQUE);
 """
 
 
@@ -74,8 +82,18 @@ class Usage:
         return self.tokens_in + self.tokens_out
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call that is this process's own: its seed, and the replies that it has already, oldest first."""
+
+    key: str
+    seed: Seed
+    replies: tuple[Reply, ...]
+
+
 class Ledger:
-    """Calls and replies of one configuration. A context manager; one instance per process, used from one thread.
+    """Calls and replies of one configuration. A context manager; one instance per process, used by one thread at a
+    time. `full`: the error of a disk that had no more room, after which only what is in flight may be added.
 
     Raises ArtifactMismatch where the file belongs to another configuration, ArtifactError where it isn't a ledger,
     OutputError where it can't be written (a full disk). None of them changes what is in it.
@@ -87,12 +105,14 @@ class Ledger:
         self._owners = path.with_name(path.name + ".owners")
         self._reserve = path.with_name(path.name + ".reserve")
         self._lock = -1
+        self._after = -1
+        self.full: OutputError | None = None
         with self._explained():
-            self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None)
+            self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
             with self._explained():
-                self._database.execute("PRAGMA journal_mode=WAL")
-                self._database.execute("PRAGMA synchronous=FULL")
+                for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE}"):
+                    self._database.execute(f"PRAGMA {pragma}")
                 self._database.executescript(_SCHEMA)
             self._check(dict(configuration))
             self._take_lock()
@@ -126,29 +146,84 @@ class Ledger:
             self._database.close()
             self._drop_lock()
 
-    def plan(self, calls: Iterable[tuple[str, str]]) -> None:
-        """Add calls (key, seed id) that aren't there yet."""
-        with self._transaction():
-            self._database.executemany("INSERT OR IGNORE INTO calls (key, seed, state) VALUES (?, ?, 'planned')", calls)
+    def together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+        """What the operations of this ledger give, all in one commit: on return they are on the disk.
 
-    def claim(self, key: str) -> tuple[Reply, ...] | None:
-        """Make a planned call this process's own: the replies that it has already, oldest first.
-
-        None where it is finished, or another living process has it. Raises KeyError for a key that wasn't planned.
+        On a full disk the space that was kept aside is used up first. Raises OutputError when that is gone too; then
+        none of them was done.
         """
+        try:
+            return self._together(operations)
+        except OutputError as error:
+            if not self._reserve.exists():
+                raise
+            self._reserve.unlink()
+            self.full = error
+            return self._together(operations)
+
+    def _together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
         with self._transaction():
-            row = self._database.execute("SELECT state, owner FROM calls WHERE key = ?", (key,)).fetchone()
-            if row is None:
-                raise KeyError(key)
-            state, owner = row
-            if state in ("accepted", "rejected") or (owner not in (None, self._owner) and self._alive(owner)):
-                return None
+            return [operation() for operation in operations]
+
+    def plan(self, calls: Iterable[tuple[str, int, Seed]]) -> int:
+        """Say which calls this run is about: key, place in the order (rising), seed. How many there are.
+
+        Those that aren't in the ledger are added. Raises InputError where two seeds have one id.
+        """
+        number = 0
+        with self._transaction():
+            self._database.execute("DELETE FROM wanted")
+            for key, position, seed in calls:
+                number += 1
+                added = self._database.execute(
+                    "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", (position, key, seed.id)
+                )
+                if not added.rowcount:
+                    raise InputError(
+                        f"seed number {position + 1}: the id {seed.id!r} was there before. Give every seed an id of "
+                        "its own."
+                    )
+                self._database.execute(
+                    "INSERT INTO calls (key, position, seed, kind, text, state) VALUES (?, ?, ?, ?, ?, 'planned')"
+                    " ON CONFLICT (key) DO UPDATE SET position = excluded.position"
+                    " WHERE position IS NOT excluded.position",
+                    (key, position, seed.id, seed.kind, seed.text),
+                )
             self._database.execute(
-                "UPDATE calls SET owner = ?, state = CASE state WHEN 'replied' THEN state ELSE 'in flight' END"
-                " WHERE key = ?",
-                (self._owner, key),
+                "UPDATE calls SET position = NULL WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM wanted)"
             )
-            return self._replies(key)
+        self._after = -1
+        return number
+
+    def claim(self, limit: int) -> list[Call]:
+        """Make the next calls of this run that aren't finished this process's own, at most `limit` of them.
+
+        Each is given once in a run. None are left where the list is empty; those of other living processes are
+        passed over.
+        """
+        claimed: list[Call] = []
+        with self._transaction():
+            while len(claimed) < limit:
+                rows = self._database.execute(
+                    "SELECT wanted.position, key, calls.seed, kind, text, owner FROM wanted JOIN calls USING (key)"
+                    " WHERE wanted.position > ? AND state NOT IN ('accepted', 'rejected')"
+                    " ORDER BY wanted.position LIMIT ?",
+                    (self._after, limit - len(claimed)),
+                ).fetchall()
+                if not rows:
+                    break
+                for position, key, name, kind, text, owner in rows:
+                    self._after = position
+                    if owner not in (None, self._owner) and self._alive(owner):
+                        continue
+                    self._database.execute(
+                        "UPDATE calls SET owner = ?, state = CASE state WHEN 'replied' THEN state ELSE 'planned' END"
+                        " WHERE key = ?",
+                        (self._owner, key),
+                    )
+                    seed = Seed.model_construct(id=name, kind=kind, text=text)
+                    claimed.append(Call(key, seed, self._replies(key)))
+        return claimed
 
     def attempt(self, key: str) -> None:
         """Count a request that is about to be sent."""
@@ -158,19 +233,7 @@ class Ledger:
             )
 
     def record(self, key: str, raw: str) -> Reply:
-        """Keep a reply as it came; on return it is on the disk.
-
-        On a full disk the space that was kept aside is used up first. Raises OutputError when that is gone too.
-        """
-        try:
-            return self._record(key, raw)
-        except OutputError:
-            if not self._reserve.exists():
-                raise
-            self._reserve.unlink()
-            return self._record(key, raw)
-
-    def _record(self, key: str, raw: str) -> Reply:
+        """Keep a reply as it came; when it is committed, it is on the disk."""
         with self._transaction():
             added = self._database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
             self._database.execute("UPDATE calls SET state = 'replied' WHERE key = ?", (key,))
@@ -214,24 +277,30 @@ class Ledger:
         with self._explained():
             return Usage(*self._database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
 
-    def states(self) -> dict[str, State]:
-        """The state of every call, by key."""
-        with self._explained():
-            return dict(self._database.execute("SELECT key, state FROM calls"))
-
-    def held_elsewhere(self) -> set[str]:
-        """Keys of calls that another living process has."""
-        with self._transaction():
-            rows = self._database.execute("SELECT key, owner FROM calls WHERE owner IS NOT NULL").fetchall()
-            living = {owner for owner in {owner for _, owner in rows} - {self._owner} if self._alive(owner)}
-        return {key for key, owner in rows if owner in living}
-
-    def errors(self) -> dict[str, int]:
-        """How many rejected and failed calls there are, by class of error."""
+    def counts(self) -> dict[State, int]:
+        """How many calls of this run are in which state."""
         with self._explained():
             return dict(
                 self._database.execute(
-                    "SELECT error, count(*) FROM calls WHERE state IN ('rejected', 'failed') GROUP BY error"
+                    "SELECT state, count(*) FROM wanted JOIN calls USING (key) GROUP BY state ORDER BY state"
+                )
+            )
+
+    def held_elsewhere(self) -> int:
+        """How many calls of this run another living process has."""
+        with self._transaction():
+            rows = self._database.execute(
+                "SELECT owner, count(*) FROM calls JOIN wanted USING (key) WHERE owner IS NOT NULL GROUP BY owner"
+            ).fetchall()
+            return sum(number for owner, number in rows if owner != self._owner and self._alive(owner))
+
+    def errors(self) -> dict[str, int]:
+        """How many rejected and failed calls there are among those of the last run, by class of error."""
+        with self._explained():
+            return dict(
+                self._database.execute(
+                    "SELECT error, count(*) FROM calls"
+                    " WHERE position IS NOT NULL AND state IN ('rejected', 'failed') GROUP BY error ORDER BY error"
                 )
             )
 
@@ -240,11 +309,13 @@ class Ledger:
         with self._explained():
             return self._replies(key)
 
-    def result(self, key: str) -> str | None:
-        """The result of an accepted call."""
+    def results(self) -> Iterator[tuple[int, str]]:
+        """Place in the order and result of every accepted call that the last run was about, in that order."""
         with self._explained():
-            row = self._database.execute("SELECT result FROM calls WHERE key = ?", (key,)).fetchone()
-        return None if row is None or row[0] is None else str(row[0])
+            rows = self._database.execute(
+                "SELECT position, result FROM calls WHERE position IS NOT NULL AND state = 'accepted' ORDER BY position"
+            )
+            yield from rows
 
     def _replies(self, key: str) -> tuple[Reply, ...]:
         rows = self._database.execute("SELECT id, raw, cost FROM replies WHERE key = ? ORDER BY id", (key,))
@@ -321,15 +392,21 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        if self._inside():  # one of several operations: the commit is theirs
+            yield
+            return
         with self._explained():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._database.execute("COMMIT")
             except BaseException:
-                if self._database.in_transaction:
+                if self._inside():
                     self._database.execute("ROLLBACK")
                 raise
+
+    def _inside(self) -> bool:
+        return self._database.in_transaction
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -1,30 +1,25 @@
 """Which Tideos are fit for training, and what their questions give away without a video.
 
-Reads Tideos as they were written or imported; gives those that are kept, and a report that counts the others.
+Reads Tideos as they were written or imported; gives those that are kept, and a report that counts the others. One Tideo
+is in memory at a time: what duplicates are found by lies in a scratch file (`topa.tideos.duplicates`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..core.errors import UsageError
+from .duplicates import Seen
 from .options import keeps_order, place_answer
 from .tally import Tally
 from .tideo import Question, Tideo
 
-if TYPE_CHECKING:
-    from datasketch import MinHash
-
 _WORD = re.compile(r"\w+")
-_SHINGLE = 3  # words: long enough that equal topics alone don't look alike
 
 
 class Checks(BaseModel):
@@ -76,124 +71,131 @@ class Report(BaseModel):
     leakage: Leakage
 
 
-@dataclass(frozen=True, slots=True)
-class Cleaned:
-    """The Tideos that are kept, in their order, with options balanced."""
+class Cleaner:
+    """Leaves out what is double or malformed, and puts right answers at all places equally often.
 
-    tideos: tuple[Tideo, ...]
-    report: Report
-
-
-def clean(tideos: Iterable[Tideo], seed: int, checks: Checks | None = None) -> Cleaned:
-    """Leave out what is double or malformed, and put right answers at all places equally often.
-
-    Of duplicates the first stays. The same seed gives the same result. All Tideos kept are in memory.
-    Raises UsageError where datasketch is needed and isn't installed.
+    Of duplicates the first stays. The same seed gives the same result. Used once: it is called with Tideos and gives
+    those kept, in their order; `report` tells of all that went through so far.
     """
-    checks = checks or Checks()
-    tally = Tally()
-    kept = list(_accepted(tideos, checks, tally))
-    balanced, ordered = balance(kept, seed)
-    report = Report(
-        read=len(kept) + tally.total,
-        kept=len(kept),
-        dropped={reason: dict(found) for reason, found in tally.as_json().items()},
-        before=letters(kept),
-        after=letters(balanced),
-        ordered=ordered,
-        leakage=leakage(balanced),
-    )
-    return Cleaned(tuple(balanced), report)
 
+    def __init__(self, seed: int, checks: Checks | None = None) -> None:
+        self._seed = seed
+        self._checks = checks or Checks()
+        self._tally = Tally()
+        self._kept = 0
+        self._ordered = 0
+        self._before, self._after = Counter[str](), Counter[str]()
+        self._used: dict[int, Counter[int]] = {}
+        self._leakage = Leaks()
 
-def balance(tideos: Sequence[Tideo], seed: int) -> tuple[list[Tideo], int]:
-    """The same Tideos with options permuted so that right answers are at all places equally often, and the number of
-    questions whose options keep their order. These are counted too: the others make up for them."""
-    used: dict[int, Counter[int]] = {}
-    ordered = 0
-    for question in _choices(tideos):
-        if keeps_order(question):
-            ordered += 1
-            used.setdefault(len(question.options), Counter())[question.answer or 0] += 1
+    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Tideo]:
+        """The Tideos kept. Raises UsageError where datasketch is needed and isn't installed."""
+        with Seen(self._checks.near, self._checks.permutations) as seen:
+            for tideo in tideos:
+                reason = self._fault(tideo) or seen.add(tideo.id, words(" ".join(texts(tideo))))
+                if reason is not None:
+                    self._tally.add(reason, tideo.id)
+                    continue
+                self._kept += 1
+                self._before.update(letters(tideo))
+                balanced = self._balance(tideo)
+                self._after.update(letters(balanced))
+                self._leakage.add(balanced)
+                yield balanced
 
-    def placed(question: Question, rng: random.Random) -> Question:
-        if keeps_order(question):
+    @property
+    def report(self) -> Report:
+        """What was found so far."""
+        return Report(
+            read=self._kept + self._tally.total,
+            kept=self._kept,
+            dropped={reason: dict(found) for reason, found in self._tally.as_json().items()},
+            before=dict(sorted(self._before.items())),
+            after=dict(sorted(self._after.items())),
+            ordered=self._ordered,
+            leakage=self._leakage.shares,
+        )
+
+    def _fault(self, tideo: Tideo) -> str | None:
+        checks = self._checks
+        captions = [text for frame in tideo.frames for text in (frame.caption, *frame.objects)]
+        if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
+            return "too few or too many frames"
+        if any(not checks.caption_words[0] <= len(words(caption)) <= checks.caption_words[1] for caption in captions):
+            return "a caption is too short or too long"
+        described = len(words(tideo.description))
+        if not checks.description_words[0] <= described <= checks.description_words[1]:
+            return "the description is too short or too long"
+        if _latin(" ".join(texts(tideo))) < checks.latin:
+            return "in another script"
+        return None
+
+    def _balance(self, tideo: Tideo) -> Tideo:
+        rng = random.Random(f"{self._seed} options {tideo.id}")
+        return tideo.model_copy(update={"questions": tuple(self._placed(q, rng) for q in tideo.questions)})
+
+    def _placed(self, question: Question, rng: random.Random) -> Question:
+        if question.answer is None:
             return question
-        counts = used.setdefault(len(question.options), Counter())
-        place = min(range(len(question.options)), key=lambda k: (counts[k], rng.random()))
-        counts[place] += 1
+        used = self._used.setdefault(len(question.options), Counter())
+        if keeps_order(question):  # those that come later make up for it
+            self._ordered += 1
+            used[question.answer] += 1
+            return question
+        place = min(range(len(question.options)), key=lambda k: (used[k], rng.random()))
+        used[place] += 1
         return place_answer(question, place, rng)
 
-    result = []
-    for tideo in tideos:
-        rng = random.Random(f"{seed} options {tideo.id}")
-        result.append(tideo.model_copy(update={"questions": tuple(placed(q, rng) for q in tideo.questions)}))
-    return result, ordered
+
+class Leaks:
+    """Counts what wording alone gives away, Tideo by Tideo."""
+
+    def __init__(self) -> None:
+        self._questions = 0
+        self._chance = self._longest = self._overlap = 0.0
+
+    def add(self, tideo: Tideo) -> None:
+        """Count the questions of a Tideo that have options and a known answer."""
+        for question in choices(tideo):
+            asked = set(words(question.question))
+            self._questions += 1
+            self._chance += 1 / len(question.options)
+            self._longest += _points(question, [len(option) for option in question.options])
+            self._overlap += _points(question, [len(asked & set(words(option))) for option in question.options])
+
+    @property
+    def shares(self) -> Leakage:
+        """The shares so far. Without questions all are 0."""
+        n = max(self._questions, 1)
+        return Leakage(
+            questions=self._questions,
+            chance=self._chance / n,
+            longest=self._longest / n,
+            overlap=self._overlap / n,
+        )
 
 
-def letters(tideos: Iterable[Tideo]) -> dict[str, int]:
-    """How often each letter is right."""
-    counts = Counter(chr(ord("A") + (q.answer or 0)) for q in _choices(tideos))
-    return dict(sorted(counts.items()))
+def choices(tideo: Tideo) -> Iterator[Question]:
+    """The questions that have options and a known answer."""
+    return (question for question in tideo.questions if question.answer is not None)
 
 
-def leakage(tideos: Iterable[Tideo]) -> Leakage:
-    """What wording alone gives away. Without questions all shares are 0."""
-    questions, chance, longest, overlap = 0, 0.0, 0.0, 0.0
-    for question in _choices(tideos):
-        asked = set(words(question.question))
-        questions += 1
-        chance += 1 / len(question.options)
-        longest += _points(question, [len(option) for option in question.options])
-        overlap += _points(question, [len(asked & set(words(option))) for option in question.options])
-    n = max(questions, 1)
-    return Leakage(questions=questions, chance=chance / n, longest=longest / n, overlap=overlap / n)
+def letters(tideo: Tideo) -> Iterator[str]:
+    """The letters of the right answers."""
+    return (chr(ord("A") + (question.answer or 0)) for question in choices(tideo))
+
+
+def _latin(text: str) -> float:
+    """The share of a-z among the letters; 1 where there are none."""
+    if text.isascii():
+        return 1.0
+    letters = [c for c in text if c.isalpha()]
+    return sum(c.isascii() for c in letters) / len(letters) if letters else 1.0
 
 
 def _points(question: Question, scores: Sequence[int]) -> float:
     best = [i for i, score in enumerate(scores) if score == max(scores)]
     return (question.answer in best) / len(best)
-
-
-def _choices(tideos: Iterable[Tideo]) -> Iterator[Question]:
-    return (q for tideo in tideos for q in tideo.questions if q.answer is not None)
-
-
-def _accepted(tideos: Iterable[Tideo], checks: Checks, tally: Tally) -> Iterator[Tideo]:
-    ids: set[str] = set()
-    known: set[bytes] = set()
-    near = _Near(checks) if checks.near < 1 else None
-    for tideo in tideos:
-        told = words(" ".join(texts(tideo)))
-        text = hashlib.sha256(" ".join(told).encode()).digest()
-        reason = _fault(tideo, checks)
-        if tideo.id in ids:
-            reason = "its id came before"
-        elif reason is None and text in known:
-            reason = "exact duplicate"
-        elif reason is None and near is not None and near.seen(tideo.id, told):
-            reason = "near duplicate"
-        if reason is not None:
-            tally.add(reason, tideo.id)
-            continue
-        ids.add(tideo.id)
-        known.add(text)
-        yield tideo
-
-
-def _fault(tideo: Tideo, checks: Checks) -> str | None:
-    captions = [text for frame in tideo.frames for text in (frame.caption, *frame.objects)]
-    described = len(words(tideo.description))
-    latin = Counter(c.isascii() for text in texts(tideo) for c in text if c.isalpha())
-    if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
-        return "too few or too many frames"
-    if any(not checks.caption_words[0] <= len(words(caption)) <= checks.caption_words[1] for caption in captions):
-        return "a caption is too short or too long"
-    if not checks.description_words[0] <= described <= checks.description_words[1]:
-        return "the description is too short or too long"
-    if latin[True] < checks.latin * latin.total():
-        return "in another script"
-    return None
 
 
 def texts(tideo: Tideo) -> Iterator[str]:
@@ -207,31 +209,3 @@ def texts(tideo: Tideo) -> Iterator[str]:
 def words(text: str) -> list[str]:
     """The words of a text, case folded."""
     return _WORD.findall(text.casefold())
-
-
-class _Near:
-    """The Tideos so far, by their MinHashes."""
-
-    def __init__(self, checks: Checks) -> None:
-        try:
-            from datasketch import MinHash, MinHashLSH
-        except ImportError as error:
-            raise UsageError(
-                "clean: near duplicates need another package: pip install 'topa[data]'. Or look for exact ones only, "
-                "with near=1."
-            ) from error
-        self._threshold, self._permutations, self._make = checks.near, checks.permutations, MinHash
-        self._index = MinHashLSH(threshold=checks.near, num_perm=checks.permutations)
-        self._hashes: dict[str, MinHash] = {}
-
-    def seen(self, name: str, told: Sequence[str]) -> bool:
-        """Whether one like it came before; if none did, it is one of them from now on."""
-        shingles = {" ".join(told[i : i + _SHINGLE]) for i in range(max(1, len(told) - _SHINGLE + 1))}
-        found = self._make(num_perm=self._permutations, seed=1)
-        found.update_batch([shingle.encode() for shingle in sorted(shingles)])
-        # The index gives candidates; the estimate decides.
-        if any(self._hashes[other].jaccard(found) >= self._threshold for other in self._index.query(found)):
-            return True
-        self._index.insert(name, found)
-        self._hashes[name] = found
-        return False

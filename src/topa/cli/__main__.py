@@ -1,0 +1,5 @@
+"""`python -m topa.cli`."""
+
+from . import main
+
+main()

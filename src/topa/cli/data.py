@@ -1,0 +1,286 @@
+"""Verbs that make sets of Tideos: seeds, generate, clean, card, export."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import STOPPED, Json, app
+
+if TYPE_CHECKING:
+    from .. import writing
+    from ..tideos.flow import Limits, Outcome
+    from ..tideos.quality import Report
+    from ..tideos.shards import Shard
+
+Near = Annotated[float, typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1)]
+
+
+@app.command(
+    epilog="Example:  topa seeds --kind text mine.txt wordnet=data.noun:2 webvid=a.csv --count 1000 --out seeds.jsonl"
+)
+def seeds(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="path, kind=path or kind=path:weight. Kinds: howto100m, webvid, ego4d, wordnet, text (a seed a line), "
+            "csv, jsonl. Weights are shares of --count, 1 each by default.",
+            metavar="SOURCE",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],
+    kind: Annotated[str | None, typer.Option("--kind", help="The kind of all sources without kind=.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", help="How many seeds to draw. Default: one of every text.", min=1)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sample.")] = 0,
+    column: Annotated[
+        str | None, typer.Option("--column", help="The column with the text, for the kind csv. Default: text.")
+    ] = None,
+    field: Annotated[
+        str | None, typer.Option("--field", help="The field with the text, for the kind jsonl. Default: text.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the short texts that Tideos are written of: from public data sets' captions, nouns, and your own lists."""
+    from ..tideos.seeds import Source, check_output, sample, write_seeds
+
+    wanted = [Source.parse(spec, kind) for spec in sources]
+    check_output(out, wanted)
+    drawn, tallies = sample(wanted, count, seed=seed, column=column, field=field)
+    write_seeds(out, drawn)
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "written": len(drawn), "sources": [asdict(t) for t in tallies]}))
+        return
+    for tally in tallies:
+        empty = f", {tally.empty:,} without a text" if tally.empty else ""
+        typer.echo(
+            f"{tally.source}: {tally.read:,} read{empty}, {tally.written:,} written "
+            f"({tally.duplicates:,} duplicates of drawn texts dropped)"
+        )
+    typer.echo(f"seeds: {out} ({len(drawn):,} written)")
+    typer.echo(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
+
+
+@app.command(
+    epilog="Example:  topa generate --seeds seeds.jsonl --base-url http://localhost:8000/v1 --model NAME --out tideos"
+)
+def generate(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the ledger and the Tideos; the same command resumes.")],
+    seeds: Annotated[
+        Path | None, typer.Option("--seeds", help="JSON Lines of objects with id, kind and text; microworld has none.")
+    ] = None,
+    writer: Annotated[
+        str | None,
+        typer.Option(
+            "--writer",
+            help="openai (any endpoint that speaks OpenAI's protocol), batch (its batch API, at half the price), local "
+            "(a Hugging Face model in this process) or microworld (procedural). Default: openai with --base-url, "
+            "else microworld.",
+        ),
+    ] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--base-url", help="Of the endpoint, such as https://host/v1.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The writer's name at the endpoint; for local, a folder or hub id.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Of the seeds only the first ones. microworld: how many.", min=1)
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="i/n: every n-th seed from the i-th on, to OUT/shard-i-of-n.")
+    ] = None,
+    primitives: Annotated[
+        float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
+    ] = 0.0,
+    near: Near = 0.8,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")] = 0,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", help="Stop before this is exceeded, over all runs: money with prices, else tokens."),
+    ] = None,
+    price_in: Annotated[float, typer.Option("--price-in", help="Price of a million tokens read.", min=0)] = 0.0,
+    price_out: Annotated[float, typer.Option("--price-out", help="Price of a million tokens written.", min=0)] = 0.0,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", help="Requests at a time; for local, the largest batch.", min=1)
+    ] = 8,
+    rpm: Annotated[float | None, typer.Option("--rpm", help="Requests per minute. Default: no limit.")] = None,
+    tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute. Default: no limit.")] = None,
+    prompt: Annotated[
+        Path | None, typer.Option("--prompt", help="Your own prompt: a text with {seed} where the seed goes.")
+    ] = None,
+    key_env: Annotated[
+        str | None,
+        typer.Option("--key-env", help="Variable that holds the key. Default: OPENAI_API_KEY, may be unset."),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest reply, in tokens.", min=1)] = 8192,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", help="Of sampling. Default: the writer's own.", min=0)
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one request.", min=0.001)] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: print the prompt of the first seed and an estimate.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Have a Tideo written for every seed: paced, within a budget, resumable; then cleaned, balanced and described."""
+    from .. import writing
+    from ..tideos.flow import Limits
+    from ..tideos.shards import Shard
+
+    plan = writing.Plan(
+        out,
+        writing.name_of(writer, base_url),
+        part=None if shard is None else Shard.parse(shard),
+        limit=limit,
+        seed=seed,
+        near=near,
+        primitives=primitives,
+    )
+    if plan.writer == "microworld":
+        report = writing.write_microworld(plan)
+        if as_json:
+            typer.echo(report.model_dump_json(indent=1))
+        else:
+            _say_set(plan.folder, report, plan.part)
+        return
+    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out)
+    given = writing.Given(seeds, prompt)
+    if dry_run:
+        _say_estimate(given, plan, limits, as_json)
+        return
+    chosen = writing.open_writer(
+        plan,
+        model=model,
+        base_url=base_url,
+        key_env=key_env,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout=timeout,
+        batch=concurrency,
+    )
+    result = writing.generate(plan, given, chosen, limits)
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+    else:
+        _say_outcome(result, plan, limits)
+    if result.stopped == "interrupted":
+        raise typer.Exit(STOPPED)
+
+
+@app.command(epilog="Example:  topa merge tideos --primitives 0.1")
+def merge(
+    out: Annotated[Path, typer.Argument(help="The folder with the shards; gets the set.", metavar="OUT")],
+    primitives: Annotated[
+        float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
+    ] = 0.0,
+    near: Near = 0.8,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make one set of the finished shards of topa generate --shard."""
+    from .. import writing
+
+    report = writing.merge(out, seed=seed, near=near, primitives=primitives)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        _say_set(out, report, None)
+
+
+@app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
+def export(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    form: Annotated[str, typer.Option("--format", help="jsonl, parquet or textvid (the published form).")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Write Tideos in a form that others read."""
+    from ..tideos.export import export as write
+    from ..tideos.jsonl import read_jsonl
+
+    number = write(read_jsonl(tideos), form, out)
+    typer.echo(json.dumps({"tideos": number}) if as_json else f"exported: {out} ({number:,} Tideos)")
+
+
+@app.command(epilog="Example:  topa clean kitchen.jsonl --out kitchen-clean --seed 3")
+def clean(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for tideos.jsonl and quality.json.")],
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the options' order.")] = 0,
+    near: Near = 0.8,
+    as_json: Json = False,
+) -> None:
+    """Leave out Tideos that are double or malformed, and balance the places of right answers."""
+    from ..exchange import clean_tideos
+
+    report = clean_tideos(tideos, out, seed, near)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=1))
+    else:
+        _say_set(out, report, None)
+
+
+@app.command(epilog="Example:  topa card kitchen.jsonl --out kitchen-card")
+def card(
+    tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for card.md, card.html and card.json.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a set of Tideos: counts, kinds, letters, words, duplicates, and what its questions give away."""
+    from ..tideos.card import describe, write_card
+    from ..tideos.jsonl import read_jsonl
+
+    made = describe(read_jsonl(tideos), tideos.stem)
+    write_card(made, out)
+    typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")
+
+
+def _say_estimate(given: writing.Given, plan: writing.Plan, limits: Limits, as_json: bool) -> None:
+    from .. import writing
+
+    first, number, usage = writing.estimate(given, plan, limits)
+    if as_json:
+        typer.echo(json.dumps({"prompt": first, "seeds": number, "estimate": asdict(usage)}))
+        return
+    typer.echo(first)
+    cost = f", cost about {usage.cost:.2f}" if limits.money else ""
+    typer.echo(f"{number} seeds: about {usage.tokens_in:,} tokens read, {usage.tokens_out:,} written{cost}", err=True)
+
+
+def _say_outcome(result: Outcome, plan: writing.Plan, limits: Limits) -> None:
+    spent = f"{result.spent.cost:.4f}, " if limits.money else ""
+    typer.echo(
+        f"written: {result.accepted} of {result.seeds} (rejected {result.rejected}, failed {result.failed}, "
+        f"left {result.left}, in another process {result.elsewhere}; spent {spent}{result.spent.tokens:,} tokens)"
+    )
+    for kind, count in sorted(result.failures.items()):
+        typer.echo(f"note: {count} x {kind}", err=True)
+    if result.stopped == "budget":
+        typer.echo(
+            f"note: the budget is used up: one more reply might take {result.needed:,.6g}. "
+            "Run the same command with a larger --budget to go on",
+            err=True,
+        )
+    if result.report is not None:
+        _say_set(plan.folder, result.report, plan.part)
+
+
+def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
+    for reason, found in report.dropped.items():
+        typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
+    typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {folder / 'tideos.jsonl'}")
+    typer.echo(f"letters: {report.before} before, {report.after} after")
+    told = report.leakage
+    blind = f"longest option {told.longest:.1%}, most like the question {told.overlap:.1%}, chance {told.chance:.1%}"
+    typer.echo(f"blind:   {blind}")
+    typer.echo(f"card:    {folder / 'card.html'}")
+    if part is not None:
+        typer.echo(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
+    elif report.kept:
+        typer.echo(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")

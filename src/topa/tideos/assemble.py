@@ -1,0 +1,78 @@
+"""From Tideos as they were written to a finished set: cleaned, balanced, mixed, described.
+
+The folder gets `tideos.jsonl`, `quality.json`, `card.html`, `card.md` and `card.json`; with `done`, a manifest. One
+Tideo is in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.artifacts import MANIFEST, Manifest, finish, write_atomically
+from ..core.progress import track
+from .card import Describer, write_card
+from .jsonl import write_jsonl
+from .quality import Checks, Cleaner, Report
+from .tideo import Tideo
+
+TIDEOS = "tideos.jsonl"
+QUALITY = "quality.json"
+KIND = "tideos"
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Tideos of another source, mixed in evenly: `share` of all, from 0 to below 1; `tideos` as many as are needed."""
+
+    share: float
+    tideos: Iterator[Tideo]
+
+    def into(self, tideos: Iterable[Tideo]) -> Iterator[Tideo]:
+        """Both. After each of the others come as many as keep the share, rounded down."""
+        number = mixed = 0
+        for number, tideo in enumerate(tideos, start=1):
+            yield tideo
+            due = int(number * self.share / (1 - self.share) + 1e-9)
+            for _ in range(due - mixed):
+                yield next(self.tideos)
+            mixed = due
+
+
+def assemble(
+    tideos: Iterable[Tideo],
+    out: Path,
+    *,
+    seed: int,
+    checks: Checks | None = None,
+    mix: Mix | None = None,
+    refused: Mapping[str, int] | None = None,
+    cost: Mapping[str, float] | None = None,
+    config: Mapping[str, Any] | None = None,
+    done: bool = True,
+    total: int | None = None,
+    show: bool = True,
+) -> Report:
+    """Clean Tideos and write the set. `refused`, `cost`: for the card. `config`: for the manifest. `done`: whether the
+    set is complete; without, there is no manifest. `total`: how many there are, for the bar.
+
+    Raises OutputError where the folder can't be written.
+    """
+    (out / MANIFEST).unlink(missing_ok=True)
+    cleaner, describer = Cleaner(seed, checks), Describer()
+
+    def kept() -> Iterator[Tideo]:
+        for tideo in cleaner(track(tideos if mix is None else mix.into(tideos), "cleaning", total, show=show)):
+            describer.add(tideo)
+            yield tideo
+
+    write_jsonl(kept(), out / TIDEOS)
+    report = cleaner.report
+    write_atomically(out / QUALITY, report.model_dump_json(indent=1) + "\n")
+    write_card(describer.card(out.name, report.dropped, refused, cost), out)
+    if done:
+        counts = {"tideos": report.kept, "left_out": report.read - report.kept}
+        finish(out, Manifest(kind=KIND, counts=counts, config={**(config or {}), "seed": seed}), [TIDEOS, QUALITY])
+    return report

@@ -1,0 +1,414 @@
+"""The flow of calls to a writer: bounded, paced, within a budget, and each brought to its end.
+
+Between two awaits nothing is in memory only: what was asked, what came and what it cost are in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import TopaError, UsageError
+from ..core.progress import Bar, bar
+from .asking import Asking, ReplyError, Written, read_reply, to_tideo
+from .commits import Commits
+from .ledger import Call, Ledger, Reply, State, Usage
+from .quality import Report
+from .seeds import Seed
+from .writers import BadContent, Message, Mode, Permanent, Transient, Writer, count_body, read_body, read_mode
+
+_LETTERS_PER_TOKEN = 4  # English; an estimate, used until replies say how many there were
+_TYPICAL_REPLY = 2000  # tokens, likewise
+_SAME = 5  # calls that fail in a row: then it isn't the seeds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may do. `price_in`, `price_out`: money for a million tokens, zero or more.
+
+    `budget`: money where prices are given, else tokens; counted over all runs of one ledger, above zero. A request
+    is sent only where its longest reply fits in. `rpm`, `tpm`: requests and tokens in a minute, above zero. `tries`:
+    requests for one reply when errors are transient; `repairs`: further requests when a reply can't be used;
+    `backoff`: seconds before the second try, doubled each time.
+    """
+
+    concurrency: int = 8
+    rpm: float | None = None
+    tpm: float | None = None
+    budget: float | None = None
+    price_in: float = 0.0
+    price_out: float = 0.0
+    tries: int = 6
+    repairs: int = 1
+    backoff: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("rpm", "tpm", "budget"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UsageError(f"--{name}: found {value}; expected a number above zero, or leave it out.")
+        if self.concurrency < 1:
+            raise UsageError(f"--concurrency: found {self.concurrency}; expected at least 1.")
+
+    @property
+    def money(self) -> bool:
+        """Whether the budget is money."""
+        return self.price_in > 0 or self.price_out > 0
+
+    def usage(self, tokens_in: int, tokens_out: int) -> Usage:
+        """Tokens with what they cost."""
+        return Usage(tokens_in, tokens_out, (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6)
+
+    def size(self, usage: Usage) -> float:
+        """A usage in the unit of the budget."""
+        return usage.cost if self.money else usage.tokens
+
+
+@dataclass
+class Outcome:
+    """How a run ended. Counts are over the given seeds, `spent` over the whole ledger.
+
+    `stopped`: None when it went through all seeds, else "budget" or "interrupted". `needed`: what the budget had no
+    room for, the longest reply to one request. `elsewhere`: calls that another process has. `report`: of the set at
+    `path` that was made of what was accepted. `failures`: by class, of this run; transient ones may have succeeded at
+    a later try.
+    """
+
+    seeds: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    failed: int = 0
+    left: int = 0
+    elsewhere: int = 0
+    repaired: int = 0
+    report: Report | None = None
+    path: Path | None = None
+    failures: dict[str, int] = field(default_factory=dict)
+    spent: Usage = field(default_factory=Usage)
+    stopped: str | None = None
+    needed: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        report = None if self.report is None else self.report.model_dump()
+        return {**asdict(self), "report": report, "path": None if self.path is None else str(self.path)}
+
+
+class Pace:
+    """Spreads amounts evenly so that no minute takes more than its share."""
+
+    def __init__(self, per_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._each = 60.0 / per_minute if per_minute else 0.0
+        self._clock = clock
+        self._free = clock()
+
+    def wait(self, amount: float) -> float:
+        """Take an amount: seconds to wait before using it."""
+        now = self._clock()
+        start = max(now, self._free)
+        self._free = start + amount * self._each
+        return start - now
+
+    def correct(self, amount: float) -> None:
+        """Take more (or, below zero, less) for what has already been used."""
+        self._free += amount * self._each
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a text has."""
+    return len(text) // _LETTERS_PER_TOKEN + 1
+
+
+def estimate(seeds: Iterable[Seed], asking: Asking, limits: Limits) -> tuple[int, Usage]:
+    """How many seeds these are, and about what they will take, when every reply is of typical length and none needs a
+    repair."""
+    number = tokens = 0
+    for seed in seeds:
+        number += 1
+        tokens += estimate_tokens(asking.prompt(seed))
+    return number, limits.usage(tokens, number * _TYPICAL_REPLY)
+
+
+class Flow:
+    """One run through the planned calls of a ledger. Made and run inside an event loop, once."""
+
+    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits) -> None:
+        self._writer = writer
+        self._ledger = ledger
+        self._asking = asking
+        self._limits = limits
+        self._source = {"writer": writer.model, "prompt": asking.identity}
+        self._requests = Pace(limits.rpm)
+        self._tokens = Pace(limits.tpm)
+        self._stop = asyncio.Event()
+        self._released = asyncio.Event()
+        self._refill = asyncio.Lock()
+        self._claimed: deque[Call] = deque()
+        self._outcome = Outcome()
+        self._failures: Counter[str] = Counter()
+        self._fatal: TopaError | None = None
+        self._reserved: dict[str, float] = {}  # the longest reply of each call in flight
+        self._resume_at = 0.0  # no request before this moment: the endpoint said so
+        self._refused = 0  # in a row
+        self._accepted = 0
+        self._replies = 0
+        self._reply_tokens = 0
+        self._mode = Mode(output="text")
+
+    async def run(self, *, show: bool) -> Outcome:
+        """Bring all planned calls to their end, or stop. Raises what ends the whole run: OutputError where the disk is
+        full, Permanent where no request can succeed, Transient where the endpoint can't be reached at all."""
+        counts = self._ledger.counts()
+        total = sum(counts.values())
+        done = counts.get("accepted", 0) + counts.get("rejected", 0)
+        if done == total:
+            return self._outcome
+        with self._interruptible(), bar("writing", total, show=show) as line:
+            line.advance(done)
+            async with Commits(self._ledger) as self._commit:
+                await self._find_mode()
+                self._started, self._spent_before = time.monotonic(), self._commit.spent
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self._limits.concurrency, total - done)):
+                        group.create_task(self._worker(total - done, line))
+        self._outcome.failures = dict(self._failures)
+        if self._fatal is not None:
+            raise self._fatal
+        return self._outcome
+
+    async def _find_mode(self) -> None:
+        noted = read_mode(self._ledger.noted("mode") or "")
+        if noted is not None:
+            self._mode = noted
+            return
+        for number in range(self._limits.tries):
+            try:
+                probe = await self._writer.probe()
+                break
+            except Transient as error:
+                self._failures["transient"] += 1
+                if number + 1 == self._limits.tries or await self._pause(self._delay(number, error)):
+                    raise
+        usage = self._limits.usage(probe.tokens.tokens_in, probe.tokens.tokens_out)
+        told = f"{usage.tokens_in} tokens in, {usage.tokens_out} out"
+        await self._commit(lambda: self._ledger.note("probe", told))
+        mode = await self._commit(lambda: self._ledger.note("mode", probe.mode.model_dump_json()))
+        self._mode = read_mode(mode) or probe.mode
+
+    async def _next(self) -> Call | None:
+        """A call to work on; None where there is none left. They are claimed some at a time: each claim is a commit."""
+        async with self._refill:
+            if not self._claimed:
+                self._claimed.extend(await self._commit(lambda: self._ledger.claim(self._limits.concurrency)))
+            return self._claimed.popleft() if self._claimed else None
+
+    async def _worker(self, total: int, line: Bar) -> None:
+        try:
+            while not self._stop.is_set():
+                call = await self._next()
+                if call is None:
+                    return
+                try:
+                    await self._one(call)
+                finally:
+                    self._release(call)
+                if not self._stop.is_set():
+                    line.advance(note=self._note(total))
+        except TopaError as error:
+            # The others finish what is in flight: it is paid for.
+            self._fatal = self._fatal or error
+            self._halt()
+
+    def _usage(self, reply: Reply) -> Usage:
+        tokens = count_body(reply.raw)
+        return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
+
+    async def _count(self, call: Call, reply: Reply) -> None:
+        usage = self._usage(reply)
+        await self._commit(lambda: self._ledger.count(reply, usage))
+        self._release(call)
+
+    async def _end(
+        self, call: Call, reply: Reply, state: State, *, error: str | None = None, result: str | None = None
+    ) -> None:
+        usage = self._usage(reply)
+
+        def end() -> None:
+            self._ledger.count(reply, usage)
+            self._ledger.settle(call.key, state, error=error, result=result)
+
+        await self._commit(end)
+
+    async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
+        await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
+
+    async def _one(self, call: Call) -> None:
+        """Bring one call to its end, or leave it planned when the run stops. Raises what ends the whole run."""
+        replies = list(call.replies)
+        while True:
+            problem = "no reply"
+            if replies:
+                written, problem, kind = self._read(replies[-1])
+                if written is not None:
+                    tideo = to_tideo(written, call.seed, self._source)
+                    await self._end(call, replies[-1], "accepted", result=tideo.model_dump_json())
+                    self._accepted += 1
+                    self._outcome.repaired += len(replies) > 1
+                    return
+                self._failures[kind] += 1
+                if len(replies) > self._limits.repairs:
+                    await self._end(call, replies[-1], "rejected", error=kind)
+                    return
+                await self._count(call, replies[-1])
+            try:
+                reply = await self._ask(call, self._messages(call, replies, problem))
+            except Transient:
+                self._refused += 1
+                await self._settle(call, "failed", error="transient")
+                if self._refused >= _SAME:
+                    raise
+                return
+            except Permanent as error:
+                self._failures["permanent"] += 1
+                self._refused += 1
+                if error.every or (self._refused >= _SAME and not self._accepted):
+                    await self._settle(call, "replied" if replies else "planned")
+                    raise
+                await self._settle(call, "failed", error="permanent")
+                return
+            if reply is None:
+                await self._settle(call, "replied" if replies else "planned")
+                return
+            self._refused = 0
+            replies.append(reply)
+
+    def _messages(self, call: Call, replies: Sequence[Reply], problem: str) -> list[Message]:
+        messages: list[Message] = [{"role": "user", "content": self._asking.prompt(call.seed)}]
+        if replies:
+            with suppress(BadContent):  # what was cut off or refused isn't repeated to the writer, only asked again
+                text = read_body(replies[-1].raw)
+                messages.append({"role": "assistant", "content": text})
+                messages.append({"role": "user", "content": self._asking.repair(problem)})
+        return messages
+
+    def _read(self, reply: Reply) -> tuple[Written | None, str, str]:
+        """What a reply holds, or None with the problem and its class."""
+        try:
+            return read_reply(read_body(reply.raw)), "", ""
+        except BadContent as error:
+            return None, str(error), f"content: {error}"
+        except ReplyError as error:
+            return None, str(error), f"content: {error.reason}"
+
+    async def _ask(self, call: Call, messages: Sequence[Message]) -> Reply | None:
+        """One recorded reply; None when the run stops first. Raises Transient after the last try, and Permanent."""
+        prompt = sum(estimate_tokens(message["content"]) for message in messages)
+        worst = self._limits.size(self._limits.usage(2 * prompt, self._writer.max_tokens))
+        for number in range(self._limits.tries):
+            expected = prompt + self._expected_reply()
+            wait = max(self._requests.wait(1), self._tokens.wait(expected), self._resume_at - time.monotonic())
+            if await self._pause(wait) or not await self._reserve(call, worst):
+                return None
+            try:
+                await self._commit(lambda: self._ledger.attempt(call.key))
+                if self._ledger.full is not None:
+                    raise self._ledger.full
+                body = await self._writer.ask(messages, self._mode)
+                reply: Reply = await self._commit(partial(self._ledger.record, call.key, body))
+            except Transient as error:
+                self._release(call)
+                self._failures["transient"] += 1
+                if error.wait:
+                    self._resume_at = max(self._resume_at, time.monotonic() + error.wait)
+                if number + 1 == self._limits.tries:
+                    raise
+                if await self._pause(self._delay(number, error)):
+                    return None
+            else:
+                usage = self._usage(reply)
+                self._replies += 1
+                self._reply_tokens += usage.tokens_out
+                self._tokens.correct(usage.tokens - expected)
+                return reply
+        return None
+
+    async def _reserve(self, call: Call, worst: float) -> bool:
+        """Set aside what the longest reply takes. Where the budget has no room, calls in flight are waited for, which
+        seldom need all of theirs; False, and the run stops, where there is none left."""
+        budget = self._limits.budget
+        while (
+            budget is not None and self._limits.size(self._commit.spent) + sum(self._reserved.values()) + worst > budget
+        ):
+            if not self._reserved:
+                self._outcome.stopped, self._outcome.needed = self._outcome.stopped or "budget", worst
+                self._halt()
+            if self._stop.is_set():
+                return False
+            self._released.clear()
+            await self._released.wait()
+        self._reserved[call.key] = worst
+        return True
+
+    def _release(self, call: Call) -> None:
+        self._reserved.pop(call.key, None)
+        self._released.set()
+
+    def _halt(self) -> None:
+        self._stop.set()
+        self._released.set()
+
+    def _expected_reply(self) -> float:
+        return self._reply_tokens / self._replies if self._replies else min(_TYPICAL_REPLY, self._writer.max_tokens)
+
+    def _delay(self, number: int, error: Transient) -> float:
+        return max(error.wait, min(60.0, self._limits.backoff * 2.0**number) * random.uniform(0.5, 1.0))
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait: whether the run is to stop, which ends the wait."""
+        if seconds > 0 and not self._stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), seconds)
+        return self._stop.is_set()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C stops after what is in flight, the second at once."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupted() -> None:
+            if self._stop.is_set() and task is not None:
+                task.cancel()
+            self._outcome.stopped = "interrupted"
+            self._halt()
+
+        signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for number in signals:
+                loop.add_signal_handler(number, interrupted)
+        except (RuntimeError, ValueError):  # not in the main thread: whoever started it handles signals
+            signals = ()
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+    def _note(self, total: int) -> str:
+        size, before = self._limits.size(self._commit.spent), self._limits.size(self._spent_before)
+        done = max(1, self._accepted)
+        rate = 60 * self._accepted / max(1e-9, time.monotonic() - self._started)
+        projected = before + (size - before) / done * total
+        unit = "" if self._limits.money else " tokens"
+        money = "{:.2f}" if self._limits.money else "{:,.0f}"
+        failed = ", ".join(f"{kind} {count}" for kind, count in sorted(self._failures.items()))
+        note = f"{rate:.1f}/min, {money.format(size)} of about {money.format(projected)}{unit}"
+        return f"{note}, failures: {failed}" if failed else note

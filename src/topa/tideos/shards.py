@@ -1,0 +1,138 @@
+"""A set in parts: which seeds belong to which part, where it lies, and how the parts become one set again."""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.artifacts import Manifest, read_manifest
+from ..core.errors import ArtifactMismatch, InputError, UsageError
+from .assemble import KIND, TIDEOS, Mix, assemble
+from .jsonl import read_jsonl
+from .ledger import Ledger, Usage
+from .quality import Checks, Report
+from .tideo import Tideo
+
+_NAME = re.compile(r"shard-(\d+)-of-(\d+)")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `index` of `of`: every seed whose number, counted from 0, leaves the rest `index` when divided by `of`."""
+
+    index: int
+    of: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < self.of:
+            raise UsageError(f"shard {self}: expected i/n with i from 0 to n - 1, such as 0/4, 1/4, 2/4, 3/4.")
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read i/n. Raises UsageError."""
+        index, slash, of = text.partition("/")
+        if not slash or not index.isascii() or not index.isdigit() or not of.isascii() or not of.isdigit():
+            raise UsageError(f"shard {text!r}: expected i/n with i from 0 to n - 1, such as 0/4.")
+        return cls(int(index), int(of))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+    def has(self, number: int) -> bool:
+        """Whether the seed of this number belongs to it."""
+        return number % self.of == self.index
+
+    def folder(self, out: Path) -> Path:
+        """Where its part of the set at `out` lies."""
+        return out / f"shard-{self.index}-of-{self.of}"
+
+
+def merge(
+    out: Path,
+    *,
+    seed: int = 0,
+    checks: Checks | None = None,
+    mix: Mix | None = None,
+    show: bool = True,
+) -> Report:
+    """Make one set of the finished shards in a folder, in the order that a run without shards has.
+
+    Raises InputError where there are none or some are missing, ArtifactError for one that isn't finished or was
+    changed, ArtifactMismatch where they were not made alike, OutputError where the folder can't be written.
+    """
+    shards = _shards(out)
+    manifests = [read_manifest(shard.folder(out), KIND, verify=True) for shard in shards]
+    config = _common(shards, manifests)
+    with ExitStack() as stack:
+        ledgers = []
+        for shard, manifest in zip(shards, manifests, strict=True):
+            path = shard.folder(out) / "ledger.sqlite"
+            if path.exists():
+                own = {k: v for k, v in manifest.config.items() if k not in ("seeds", "seed")}
+                ledgers.append(stack.enter_context(Ledger(path, own)))
+        parts = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
+        spent = [ledger.spent() for ledger in ledgers]
+        refused: dict[str, int] = {}
+        for ledger in ledgers:
+            for reason, number in ledger.errors().items():
+                refused[reason] = refused.get(reason, 0) + number
+        return assemble(
+            (tideo for _, tideo in heapq.merge(*parts, key=lambda pair: pair[0])),
+            out,
+            seed=seed,
+            checks=checks,
+            mix=mix,
+            refused=refused,
+            cost=_total(spent) if spent else None,
+            config={**config, "shards": len(shards)},
+            show=show,
+        )
+
+
+def _shards(out: Path) -> list[Shard]:
+    found = [_NAME.fullmatch(path.name) for path in sorted(out.iterdir())] if out.is_dir() else []
+    shards = [Shard(int(match[1]), int(match[2])) for match in found if match]
+    if not shards:
+        raise InputError(f"{out}: found no shards; expected folders such as shard-0-of-4. Run topa generate --shard.")
+    of = {shard.of for shard in shards}
+    if len(of) > 1:
+        raise InputError(
+            f"{out}: found shards of {', '.join(str(n) for n in sorted(of))}; expected parts of one division. "
+            "Move the others away."
+        )
+    missing = sorted(set(range(shards[0].of)) - {shard.index for shard in shards})
+    if missing:
+        raise InputError(
+            f"{out}: shards {', '.join(f'{n}/{shards[0].of}' for n in missing)} are missing. "
+            f"Run topa generate with --shard {missing[0]}/{shards[0].of}."
+        )
+    return sorted(shards, key=lambda shard: shard.index)
+
+
+def _common(shards: list[Shard], manifests: list[Manifest]) -> dict[str, Any]:
+    """What all shards were made with. How many seeds each has may differ by one."""
+    configs = [{k: v for k, v in m.config.items() if k not in ("shard", "seeds", "seed")} for m in manifests]
+    for shard, config in zip(shards, configs, strict=True):
+        other = [k for k in sorted(config.keys() | configs[0].keys()) if config.get(k) != configs[0].get(k)]
+        if other:
+            differ = "; ".join(f"{k} is {config.get(k)!r} and was {configs[0].get(k)!r} in 0/{shard.of}" for k in other)
+            raise ArtifactMismatch(f"shard {shard}: {differ}. Write all shards with the same options.")
+    return configs[0]
+
+
+def _of_ledger(ledger: Ledger) -> Iterator[tuple[int, Tideo]]:
+    return ((position, Tideo.model_validate_json(line)) for position, line in ledger.results())
+
+
+def _of_file(folder: Path) -> Iterator[tuple[int, Tideo]]:
+    """A part that was written without a ledger: its Tideos have numbers."""
+    return ((int(tideo.source["number"]), tideo) for tideo in read_jsonl(folder / TIDEOS))
+
+
+def _total(spent: list[Usage]) -> dict[str, float]:
+    return {name: sum(getattr(usage, name) for usage in spent) for name in ("tokens_in", "tokens_out", "cost")}

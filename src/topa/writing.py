@@ -1,0 +1,188 @@
+"""Sets of Tideos by any writer: the verbs behind `topa generate` and `topa merge`, put together from their parts.
+
+The micro world's writer is asked for nothing: it has no endpoint, no seeds and no ledger, since nothing of it can be
+lost. What all sets share is that they are cleaned, balanced, mixed with temporal primitives and described.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from .core.artifacts import output_folder
+from .core.errors import UsageError
+from .core.registry import unknown
+from .tideos import shards
+from .tideos.asking import Asking
+from .tideos.assemble import Mix, assemble
+from .tideos.flow import Limits, Outcome
+from .tideos.flow import estimate as estimate_flow
+from .tideos.ledger import Usage
+from .tideos.quality import Checks, Report
+from .tideos.seeds import Seed, iterate_seeds
+from .tideos.shards import Shard
+from .tideos.writers import Writer
+
+WRITERS = ("openai", "local", "microworld")
+_ENDLESS = 1 << 62  # more primitives than any set takes: they are made as they are asked for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`.
+    primitives: their share of the set, from 0 to below 1."""
+
+    out: Path
+    writer: str
+    part: Shard | None = None
+    limit: int | None = None
+    seed: int = 0
+    near: float = 0.8
+    primitives: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.part is not None and self.primitives:
+            raise UsageError("--primitives: shards have none of their own. Give it to topa merge.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the set, or the part of it, lies."""
+        return self.out if self.part is None else self.part.folder(self.out)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a writer is given: the file of the seeds, and the user's own prompt, if there is one."""
+
+    seeds: Path | None
+    prompt: Path | None = None
+
+    @property
+    def asking(self) -> Asking:
+        """How seeds become prompts."""
+        return Asking() if self.prompt is None else Asking.from_file(self.prompt)
+
+    def first(self, limit: int | None) -> Iterator[Seed]:
+        """The seeds, or the first of them. Raises UsageError where no file is given."""
+        if self.seeds is None:
+            raise UsageError("generate: this writer needs seeds. Give --seeds FILE; topa seeds makes such a file.")
+        return islice(iterate_seeds(self.seeds), limit)
+
+
+def name_of(writer: str | None, base_url: str | None) -> str:
+    """The writer that is meant. Raises UsageError for one that nobody knows."""
+    name = writer or ("microworld" if base_url is None else "openai")
+    if name not in WRITERS:
+        raise unknown("writer", name, WRITERS)
+    return name
+
+
+def open_writer(
+    plan: Plan,
+    *,
+    model: str | None,
+    base_url: str | None,
+    key_env: str | None,
+    max_tokens: int,
+    temperature: float | None,
+    timeout: float,
+    batch: int,
+) -> Writer:
+    """The writer of a plan. Raises UsageError where what it needs isn't given, or what it doesn't know is."""
+    from .tideos.asking import reply_schema
+
+    if model is None:
+        raise UsageError(f"generate: the writer {plan.writer} needs --model.")
+    if plan.writer == "local":
+        if base_url is not None:
+            raise UsageError("generate: the writer local has no endpoint. Leave out --base-url, or --writer local.")
+        from .tideos.local import Local
+
+        return Local(
+            model, schema=reply_schema(), max_tokens=max_tokens, temperature=temperature, batch=batch, seed=plan.seed
+        )
+    if base_url is None:
+        raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
+    from .tideos.endpoint import Endpoint
+
+    return Endpoint(
+        base_url,
+        model,
+        key_env=key_env,
+        schema=reply_schema(),
+        max_tokens=max_tokens,
+        temperature=temperature,
+        timeout=timeout,
+    )
+
+
+def estimate(given: Given, plan: Plan, limits: Limits) -> tuple[str, int, Usage]:
+    """The prompt of the first seed, how many seeds there are, and about what they take."""
+    asking = given.asking
+    first = next(given.first(1))
+    seeds = (s for n, s in enumerate(given.first(plan.limit)) if plan.part is None or plan.part.has(n))
+    return asking.prompt(first), *estimate_flow(seeds, asking, limits)
+
+
+def generate(plan: Plan, given: Given, writer: Writer, limits: Limits, *, show: bool = True) -> Outcome:
+    """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
+    from .tideos.generate import generate as run
+
+    return run(
+        given.first(plan.limit),
+        plan.folder,
+        writer,
+        asking=given.asking,
+        limits=limits,
+        shard=plan.part,
+        seed=plan.seed,
+        checks=Checks(near=plan.near),
+        mix=_mix(plan.primitives, plan.seed),
+        show=show,
+    )
+
+
+def write_microworld(plan: Plan, *, show: bool = True) -> Report:
+    """The set of a plan by the micro world. The same plan gives the same set.
+
+    Raises UsageError without a limit, OutputError where the folder can't be written.
+    """
+    if plan.limit is None:
+        raise UsageError("generate: the micro world writes as many as it is asked for. Give --limit.")
+    from .microworld.writer import write_tideos
+
+    output_folder(plan.folder)
+    part = plan.part
+    tideos = (tideo for n, tideo in enumerate(write_tideos(plan.limit, plan.seed)) if part is None or part.has(n))
+    return assemble(
+        tideos,
+        plan.folder,
+        seed=plan.seed,
+        checks=Checks(near=plan.near),
+        mix=_mix(plan.primitives, plan.seed),
+        config={"writer": "microworld", "limit": plan.limit} | ({} if part is None else {"shard": str(part)}),
+        total=plan.limit,
+        show=show,
+    )
+
+
+def merge(out: Path, *, seed: int, near: float, primitives: float, show: bool = True) -> Report:
+    """One set of the finished shards in a folder; see `topa.tideos.shards`."""
+    return shards.merge(out, seed=seed, checks=Checks(near=near), mix=_mix(primitives, seed), show=show)
+
+
+def _mix(share: float, seed: int) -> Mix | None:
+    """Temporal primitives as this share of all Tideos; None for no share.
+
+    Source: T3 (arXiv 2410.06166) and SynRL (arXiv 2603.17693) find that programmatic samples of these are worth many
+    times as many others for reasoning about time. Raises UsageError for a share that isn't from 0 to below 1.
+    """
+    if not 0 <= share < 1:
+        raise UsageError(f"--primitives: found {share}; expected a share from 0 to below 1, such as 0.1.")
+    if not share:
+        return None
+    from .microworld.primitives import write_primitives
+
+    return Mix(share, write_primitives(_ENDLESS, seed))
