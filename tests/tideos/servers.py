@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -178,7 +179,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, Seen]]:
 
 def good(handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
     """A writer that does what it is asked."""
-    body = {"ready": True} if is_probe(request) else good_reply(prompt_of(request))
+    body = {"ready": True} if is_probe(request) else good_reply(f"kite {zlib.crc32(prompt_of(request).encode())}")
     send(handler, 200, completion(json.dumps(body)))
 
 

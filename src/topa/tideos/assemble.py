@@ -71,7 +71,7 @@ def assemble(
     write_jsonl(kept(), out / TIDEOS)
     report = cleaner.report
     write_atomically(out / QUALITY, report.model_dump_json(indent=1) + "\n")
-    write_card(describer.card(out.name, report.dropped, refused, cost), out)
+    write_card(describer.card(out.name, report.dropped, report.leakage, refused, cost), out)
     if done:
         counts = {"tideos": report.kept, "left_out": report.read - report.kept}
         finish(out, Manifest(kind=KIND, counts=counts, config={**(config or {}), "seed": seed}), [TIDEOS, QUALITY])

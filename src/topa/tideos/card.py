@@ -64,7 +64,6 @@ class Describer:
         self._frames, self._kinds, self._openings = Counter[int](), Counter[str](), Counter[str]()
         self._letters, self._seeds = Counter[str](), Counter[str]()
         self._vocabulary: dict[str, set[str]] = {}
-        self._leaks = Leaks()
 
     def add(self, tideo: Tideo) -> None:
         """Count one."""
@@ -78,7 +77,6 @@ class Describer:
             self._kinds[question.kind] += 1
             self._openings[" ".join(words(question.question)[:2])] += 1
         self._letters.update(letters(tideo))
-        self._leaks.add(tideo)
         if len(self._examples) < self._wanted:
             self._examples.append(tideo)
 
@@ -86,6 +84,7 @@ class Describer:
         self,
         title: str,
         dropped: Mapping[str, Mapping[str, Any]],
+        leakage: Leakage,
         refused: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
     ) -> Card:
@@ -104,7 +103,7 @@ class Describer:
             dropped={reason: dict(found) for reason, found in dropped.items()},
             refused=dict(refused or {}),
             cost=None if cost is None else dict(cost),
-            leakage=self._leaks.shares,
+            leakage=leakage,
             examples=tuple(self._examples),
         )
 
@@ -114,16 +113,17 @@ def describe(tideos: Iterable[Tideo], title: str) -> Card:
 
     Raises UsageError where datasketch, for near duplicates, isn't installed.
     """
-    describer, cleaner = Describer(), Cleaner(0)
+    describer, cleaner, leaks = Describer(), Cleaner(0), Leaks()
 
     def described() -> Iterator[Tideo]:
         for tideo in tideos:
             describer.add(tideo)
+            leaks.add(tideo)
             yield tideo
 
     for _ in cleaner(described()):
         pass
-    return describer.card(title, cleaner.report.dropped)
+    return describer.card(title, cleaner.report.dropped, leaks.shares)
 
 
 def write_card(card: Card, out: Path) -> None:

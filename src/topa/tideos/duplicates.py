@@ -17,7 +17,8 @@ import numpy as np
 
 from ..core.errors import UsageError
 
-_SHINGLE = 3  # words: long enough that equal topics alone don't look alike
+_RUN = 3  # words: long enough that equal topics alone don't look alike
+_PLACES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)  # odd, one for each word
 _CACHE = 32_000  # kilobytes of the scratch file that are kept in memory
 _SCHEMA = """
 CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
@@ -48,7 +49,7 @@ class Seen:
             # A candidate too many costs a comparison, one too few a duplicate: so the bands are chosen for few misses.
             chosen = MinHashLSH(threshold=near, num_perm=permutations, weights=(0.1, 0.9))
             self._bands = tuple((n * chosen.r, (n + 1) * chosen.r) for n in range(chosen.b))
-            self._empty = MinHash(num_perm=permutations, seed=1, hashfunc=zlib.crc32)
+            self._empty = MinHash(num_perm=permutations, seed=1, hashfunc=int)
         self._database = sqlite3.connect("", isolation_level=None)  # a file without a name, removed when it is closed
         self._database.execute(f"PRAGMA cache_size=-{_CACHE}")
         self._database.execute("PRAGMA journal_mode=OFF")
@@ -80,14 +81,16 @@ class Seen:
         return self._database.execute(query, (value,)).fetchone() is not None
 
     def _is_near(self, told: Sequence[str]) -> bool:
-        shingles = {" ".join(told[i : i + _SHINGLE]) for i in range(max(1, len(told) - _SHINGLE + 1))}
+        hashes = np.array(list(map(zlib.crc32, " ".join(told).encode().split())), np.uint64)
+        if len(hashes) < _RUN:
+            hashes = np.pad(hashes, (0, _RUN - len(hashes)))
+        # A run of words is hashed by the hashes of its words and their places; the sum wraps around.
+        runs = hashes[:-2] * _PLACES[0] + hashes[1:-1] * _PLACES[1] + hashes[2:] * _PLACES[2]
         made = self._empty.copy()
-        made.update_batch([shingle.encode() for shingle in shingles])
+        made.update_batch((runs >> np.uint64(32)).tolist())
         minima = made.hashvalues.astype(np.uint32)
-        bands = [
-            int.from_bytes(hashlib.blake2b(minima[a:b].tobytes(), digest_size=8, salt=bytes([n])).digest(), signed=True)
-            for n, (a, b) in enumerate(self._bands)
-        ]
+        # Salted anew in each process, as the scratch file is.
+        bands = [hash((n, minima[a:b].tobytes())) for n, (a, b) in enumerate(self._bands)]
         places = ",".join("?" * len(bands))
         alike = self._database.execute(
             f"SELECT minima FROM signatures WHERE id IN (SELECT signature FROM bands WHERE hash IN ({places}))",  # noqa: S608

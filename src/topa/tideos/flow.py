@@ -138,6 +138,14 @@ def estimate(seeds: Iterable[Seed], asking: Asking, limits: Limits) -> tuple[int
     return number, limits.usage(tokens, number * _TYPICAL_REPLY)
 
 
+@dataclass(frozen=True)
+class _Came:
+    """A reply, and what it took."""
+
+    reply: Reply
+    usage: Usage
+
+
 class Flow:
     """One run through the planned calls of a ledger. Made and run inside an event loop, once."""
 
@@ -232,18 +240,15 @@ class Flow:
         tokens = count_body(reply.raw)
         return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
 
-    async def _count(self, call: Call, reply: Reply) -> None:
-        usage = self._usage(reply)
-        await self._commit(lambda: self._ledger.count(reply, usage))
+    async def _count(self, call: Call, came: _Came) -> None:
+        await self._commit(lambda: self._ledger.count(came.reply, came.usage))
         self._release(call)
 
     async def _end(
-        self, call: Call, reply: Reply, state: State, *, error: str | None = None, result: str | None = None
+        self, call: Call, came: _Came, state: State, *, error: str | None = None, result: str | None = None
     ) -> None:
-        usage = self._usage(reply)
-
         def end() -> None:
-            self._ledger.count(reply, usage)
+            self._ledger.count(came.reply, came.usage)
             self._ledger.settle(call.key, state, error=error, result=result)
 
         await self._commit(end)
@@ -253,11 +258,11 @@ class Flow:
 
     async def _one(self, call: Call) -> None:
         """Bring one call to its end, or leave it planned when the run stops. Raises what ends the whole run."""
-        replies = list(call.replies)
+        replies = [_Came(reply, self._usage(reply)) for reply in call.replies]
         while True:
             problem = "no reply"
             if replies:
-                written, problem, kind = self._read(replies[-1])
+                written, problem, kind = self._read(replies[-1].reply)
                 if written is not None:
                     tideo = to_tideo(written, call.seed, self._source)
                     await self._end(call, replies[-1], "accepted", result=tideo.model_dump_json())
@@ -291,11 +296,11 @@ class Flow:
             self._refused = 0
             replies.append(reply)
 
-    def _messages(self, call: Call, replies: Sequence[Reply], problem: str) -> list[Message]:
+    def _messages(self, call: Call, replies: Sequence[_Came], problem: str) -> list[Message]:
         messages: list[Message] = [{"role": "user", "content": self._asking.prompt(call.seed)}]
         if replies:
             with suppress(BadContent):  # what was cut off or refused isn't repeated to the writer, only asked again
-                text = read_body(replies[-1].raw)
+                text = read_body(replies[-1].reply.raw)
                 messages.append({"role": "assistant", "content": text})
                 messages.append({"role": "user", "content": self._asking.repair(problem)})
         return messages
@@ -309,7 +314,7 @@ class Flow:
         except ReplyError as error:
             return None, str(error), f"content: {error.reason}"
 
-    async def _ask(self, call: Call, messages: Sequence[Message]) -> Reply | None:
+    async def _ask(self, call: Call, messages: Sequence[Message]) -> _Came | None:
         """One recorded reply; None when the run stops first. Raises Transient after the last try, and Permanent."""
         prompt = sum(estimate_tokens(message["content"]) for message in messages)
         worst = self._limits.size(self._limits.usage(2 * prompt, self._writer.max_tokens))
@@ -338,7 +343,7 @@ class Flow:
                 self._replies += 1
                 self._reply_tokens += usage.tokens_out
                 self._tokens.correct(usage.tokens - expected)
-                return reply
+                return _Came(reply, usage)
         return None
 
     async def _reserve(self, call: Call, worst: float) -> bool:

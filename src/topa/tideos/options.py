@@ -16,7 +16,7 @@ def keeps_order(question: Question) -> bool:
     A rule on whole words ("both of the above"), where the released code looks for substrings and so leaves "hand"
     and "ball" in place.
     """
-    return question.answer is None or any(_REFERS.search(option) for option in question.options)
+    return question.answer is None or _REFERS.search("\n".join(question.options)) is not None
 
 
 def shuffle_options(question: Question, rng: random.Random) -> Question:
@@ -33,9 +33,9 @@ def shuffle_options(question: Question, rng: random.Random) -> Question:
 
 def place_answer(question: Question, place: int, rng: random.Random) -> Question:
     """The same question, shuffled, with the right option at index `place`; unchanged where options keep their order."""
-    shuffled = shuffle_options(question, rng)
-    if shuffled.answer is None or keeps_order(question):
+    if question.answer is None or keeps_order(question):
         return question
-    options = list(shuffled.options)
-    options[place], options[shuffled.answer] = options[shuffled.answer], options[place]
-    return question.model_copy(update={"options": tuple(options), "answer": place})
+    others = [option for index, option in enumerate(question.options) if index != question.answer]
+    rng.shuffle(others)
+    others.insert(place, question.options[question.answer])
+    return question.model_copy(update={"options": tuple(others), "answer": place})

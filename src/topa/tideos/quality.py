@@ -92,7 +92,8 @@ class Cleaner:
         """The Tideos kept. Raises UsageError where datasketch is needed and isn't installed."""
         with Seen(self._checks.near, self._checks.permutations) as seen:
             for tideo in tideos:
-                reason = self._fault(tideo) or seen.add(tideo.id, words(" ".join(texts(tideo))))
+                told = " ".join(texts(tideo))
+                reason = self._fault(tideo, told) or seen.add(tideo.id, words(told))
                 if reason is not None:
                     self._tally.add(reason, tideo.id)
                     continue
@@ -116,17 +117,18 @@ class Cleaner:
             leakage=self._leakage.shares,
         )
 
-    def _fault(self, tideo: Tideo) -> str | None:
+    def _fault(self, tideo: Tideo, told: str) -> str | None:
         checks = self._checks
         captions = [text for frame in tideo.frames for text in (frame.caption, *frame.objects)]
         if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
             return "too few or too many frames"
-        if any(not checks.caption_words[0] <= len(words(caption)) <= checks.caption_words[1] for caption in captions):
+        least, most = checks.caption_words
+        if any(not least <= len(caption.split()) <= most for caption in captions):
             return "a caption is too short or too long"
-        described = len(words(tideo.description))
-        if not checks.description_words[0] <= described <= checks.description_words[1]:
+        least, most = checks.description_words
+        if not least <= len(tideo.description.split()) <= most:
             return "the description is too short or too long"
-        if _latin(" ".join(texts(tideo))) < checks.latin:
+        if _latin(told) < checks.latin:
             return "in another script"
         return None
 
@@ -158,10 +160,11 @@ class Leaks:
         """Count the questions of a Tideo that have options and a known answer."""
         for question in choices(tideo):
             asked = set(words(question.question))
+            shared = [len(asked.intersection(words(option))) for option in question.options]
             self._questions += 1
             self._chance += 1 / len(question.options)
             self._longest += _points(question, [len(option) for option in question.options])
-            self._overlap += _points(question, [len(asked & set(words(option))) for option in question.options])
+            self._overlap += _points(question, shared)
 
     @property
     def shares(self) -> Leakage:
@@ -194,8 +197,8 @@ def _latin(text: str) -> float:
 
 
 def _points(question: Question, scores: Sequence[int]) -> float:
-    best = [i for i, score in enumerate(scores) if score == max(scores)]
-    return (question.answer in best) / len(best)
+    best = max(scores)
+    return (scores[question.answer or 0] == best) / scores.count(best)
 
 
 def texts(tideo: Tideo) -> Iterator[str]:
