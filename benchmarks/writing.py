@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from topa.tideos.asking import reply_schema
@@ -79,7 +80,7 @@ class Instant:
 
     model = "m"
     max_tokens = 4096
-    parameters: dict[str, Any] = {}
+    parameters: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self) -> None:
         self._number = 0

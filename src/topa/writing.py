@@ -7,16 +7,19 @@ lost. What all sets share is that they are cleaned, balanced, mixed with tempora
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from .core.artifacts import output_folder
+from .core.cluster import map_shards
 from .core.errors import UsageError
 from .core.registry import unknown
 from .tideos import shards
 from .tideos.asking import Asking
-from .tideos.assemble import Mix, assemble
+from .tideos.assemble import TIDEOS, Mix, assemble
 from .tideos.flow import Limits, Outcome
 from .tideos.flow import estimate as estimate_flow
 from .tideos.ledger import Usage
@@ -79,42 +82,53 @@ def name_of(writer: str | None, base_url: str | None) -> str:
     return name
 
 
-def open_writer(
-    plan: Plan,
-    *,
-    model: str | None,
-    base_url: str | None,
-    key_env: str | None,
-    max_tokens: int,
-    temperature: float | None,
-    timeout: float,
-    batch: int,
-) -> Writer:
+@dataclass(frozen=True)
+class Options:
+    """Which writer is asked, and how; nothing of it is open yet, so that it can travel to other processes.
+
+    model: its name at the endpoint, or for `local` a folder or hub id. batch: for `local`, requests in one batch.
+    """
+
+    model: str | None = None
+    base_url: str | None = None
+    key_env: str | None = None
+    max_tokens: int = 8192
+    temperature: float | None = None
+    timeout: float = 300.0
+    batch: int = 8
+
+
+def open_writer(plan: Plan, options: Options) -> Writer:
     """The writer of a plan. Raises UsageError where what it needs isn't given, or what it doesn't know is."""
     from .tideos.asking import reply_schema
 
-    if model is None:
+    if options.model is None:
         raise UsageError(f"generate: the writer {plan.writer} needs --model.")
     if plan.writer == "local":
-        if base_url is not None:
+        if options.base_url is not None:
             raise UsageError("generate: the writer local has no endpoint. Leave out --base-url, or --writer local.")
         from .tideos.local import Local
 
         return Local(
-            model, schema=reply_schema(), max_tokens=max_tokens, temperature=temperature, batch=batch, seed=plan.seed
+            options.model,
+            schema=reply_schema(),
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            batch=options.batch,
+            seed=plan.seed,
         )
-    if base_url is None:
+    if options.base_url is None:
         raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
     from .tideos.endpoint import Endpoint
 
     return Endpoint(
-        base_url,
-        model,
-        key_env=key_env,
+        options.base_url,
+        options.model,
+        key_env=options.key_env,
         schema=reply_schema(),
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout=timeout,
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        timeout=options.timeout,
     )
 
 
@@ -126,10 +140,11 @@ def estimate(given: Given, plan: Plan, limits: Limits) -> tuple[str, int, Usage]
     return asking.prompt(first), *estimate_flow(seeds, asking, limits)
 
 
-def generate(plan: Plan, given: Given, writer: Writer, limits: Limits, *, show: bool = True) -> Outcome:
+def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show: bool = True) -> Outcome:
     """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
     from .tideos.generate import generate as run
 
+    writer = open_writer(plan, options)
     return run(
         given.first(plan.limit),
         plan.folder,
@@ -142,6 +157,25 @@ def generate(plan: Plan, given: Given, writer: Writer, limits: Limits, *, show: 
         mix=_mix(plan.primitives, plan.seed),
         show=show,
     )
+
+
+def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: int) -> Outcome:
+    """Write the set in `number` shards on the workers of a Ray cluster, or of this machine, and merge them.
+
+    The folder must be one that all workers see. The same call again goes on with what is left. Limits hold for each
+    shard. Raises UsageError where Ray isn't installed, WorkerError where shards fail, with their own words.
+    """
+    shard = partial(_shard, replace(plan, primitives=0.0), given, options, limits, number)
+    outcome = Outcome.total(map_shards(shard, number))
+    if outcome.stopped is None and not outcome.left:
+        outcome.report = merge(plan.out, seed=plan.seed, near=plan.near, primitives=plan.primitives, show=False)
+        outcome.path = plan.out / TIDEOS
+    return outcome
+
+
+def _shard(plan: Plan, given: Given, options: Options, limits: Limits, number: int, index: int) -> dict[str, Any]:
+    part = replace(plan, part=Shard(index, number))
+    return generate(part, given, options, limits, show=False).as_json()
 
 
 def write_microworld(plan: Plan, *, show: bool = True) -> Report:

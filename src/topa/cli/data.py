@@ -95,6 +95,9 @@ def generate(
     shard: Annotated[
         str | None, typer.Option("--shard", help="i/n: every n-th seed from the i-th on, to OUT/shard-i-of-n.")
     ] = None,
+    ray: Annotated[
+        int | None, typer.Option("--ray", help="Write so many shards on Ray's workers, then merge them.", min=1)
+    ] = None,
     primitives: Annotated[
         float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
     ] = 0.0,
@@ -154,21 +157,17 @@ def generate(
     if dry_run:
         _say_estimate(given, plan, limits, as_json)
         return
-    chosen = writing.open_writer(
-        plan,
-        model=model,
-        base_url=base_url,
-        key_env=key_env,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        timeout=timeout,
-        batch=concurrency,
-    )
-    result = writing.generate(plan, given, chosen, limits)
+    options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
+    if ray is None:
+        result = writing.generate(plan, given, options, limits)
+    else:
+        result = writing.on_ray(plan, given, options, limits, ray)
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     else:
-        _say_outcome(result, plan, limits)
+        _say_outcome(result, limits)
+        if result.report is not None:
+            _say_set(plan.folder, result.report, plan.part)
     if result.stopped == "interrupted":
         raise typer.Exit(STOPPED)
 
@@ -253,7 +252,7 @@ def _say_estimate(given: writing.Given, plan: writing.Plan, limits: Limits, as_j
     typer.echo(f"{number} seeds: about {usage.tokens_in:,} tokens read, {usage.tokens_out:,} written{cost}", err=True)
 
 
-def _say_outcome(result: Outcome, plan: writing.Plan, limits: Limits) -> None:
+def _say_outcome(result: Outcome, limits: Limits) -> None:
     spent = f"{result.spent.cost:.4f}, " if limits.money else ""
     typer.echo(
         f"written: {result.accepted} of {result.seeds} (rejected {result.rejected}, failed {result.failed}, "
@@ -267,8 +266,6 @@ def _say_outcome(result: Outcome, plan: writing.Plan, limits: Limits) -> None:
             "Run the same command with a larger --budget to go on",
             err=True,
         )
-    if result.report is not None:
-        _say_set(plan.folder, result.report, plan.part)
 
 
 def _say_set(folder: Path, report: Report, part: Shard | None) -> None:

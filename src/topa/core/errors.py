@@ -39,5 +39,9 @@ class ArtifactMismatch(TopaError):
     exit_code = 2
 
 
+class WorkerError(TopaError):
+    """A worker of a cluster failed; the message has its own words."""
+
+
 class OutputError(TopaError):
     """A result can't be written where it was asked for."""

@@ -10,7 +10,7 @@ import random
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -96,6 +96,20 @@ class Outcome:
     spent: Usage = field(default_factory=Usage)
     stopped: str | None = None
     needed: float = 0.0
+
+    @classmethod
+    def total(cls, parts: Iterable[Mapping[str, Any]]) -> Outcome:
+        """The outcomes of shards as `as_json` has them, added up; without a report and a path."""
+        all_of_them = cls()
+        for part in parts:
+            for name in ("seeds", "accepted", "rejected", "failed", "left", "elsewhere", "repaired"):
+                setattr(all_of_them, name, getattr(all_of_them, name) + part[name])
+            for kind, number in part["failures"].items():
+                all_of_them.failures[kind] = all_of_them.failures.get(kind, 0) + number
+            all_of_them.spent += Usage(**part["spent"])
+            all_of_them.stopped = all_of_them.stopped or part["stopped"]
+            all_of_them.needed = max(all_of_them.needed, part["needed"])
+        return all_of_them
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON has it."""

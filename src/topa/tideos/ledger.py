@@ -76,6 +76,9 @@ class Usage:
     tokens_out: int = 0
     cost: float = 0.0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
+
     @property
     def tokens(self) -> int:
         """Tokens in both directions."""

@@ -6,7 +6,7 @@ import heapq
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def merge(
             checks=checks,
             mix=mix,
             refused=refused,
-            cost=_total(spent) if spent else None,
+            cost=asdict(sum(spent, Usage())) if spent else None,
             config={**config, "shards": len(shards)},
             show=show,
         )
@@ -132,7 +132,3 @@ def _of_ledger(ledger: Ledger) -> Iterator[tuple[int, Tideo]]:
 def _of_file(folder: Path) -> Iterator[tuple[int, Tideo]]:
     """A part that was written without a ledger: its Tideos have numbers."""
     return ((int(tideo.source["number"]), tideo) for tideo in read_jsonl(folder / TIDEOS))
-
-
-def _total(spent: list[Usage]) -> dict[str, float]:
-    return {name: sum(getattr(usage, name) for usage in spent) for name in ("tokens_in", "tokens_out", "cost")}

@@ -1,0 +1,139 @@
+"""From Tideos as they were written to a set: what lies in the folder, what is mixed in, and how memory stays flat."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from itertools import count, islice
+from pathlib import Path
+
+import pytest
+
+from topa.core.artifacts import read_manifest
+from topa.core.errors import UsageError
+from topa.tideos.assemble import Mix, assemble
+from topa.tideos.duplicates import Seen
+from topa.tideos.jsonl import read_jsonl
+from topa.tideos.tideo import TextFrame, Tideo
+
+from .replies import WORDS
+
+
+def tideo(name: str) -> Tideo:
+    return Tideo(id=name, frames=(TextFrame(caption=f"{name} is seen"),), description=f"{name} does what it does")
+
+
+def test_the_folder_of_a_set(tmp_path: Path) -> None:
+    report = assemble(map(tideo, ("a", "b", "a")), tmp_path, seed=3, config={"x": 1}, show=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "card.html",
+        "card.json",
+        "card.md",
+        "manifest.json",
+        "quality.json",
+        "tideos.jsonl",
+    ]
+    manifest = read_manifest(tmp_path, "tideos", verify=True)
+    assert manifest.counts == {"tideos": 2, "left_out": 1}
+    assert manifest.config == {"x": 1, "seed": 3}
+    assert json.loads((tmp_path / "quality.json").read_text()) == report.model_dump()
+    assert [t.id for t in read_jsonl(tmp_path / "tideos.jsonl")] == ["a", "b"]
+    assemble([tideo("c")], tmp_path, seed=3, done=False, show=False)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
+def test_a_mix_has_its_share_at_every_point(share: float) -> None:
+    others = (tideo(f"mixed {n}") for n in count())
+    found = [t.id for t in Mix(share, others).into(tideo(f"own {n}") for n in range(200))]
+    assert [name for name in found if name.startswith("own")] == [f"own {n}" for n in range(200)]
+    for end in range(20, len(found), 20):
+        part = found[:end]
+        mixed = sum(name.startswith("mixed") for name in part)
+        assert abs(mixed - share * end) <= 1 / (1 - share) + 1
+    assert sum(name.startswith("mixed") for name in found) == round(200 * share / (1 - share) - 0.499)
+
+
+def test_near_duplicates_by_their_overlap() -> None:
+    draws = random.Random(0)
+    caught = dict.fromkeys((0.6, 0.9), 0)
+    for overlap in caught:
+        for _ in range(50):
+            told = draws.choices([a + b for a in WORDS for b in WORDS], k=300)
+            shared = int(2 * 298 * overlap / (1 + overlap)) + 2
+            other = told[:shared] + draws.choices([a + b for a in WORDS for b in WORDS], k=300 - shared)
+            with Seen(0.8, 128) as seen:
+                assert seen.add("told", told) is None
+                caught[overlap] += seen.add("other", other) == "near duplicate"
+    assert caught[0.6] == 0
+    assert caught[0.9] >= 47
+
+
+GROWTH = """
+import resource, sys
+from pathlib import Path
+from topa.microworld.primitives import write_primitives
+from topa.tideos.assemble import assemble
+out = Path(sys.argv[2])
+out.mkdir()
+assemble(write_primitives(int(sys.argv[1]), 0), out, seed=0, show=False)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
+    """A Tideo is some 6 KB as text and more as objects: 2,500 more of them would take 15 MB at least."""
+    peaks = [
+        int(subprocess.check_output([sys.executable, "-c", GROWTH, str(number), str(tmp_path / str(number))])) / 1024
+        for number in (500, 3000)
+    ]
+    assert peaks[1] - peaks[0] < 10, peaks
+
+
+def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
+    words = ["generate", "--limit", 60, "--seed", 4, "--near", 1]
+    done = topa(*words, "--out", tmp_path / "whole", "--primitives", 0.25)
+    assert done.code == 0, done.err
+    assert f"topa align --recipe RECIPE --tideos {tmp_path / 'whole' / 'tideos.jsonl'}" in done.out
+    made = list(read_jsonl(tmp_path / "whole" / "tideos.jsonl"))
+    kinds = [t.source["writer"] for t in made]
+    assert kinds.count("microworld") == 60
+    assert kinds.count("primitives") == 20
+    for index in range(2):
+        assert topa(*words, "--out", tmp_path / "parts", "--shard", f"{index}/2").code == 0
+    done = topa("merge", tmp_path / "parts", "--seed", 4, "--near", 1, "--primitives", 0.25, "--json")
+    assert json.loads(done.out)["kept"] == 80
+    merged = list(read_jsonl(tmp_path / "parts" / "tideos.jsonl"))
+    assert [t.id for t in merged] == [t.id for t in made]
+    assert topa(*words, "--out", tmp_path / "again", "--primitives", 0.25).code == 0
+    again = (tmp_path / "again" / "tideos.jsonl").read_bytes()
+    assert again == (tmp_path / "whole" / "tideos.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--writer", "micro"], "did you mean 'microworld'?"),
+        ([], "Give --limit"),
+        (["--limit", "5", "--primitives", "1"], "from 0 to below 1"),
+        (["--limit", "5", "--primitives", "0.1", "--shard", "0/2"], "Give it to topa merge"),
+        (["--writer", "openai", "--model", "m"], "needs --base-url"),
+        (["--base-url", "http://localhost:1/v1"], "needs --model"),
+        (["--base-url", "http://localhost:1/v1", "--model", "m"], "needs seeds"),
+        (["--writer", "local", "--model", "m", "--base-url", "http://x/v1"], "has no endpoint"),
+    ],
+)
+def test_options_that_cannot_be_meant(topa, tmp_path, words, told):
+    done = topa("generate", "--out", tmp_path / "out", *words)
+    assert done.code == 2
+    assert told in done.err
+    assert not list(islice(tmp_path.rglob("*.sqlite"), 1))
+
+
+def test_a_share_beyond_what_can_be_mixed() -> None:
+    from topa import writing
+
+    with pytest.raises(UsageError, match="from 0 to below 1"):
+        writing.write_microworld(writing.Plan(Path("unused"), "microworld", limit=1, primitives=-0.1))
