@@ -27,7 +27,6 @@ from .primitive_words import (
 )
 
 OPTIONS = 5
-_WINDOWS = 4  # of numbers that things may be, each of OPTIONS numbers
 _LINEAR = {(0, 2): 2, (0, 3): 1, (0, 4): 1, (1, 3): 3, (1, 4): 1, (2, 4): 2}
 """How often each way from one of five positions to another one is taken. Together with the ways back, each position is
 the start, and the end, equally often."""
@@ -370,7 +369,7 @@ class Varying(Track):
         """At the start and at the end there is any number of five, and others between."""
         amount = rng.choice([amount for amount in AMOUNTS if where in amount.where])
         (one, more), on, look = rng.choice(amount.things), rng.choice(amount.on), rng.choice(amount.adjectives)
-        least = rng.randrange(_WINDOWS)
+        least = rng.randrange(len(NUMBERS) - OPTIONS + 1)
         window = tuple(range(least, least + OPTIONS))
         numbers, last = [rng.choice(window)], rng.choice(window)
         for _ in range(rng.randint(1, 3)):
