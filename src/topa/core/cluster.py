@@ -34,6 +34,7 @@ def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[
         except TopaError as error:
             return {"index": index, "made": "", "failed": str(error)}
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = ray.data.range(number, override_num_blocks=number).map(made).take_all()
     rows.sort(key=lambda row: int(row["index"]))
