@@ -22,18 +22,21 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """:root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
 body { overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: 11rem 1fr 6rem; gap: .3rem 1rem; align-items: center; }
+dl { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 4fr) 4rem; gap: .3rem 1rem; align-items: center; }
 dd { margin: 0; } dd + dd { text-align: right; font-variant-numeric: tabular-nums; }
 svg { display: block; width: 100%; height: 1rem; } rect { fill: #0f766e; }
 """
 
 
 class Card(BaseModel):
-    """What there is. frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of
-    a kind, begin with these two words, have their right answer at a letter. seeds, vocabulary: Tideos, and different
-    words, for each kind of seed. dropped: what was or would be left out, by reason, duplicates among it. refused:
-    replies that could not be used, by reason. cost: tokens and money, where the ledger says it. examples: the first
-    Tideos, whole."""
+    """What there is.
+
+    frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of a kind, begin with
+    these two words, have their right answer at a letter. seeds, vocabulary: Tideos, and different words, for each kind
+    of seed, or for the writer where there were no seeds. dropped: what was or would be left out, by reason, duplicates
+    among it. refused: replies that could not be used, by reason. cost: tokens and money, where the ledger says it.
+    examples: the first Tideos, whole.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -67,7 +70,7 @@ class Describer:
 
     def add(self, tideo: Tideo) -> None:
         """Count one."""
-        kind = str(tideo.source.get("seed_kind", "unknown"))
+        kind = str(tideo.source.get("seed_kind") or tideo.source.get("writer") or "unknown")
         self._seeds[kind] += 1
         self._vocabulary.setdefault(kind, set()).update(words(" ".join(texts(tideo))))
         self._frames[len(tideo.frames)] += 1
