@@ -24,7 +24,7 @@ class Cleaned:
 
 def clean(tideos: list[Tideo], seed: int, checks: Checks | None = None) -> Cleaned:
     cleaner = Cleaner(seed, checks)
-    return Cleaned(tuple(cleaner(tideos)), cleaner.report)
+    return Cleaned(tuple(kept.tideo for kept in cleaner(tideos)), cleaner.report)
 
 
 def leakage(tideos: list[Tideo]) -> Leakage:

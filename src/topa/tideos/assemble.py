@@ -64,8 +64,8 @@ def assemble(
     cleaner, describer = Cleaner(seed, checks), Describer()
 
     def kept() -> Iterator[Tideo]:
-        for tideo in cleaner(track(tideos if mix is None else mix.into(tideos), "cleaning", total, show=show)):
-            describer.add(tideo)
+        for tideo, told in cleaner(track(tideos if mix is None else mix.into(tideos), "cleaning", total, show=show)):
+            describer.add(tideo, told)
             yield tideo
 
     write_jsonl(kept(), out / TIDEOS)

@@ -18,6 +18,7 @@ from .quality import Cleaner, Leakage, Leaks, letters, texts, words
 from .tideo import Tideo
 
 _OPENINGS = 12  # of questions, the most frequent ones
+_OPENING = 40  # characters, in which two words are looked for
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """:root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -68,17 +69,17 @@ class Describer:
         self._letters, self._seeds = Counter[str](), Counter[str]()
         self._vocabulary: dict[str, set[str]] = {}
 
-    def add(self, tideo: Tideo) -> None:
-        """Count one."""
+    def add(self, tideo: Tideo, told: Iterable[str]) -> None:
+        """Count one. `told`: the words that it tells."""
         kind = str(tideo.source.get("seed_kind") or tideo.source.get("writer") or "unknown")
         self._seeds[kind] += 1
-        self._vocabulary.setdefault(kind, set()).update(words(" ".join(texts(tideo))))
+        self._vocabulary.setdefault(kind, set()).update(told)
         self._frames[len(tideo.frames)] += 1
         self._captions += sum(1 + len(frame.objects) for frame in tideo.frames)
         for question in tideo.questions:
             self._questions += 1
             self._kinds[question.kind] += 1
-            self._openings[" ".join(words(question.question)[:2])] += 1
+            self._openings[" ".join(words(question.question[:_OPENING])[:2])] += 1
         self._letters.update(letters(tideo))
         if len(self._examples) < self._wanted:
             self._examples.append(tideo)
@@ -120,7 +121,7 @@ def describe(tideos: Iterable[Tideo], title: str) -> Card:
 
     def described() -> Iterator[Tideo]:
         for tideo in tideos:
-            describer.add(tideo)
+            describer.add(tideo, words(" ".join(texts(tideo))))
             leaks.add(tideo)
             yield tideo
 

@@ -68,10 +68,11 @@ class Seen:
         """Why a Tideo of this id and these words is a duplicate; None where it isn't: then it is seen from now on."""
         if self._found("SELECT 1 FROM ids WHERE id = ?", name):
             return "its id came before"
-        exact = hashlib.blake2b(" ".join(told).encode(), digest_size=16).digest()
+        text = " ".join(told).encode()
+        exact = hashlib.blake2b(text, digest_size=16).digest()
         if self._found("SELECT 1 FROM exact WHERE hash = ?", exact):
             return "exact duplicate"
-        if self._bands and self._is_near(told):
+        if self._bands and self._is_near(text.split()):
             return "near duplicate"
         self._database.execute("INSERT INTO ids VALUES (?)", (name,))
         self._database.execute("INSERT INTO exact VALUES (?)", (exact,))
@@ -80,8 +81,8 @@ class Seen:
     def _found(self, query: str, value: str | bytes) -> bool:
         return self._database.execute(query, (value,)).fetchone() is not None
 
-    def _is_near(self, told: Sequence[str]) -> bool:
-        hashes = np.array(list(map(zlib.crc32, " ".join(told).encode().split())), np.uint64)
+    def _is_near(self, told: Sequence[bytes]) -> bool:
+        hashes = np.array(list(map(zlib.crc32, told)), np.uint64)
         if len(hashes) < _RUN:
             hashes = np.pad(hashes, (0, _RUN - len(hashes)))
         # A run of words is hashed by the hashes of its words and their places; the sum wraps around.

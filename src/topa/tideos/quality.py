@@ -10,7 +10,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ from .tally import Tally
 from .tideo import Question, Tideo
 
 _WORD = re.compile(r"\w+")
+_SPACED = {code: chr(code).lower() if _WORD.match(chr(code)) else " " for code in range(128)}
 
 
 class Checks(BaseModel):
@@ -71,6 +72,13 @@ class Report(BaseModel):
     leakage: Leakage
 
 
+class Kept(NamedTuple):
+    """A Tideo that is kept, its options balanced, and the words that it tells, case folded."""
+
+    tideo: Tideo
+    words: list[str]
+
+
 class Cleaner:
     """Leaves out what is double or malformed, and puts right answers at all places equally often.
 
@@ -88,12 +96,13 @@ class Cleaner:
         self._used: dict[int, Counter[int]] = {}
         self._leakage = Leaks()
 
-    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Tideo]:
+    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Kept]:
         """The Tideos kept. Raises UsageError where datasketch is needed and isn't installed."""
         with Seen(self._checks.near, self._checks.permutations) as seen:
             for tideo in tideos:
                 told = " ".join(texts(tideo))
-                reason = self._fault(tideo, told) or seen.add(tideo.id, words(told))
+                used = words(told)
+                reason = self._fault(tideo, told) or seen.add(tideo.id, used)
                 if reason is not None:
                     self._tally.add(reason, tideo.id)
                     continue
@@ -102,7 +111,7 @@ class Cleaner:
                 balanced = self._balance(tideo)
                 self._after.update(letters(balanced))
                 self._leakage.add(balanced)
-                yield balanced
+                yield Kept(balanced, used)
 
     @property
     def report(self) -> Report:
@@ -211,4 +220,6 @@ def texts(tideo: Tideo) -> Iterator[str]:
 
 def words(text: str) -> list[str]:
     """The words of a text, case folded."""
+    if text.isascii():  # the same, three times as fast
+        return text.translate(_SPACED).split()
     return _WORD.findall(text.casefold())
