@@ -208,14 +208,34 @@ def test_a_pace_spreads_amounts_evenly() -> None:
 
 
 def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
+    """Every way to fail, one after the other, by a proxy in front of a real server that is held to a strict schema."""
     llama = llama_server(write_gguf(tmp_path / "tiny.gguf"))
-    harm = [status(500), cut, said("Sorry"), said(None, refusal="no")]
+    end = threading.Event()
+    harm: list[Answer] = [
+        status(429, retry_after="0.05"),
+        status(500),
+        lambda *_: end.wait(60) and None,
+        lambda handler, _: reset(handler),
+        cut,
+        said('{"frames": []}'),
+        said("Sorry"),
+        said(None, refusal="no"),
+        said('{"frames": [', finish="length"),
+    ]
     with serving(faults(harm, forward(llama.listening_address))) as (url, _):
-        outcome = write(
-            url, tmp_path / "out", 6, Limits(2, repairs=2, backoff=0.01), schema=real_schema(), temperature=1.0
-        )
+        limits = Limits(2, repairs=4, backoff=0.01)
+        outcome = write(url, tmp_path / "out", 6, limits, schema=real_schema(), temperature=1.0, timeout=10)
+        end.set()
     assert outcome.accepted == 6
-    assert outcome.failures["transient"] == 2
+    assert outcome.failures == {
+        "transient": 5,
+        "content: frames: too short": 1,
+        "content: no whole JSON object": 1,
+        "content: refused": 1,
+        "content: cut off at the limit of its length": 1,
+    }
+    assert outcome.report is not None
+    assert outcome.report.read == 6
     assert all(5 <= len(tideo.frames) <= 15 for tideo in tideos(tmp_path / "out"))
 
 
