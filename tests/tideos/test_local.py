@@ -194,6 +194,13 @@ def test_a_reply_is_cut_at_its_limit(folders: dict[str, Path]) -> None:
     assert count_body(body).tokens_out == 12
 
 
+def test_a_reply_that_is_whole_at_its_limit_is_not_cut(folders: dict[str, Path]) -> None:
+    (body,) = write(folders["llama"], ["a kite"])
+    whole = count_body(body).tokens_out
+    assert write(folders["llama"], ["a kite"], max_tokens=whole) == [body]
+    assert "length" in write(folders["llama"], ["a kite"], max_tokens=whole - 1)[0]
+
+
 def test_a_prompt_longer_than_the_window_fails_alone(tmp_path: Path) -> None:
     folder = llama(tmp_path / "model", window=100)
     error, body = write(folder, ["word " * 300, "a kite"])
@@ -360,12 +367,20 @@ def test_closing_waits_for_the_thread_and_drops_what_it_writes(folders: dict[str
 
 
 def test_an_error_in_the_thread_reaches_all_who_ask(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
-        raise torch.OutOfMemoryError("no room")
+    class Panic(BaseException):
+        """What libraries in Rust raise: no Exception."""
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Decoder, "write", full)
-        errors = write(folders["llama"], ["a", "b", "c"], batch=2)
+    def fails(error: BaseException) -> Callable[..., None]:
+        def write(*_: Any) -> None:
+            raise error
+
+        return write
+
+    monkeypatch.setattr(Decoder, "write", fails(torch.OutOfMemoryError("no room")))
+    errors = write(folders["llama"], ["a", "b", "c"], batch=2)
     assert [type(error) for error in errors] == [Permanent] * 3
     assert all(error.every for error in errors)
     assert "memory is too small" in str(errors[0])
+    monkeypatch.setattr(Decoder, "write", fails(Panic()))
+    errors = write(folders["llama"], ["a", "b", "c"], batch=2)
+    assert [type(error) for error in errors] == [Panic] * 3

@@ -108,11 +108,11 @@ class Local:
             self._writing = [request for request in requests if request.wanted()]
             if not self._writing:
                 continue
-            replies: Sequence[str | Exception]
-            try:
-                replies = await loop.run_in_executor(self._thread, self._write, self._writing)
-            except Exception as error:  # whatever it is, those who asked get it
-                replies = [error] * len(self._writing)
+            written = loop.run_in_executor(self._thread, self._write, self._writing)
+            await asyncio.wait([written])
+            # Whatever went wrong, a panic of llguidance included, those who asked get it.
+            error = written.exception()
+            replies: Sequence[str | BaseException] = [error] * len(self._writing) if error else written.result()
             for request, reply in zip(self._writing, replies, strict=True):
                 if not request.wanted():
                     continue
