@@ -29,25 +29,34 @@ from .tideos.shards import Shard
 from .tideos.writers import Writer
 
 WRITERS = ("openai", "local", "microworld")
+NEAR = 0.8
+"""From which overlap two Tideos of a language model are near duplicates, by default."""
 _ENDLESS = 1 << 62  # more primitives than any set takes: they are made as they are asked for
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`.
-    primitives: their share of the set, from 0 to below 1."""
+    """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`; by
+    default only exact duplicates are looked for in the micro world, whose stories are short and alike, and near ones
+    elsewhere. primitives: their share of the set, from 0 to below 1."""
 
     out: Path
     writer: str
     part: Shard | None = None
     limit: int | None = None
     seed: int = 0
-    near: float = 0.8
+    near: float | None = None
     primitives: float = 0.0
 
     def __post_init__(self) -> None:
         if self.part is not None and self.primitives:
             raise UsageError("--primitives: shards have none of their own. Give it to topa merge.")
+
+    @property
+    def checks(self) -> Checks:
+        """What Tideos of this writer must be like."""
+        near = self.near if self.near is not None else 1.0 if self.writer == "microworld" else NEAR
+        return Checks(near=near)
 
     @property
     def folder(self) -> Path:
@@ -145,6 +154,8 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
     from .tideos.generate import generate as run
 
     writer = open_writer(plan, options)
+    if plan.writer == "local":  # while a batch is written, the next one gathers
+        limits = replace(limits, concurrency=2 * limits.concurrency)
     return run(
         given.first(plan.limit),
         plan.folder,
@@ -153,7 +164,7 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
         limits=limits,
         shard=plan.part,
         seed=plan.seed,
-        checks=Checks(near=plan.near),
+        checks=plan.checks,
         mix=_mix(plan.primitives, plan.seed),
         show=show,
     )
@@ -168,7 +179,7 @@ def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: i
     shard = partial(_shard, replace(plan, primitives=0.0), given, options, limits, number)
     outcome = Outcome.total(map_shards(shard, number))
     if outcome.stopped is None and not outcome.left:
-        outcome.report = merge(plan.out, seed=plan.seed, near=plan.near, primitives=plan.primitives, show=False)
+        outcome.report = merge(plan.out, seed=plan.seed, checks=plan.checks, primitives=plan.primitives, show=False)
         outcome.path = plan.out / TIDEOS
     return outcome
 
@@ -194,7 +205,7 @@ def write_microworld(plan: Plan, *, show: bool = True) -> Report:
         tideos,
         plan.folder,
         seed=plan.seed,
-        checks=Checks(near=plan.near),
+        checks=plan.checks,
         mix=_mix(plan.primitives, plan.seed),
         config={"writer": "microworld", "limit": plan.limit} | ({} if part is None else {"shard": str(part)}),
         total=plan.limit,
@@ -202,9 +213,9 @@ def write_microworld(plan: Plan, *, show: bool = True) -> Report:
     )
 
 
-def merge(out: Path, *, seed: int, near: float, primitives: float, show: bool = True) -> Report:
+def merge(out: Path, *, seed: int, checks: Checks, primitives: float, show: bool = True) -> Report:
     """One set of the finished shards in a folder; see `topa.tideos.shards`."""
-    return shards.merge(out, seed=seed, checks=Checks(near=near), mix=_mix(primitives, seed), show=show)
+    return shards.merge(out, seed=seed, checks=checks, mix=_mix(primitives, seed), show=show)
 
 
 def _mix(share: float, seed: int) -> Mix | None:

@@ -101,7 +101,15 @@ def generate(
     primitives: Annotated[
         float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
     ] = 0.0,
-    near: Near = 0.8,
+    near: Annotated[
+        float | None,
+        typer.Option(
+            "--near",
+            help="Overlap of near duplicates; 1: exact ones only. Default: 0.8, microworld 1.",
+            min=0.01,
+            max=1,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")] = 0,
     budget: Annotated[
         float | None,
@@ -184,8 +192,9 @@ def merge(
 ) -> None:
     """Make one set of the finished shards of topa generate --shard."""
     from .. import writing
+    from ..tideos.quality import Checks
 
-    report = writing.merge(out, seed=seed, near=near, primitives=primitives)
+    report = writing.merge(out, seed=seed, checks=Checks(near=near), primitives=primitives)
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:

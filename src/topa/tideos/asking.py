@@ -61,6 +61,7 @@ Reply with one JSON object and nothing else, of this form:
 {{"frames": [{{"caption": "...", "objects": ["...", "..."]}}], "description": "...",
 "questions": [{{"kind": "descriptive", "question": "...", "options": ["...", "...", "...", "...", "..."],
 "answer": 2, "open_answer": "..."}}]}}"""
+_AGAIN = "(An earlier reply could not be used: {problem}. Keep to what is asked, and be brief.)"
 _REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
 
 
@@ -143,6 +144,10 @@ class Asking:
         if seed.kind not in _SEEDS:
             raise unknown("kind of seed", seed.kind, _SEEDS)
         return _TASK.format(about=_SEEDS[seed.kind], view=_VIEWS[seed.kind], seed=seed.text)
+
+    def again(self, problem: str) -> str:
+        """What is added to a prompt whose reply held nothing to mend: it was refused, cut off or empty."""
+        return _AGAIN.format(problem=problem)
 
     def repair(self, problem: str) -> str:
         """What is said after a reply that can't be used."""

@@ -311,13 +311,19 @@ class Flow:
             replies.append(reply)
 
     def _messages(self, call: Call, replies: Sequence[_Came], problem: str) -> list[Message]:
-        messages: list[Message] = [{"role": "user", "content": self._asking.prompt(call.seed)}]
-        if replies:
-            with suppress(BadContent):  # what was cut off or refused isn't repeated to the writer, only asked again
-                text = read_body(replies[-1].reply.raw)
-                messages.append({"role": "assistant", "content": text})
-                messages.append({"role": "user", "content": self._asking.repair(problem)})
-        return messages
+        prompt = self._asking.prompt(call.seed)
+        if not replies:
+            return [{"role": "user", "content": prompt}]
+        try:
+            text = read_body(replies[-1].reply.raw)
+        except BadContent:
+            # There is nothing to go on from. The same words again would have a writer of fixed draws say the same.
+            return [{"role": "user", "content": f"{prompt}\n\n{self._asking.again(problem)}"}]
+        return [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": text},
+            {"role": "user", "content": self._asking.repair(problem)},
+        ]
 
     def _read(self, reply: Reply) -> tuple[Written | None, str, str]:
         """What a reply holds, or None with the problem and its class."""
