@@ -62,7 +62,8 @@ def tideos(out: Path) -> list[Tideo]:
 
 
 def asked(requests: list[dict[str, Any]]) -> Counter[str]:
-    return Counter(prompt_of(request) for request in requests if not is_probe(request))
+    """How often each seed was asked for: its prompt is the first line, a repair may add to it."""
+    return Counter(prompt_of(request).partition("\n")[0] for request in requests if not is_probe(request))
 
 
 def test_every_seed_becomes_a_tideo_and_nothing_is_asked_twice(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def generate(
         float | None,
         typer.Option(
             "--near",
-            help="Overlap of near duplicates; 1: exact ones only. Default: 0.8, microworld 1.",
+            help="Overlap of near duplicates; 1: exact ones only. Default: 0.8; microworld: 1.",
             min=0.01,
             max=1,
         ),
