@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -19,6 +20,8 @@ import topa
 from topa.core.errors import InputError, UsageError
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.decoding import Decoder, Row
+from topa.tideos.flow import Limits, Outcome
+from topa.tideos.generate import generate
 from topa.tideos.local import Local
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, count_body, read_body
@@ -384,3 +387,34 @@ def test_an_error_in_the_thread_reaches_all_who_ask(folders: dict[str, Path], mo
     monkeypatch.setattr(Decoder, "write", fails(Panic()))
     errors = write(folders["llama"], ["a", "b", "c"], batch=2)
     assert [type(error) for error in errors] == [Panic] * 3
+
+
+# As a part of the whole.
+
+
+def test_a_set_is_written_and_a_second_run_needs_no_model(
+    folders: dict[str, Path], real_schema: Callable[[], dict[str, Any]], tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(folders["llama"], tmp_path / "model"))
+
+    def run() -> Outcome:
+        local = Local(model, schema=real_schema(), temperature=1.0, batch=3)
+        seeds = [seed(number) for number in range(5)]
+        return generate(seeds, tmp_path / "out", local, asking=Asking("{seed}"), limits=Limits(6), show=False)
+
+    first = run()
+    assert (first.accepted, first.left) == (5, 0)
+    assert first.spent.tokens_out > 0
+    assert first.report is not None
+    assert first.report.read == 5
+    (model / "model.safetensors").unlink()
+    again = run()
+    assert (again.accepted, again.spent) == (5, first.spent)
+
+
+def test_a_model_that_cant_spell_json_is_one_clear_error(topa: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "seeds.jsonl").write_text(seed(0).model_dump_json() + "\n")
+    words = ("--seeds", tmp_path / "seeds.jsonl", "--out", tmp_path / "out", "--model", WORDS)
+    done = topa("generate", "--writer", "local", *words)
+    assert done.code == 2
+    assert done.err.startswith(f"topa: {WORDS}: ")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import STOPPED, Json, app
+from .app import STOPPED, Json, app, quiet
 
 if TYPE_CHECKING:
     from .. import writing
@@ -165,6 +165,8 @@ def generate(
     if dry_run:
         _say_estimate(given, plan, limits, as_json)
         return
+    if plan.writer == "local":
+        quiet()
     options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
     if ray is None:
         result = writing.generate(plan, given, options, limits)

@@ -255,7 +255,7 @@ class Decoder:
         return UsageError(
             f"model {self.name!r}: replies can't be held to the schema with its tokenizer ({why}). Expected a fast "
             "tokenizer whose tokens can spell any text. Take another model, or let a server run this one and give it "
-            "with --endpoint."
+            "with --base-url."
         )
 
 

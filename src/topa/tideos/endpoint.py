@@ -56,7 +56,7 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
             raise UsageError(
                 "the endpoint's URL can't be used: expected something like https://host/v1, without a user, a password "
-                "or a query. Give it with --endpoint, and a key through the variable that --key-env names."
+                "or a query. Give it with --base-url, and a key through the variable that --key-env names."
             )
         self._key = _key(key_env)
         self.model = model
