@@ -122,7 +122,7 @@ def test_the_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None
     "url", ["host/v1", "http://", "http://me:very-secret@host/v1", "https://host/v1?key=very-secret"]
 )
 def test_a_url_that_cant_be_meant(url: str) -> None:
-    with pytest.raises(UsageError, match="--endpoint") as raised:
+    with pytest.raises(UsageError, match="--base-url") as raised:
         Endpoint(url, "m", schema={})
     assert "very-secret" not in str(raised.value)
 

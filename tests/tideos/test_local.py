@@ -417,4 +417,4 @@ def test_a_model_that_cant_spell_json_is_one_clear_error(topa: Callable[..., Any
     words = ("--seeds", tmp_path / "seeds.jsonl", "--out", tmp_path / "out", "--model", WORDS)
     done = topa("generate", "--writer", "local", *words)
     assert done.code == 2
-    assert done.err.startswith(f"topa: {WORDS}: ")
+    assert done.err.startswith(f"topa: model '{WORDS}': replies can't be held to the schema")
