@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -187,10 +188,13 @@ def read_reply(text: str) -> Written:
 
     Raises ReplyError.
     """
-    body = find_object(text)
-    if body is None:
-        raise ReplyError("it holds no whole JSON object", "no whole JSON object")
     try:
+        if text.startswith("{") and text.rstrip().endswith("}"):
+            with suppress(ValidationError):  # nothing else around it: read and checked in one go
+                return Written.model_validate_json(text)
+        body = find_object(text)
+        if body is None:
+            raise ReplyError("it holds no whole JSON object", "no whole JSON object")
         return Written.model_validate(body)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
