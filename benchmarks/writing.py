@@ -3,8 +3,8 @@
 
 Three ways: over HTTP from an endpoint in a process of its own; with a writer in this process, which leaves ledger,
 validation, removal of duplicates, balancing, card and files; and the latter with a commit for every operation, as it
-would be without group commits. The writer's own time, that of making its texts up, is taken out in the latter two. Each run is a fresh
-process, and all sets are checked to be whole before they count.
+would be without group commits. The writer's own time, that of making its texts up, is taken out in the latter two.
+Each run is a fresh process, and all sets are checked to be whole before they count.
 """
 
 from __future__ import annotations

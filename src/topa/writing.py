@@ -28,7 +28,7 @@ from .tideos.seeds import Seed, iterate_seeds
 from .tideos.shards import Shard
 from .tideos.writers import Writer
 
-WRITERS = ("openai", "local", "microworld")
+WRITERS = ("openai", "batch", "local", "microworld")
 NEAR = 0.8
 """From which overlap two Tideos of a language model are near duplicates, by default."""
 _ENDLESS = 1 << 62  # more primitives than any set takes: they are made as they are asked for
@@ -128,9 +128,11 @@ def open_writer(plan: Plan, options: Options) -> Writer:
         )
     if options.base_url is None:
         raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
+    from .tideos.batch_endpoint import BatchEndpoint
     from .tideos.endpoint import Endpoint
 
-    return Endpoint(
+    kind = BatchEndpoint if plan.writer == "batch" else Endpoint
+    return kind(
         options.base_url,
         options.model,
         key_env=options.key_env,
@@ -146,7 +148,7 @@ def estimate(given: Given, plan: Plan, limits: Limits) -> tuple[str, int, Usage]
     asking = given.asking
     first = next(given.first(1))
     seeds = (s for n, s in enumerate(given.first(plan.limit)) if plan.part is None or plan.part.has(n))
-    return asking.prompt(first), *estimate_flow(seeds, asking, limits)
+    return asking.prompt(first), *estimate_flow(seeds, asking, limits, batched=plan.writer == "batch")
 
 
 def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show: bool = True) -> Outcome:

@@ -8,7 +8,7 @@ from typing import Any
 KINDS = ("descriptive", "temporal", "causal")
 
 
-WORDS = tuple(a + b for a in ("ba", "de", "fi", "go", "ku", "la", "me", "ni", "so", "tu") for b in "lnrsk")
+WORDS = tuple(a + b for a in ("bo", "de", "fi", "go", "ku", "la", "me", "ni", "so", "tu") for b in "lnrsk")
 
 
 def good_reply(about: str = "kite") -> dict[str, Any]:

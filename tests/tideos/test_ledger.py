@@ -221,7 +221,7 @@ def test_another_format_is_refused(path: Path) -> None:
     opened(path).close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE meta SET value = '1' WHERE name = 'format'")
-    with pytest.raises(ArtifactError, match="format 1; this topa reads 2"):
+    with pytest.raises(ArtifactError, match="format 1; this topa reads 3"):
         opened(path)
 
 

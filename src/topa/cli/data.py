@@ -115,8 +115,12 @@ def generate(
         float | None,
         typer.Option("--budget", help="Stop before this is exceeded, over all runs: money with prices, else tokens."),
     ] = None,
-    price_in: Annotated[float, typer.Option("--price-in", help="Price of a million tokens read.", min=0)] = 0.0,
-    price_out: Annotated[float, typer.Option("--price-out", help="Price of a million tokens written.", min=0)] = 0.0,
+    price_in: Annotated[
+        float, typer.Option("--price-in", help="Price of a million tokens read; batch counts half of it.", min=0)
+    ] = 0.0,
+    price_out: Annotated[
+        float, typer.Option("--price-out", help="Price of a million tokens written; batch counts half of it.", min=0)
+    ] = 0.0,
     concurrency: Annotated[
         int, typer.Option("--concurrency", help="Requests at a time; for local, the largest batch.", min=1)
     ] = 8,
@@ -134,6 +138,15 @@ def generate(
         float | None, typer.Option("--temperature", help="Of sampling. Default: the writer's own.", min=0)
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds for one request.", min=0.001)] = 300.0,
+    poll: Annotated[
+        float,
+        typer.Option(
+            "--poll",
+            help="batch: seconds between looks at the batches. Ctrl-C leaves them to the provider; the same command "
+            "collects them.",
+            min=0.01,
+        ),
+    ] = 60.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: print the prompt of the first seed and an estimate.")
     ] = False,
@@ -160,7 +173,7 @@ def generate(
         else:
             _say_set(plan.folder, report, plan.part)
         return
-    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out)
+    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll)
     given = writing.Given(seeds, prompt)
     if dry_run:
         _say_estimate(given, plan, limits, as_json)
@@ -275,6 +288,12 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         typer.echo(
             f"note: the budget is used up: one more reply might take {result.needed:,.6g}. "
             "Run the same command with a larger --budget to go on",
+            err=True,
+        )
+    if result.submitted:
+        typer.echo(
+            f"note: {result.submitted:,} of those left are in batches, on which the provider goes on working. "
+            "The same command collects them",
             err=True,
         )
 

@@ -7,7 +7,7 @@ import email.utils
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -132,17 +132,27 @@ class Endpoint:
     async def _send(
         self, messages: Sequence[Message], limit: str, tokens: int, response_format: dict[str, Any] | None
     ) -> str:
+        create: Any = self._client.chat.completions.with_raw_response.create
+        with self._classified():
+            reply = await create(**self._body(messages, limit, tokens, response_format))
+            return str(reply.text)
+
+    def _body(
+        self, messages: Sequence[Message], limit: str, tokens: int, response_format: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": self.model, "messages": [dict(message) for message in messages], limit: tokens}
+        if self._temperature is not None:
+            body["temperature"] = self._temperature
+        if response_format is not None:
+            body["response_format"] = response_format
+        return body
+
+    @contextlib.contextmanager
+    def _classified(self) -> Iterator[None]:
         import openai
 
-        extra: dict[str, Any] = {limit: tokens}
-        if self._temperature is not None:
-            extra["temperature"] = self._temperature
-        if response_format is not None:
-            extra["response_format"] = response_format
-        create: Any = self._client.chat.completions.with_raw_response.create
         try:
-            reply = await create(model=self.model, messages=[dict(message) for message in messages], **extra)
-            return str(reply.text)
+            yield
         except openai.APITimeoutError as error:
             raise Transient(f"{self._where}: no reply in time") from error
         except openai.APIStatusError as error:

@@ -10,12 +10,12 @@ import random
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import TopaError, UsageError
 from ..core.progress import Bar, bar
@@ -28,7 +28,9 @@ from .writers import BadContent, Message, Mode, Permanent, Transient, Writer, co
 
 _LETTERS_PER_TOKEN = 4  # English; an estimate, used until replies say how many there were
 _TYPICAL_REPLY = 2000  # tokens, likewise
-_SAME = 5  # calls that fail in a row: then it isn't the seeds
+SAME = 5  # calls that fail in a row: then it isn't the seeds
+BATCH_PRICE = 0.5  # of what the same request costs alone
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class Limits:
     `budget`: money where prices are given, else tokens; counted over all runs of one ledger, above zero. A request
     is sent only where its longest reply fits in. `rpm`, `tpm`: requests and tokens in a minute, above zero. `tries`:
     requests for one reply when errors are transient; `repairs`: further requests when a reply can't be used;
-    `backoff`: seconds before the second try, doubled each time.
+    `backoff`: seconds before the second try, doubled each time. `poll`: seconds between looks at a batch;
+    `batch_requests`, `batch_bytes`: the most that one may hold.
     """
 
     concurrency: int = 8
@@ -50,6 +53,9 @@ class Limits:
     tries: int = 6
     repairs: int = 1
     backoff: float = 1.0
+    poll: float = 60.0
+    batch_requests: int = 50_000
+    batch_bytes: int = 200_000_000
 
     def __post_init__(self) -> None:
         for name in ("rpm", "tpm", "budget"):
@@ -64,9 +70,10 @@ class Limits:
         """Whether the budget is money."""
         return self.price_in > 0 or self.price_out > 0
 
-    def usage(self, tokens_in: int, tokens_out: int) -> Usage:
-        """Tokens with what they cost."""
-        return Usage(tokens_in, tokens_out, (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6)
+    def usage(self, tokens_in: int, tokens_out: int, *, batched: bool = False) -> Usage:
+        """Tokens with what they cost; half of the prices where they were `batched`."""
+        cost = (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
+        return Usage(tokens_in, tokens_out, cost * BATCH_PRICE if batched else cost)
 
     def size(self, usage: Usage) -> float:
         """A usage in the unit of the budget."""
@@ -78,9 +85,9 @@ class Outcome:
     """How a run ended. Counts are over the given seeds, `spent` over the whole ledger.
 
     `stopped`: None when it went through all seeds, else "budget" or "interrupted". `needed`: what the budget had no
-    room for, the longest reply to one request. `elsewhere`: calls that another process has. `report`: of the set at
-    `path` that was made of what was accepted. `failures`: by class, of this run; transient ones may have succeeded at
-    a later try.
+    room for, the longest reply to one request. `elsewhere`: calls that another process has. `submitted`: calls in
+    batches at the provider. `report`: of the set at `path` that was made of what was accepted. `failures`: by class,
+    of this run; transient ones may have succeeded at a later try.
     """
 
     seeds: int = 0
@@ -89,6 +96,7 @@ class Outcome:
     failed: int = 0
     left: int = 0
     elsewhere: int = 0
+    submitted: int = 0
     repaired: int = 0
     report: Report | None = None
     path: Path | None = None
@@ -142,26 +150,27 @@ def estimate_tokens(text: str) -> int:
     return len(text) // _LETTERS_PER_TOKEN + 1
 
 
-def estimate(seeds: Iterable[Seed], asking: Asking, limits: Limits) -> tuple[int, Usage]:
+def estimate(seeds: Iterable[Seed], asking: Asking, limits: Limits, *, batched: bool = False) -> tuple[int, Usage]:
     """How many seeds these are, and about what they will take, when every reply is of typical length and none needs a
     repair."""
     number = tokens = 0
     for seed in seeds:
         number += 1
         tokens += estimate_tokens(asking.prompt(seed))
-    return number, limits.usage(tokens, number * _TYPICAL_REPLY)
+    return number, limits.usage(tokens, number * _TYPICAL_REPLY, batched=batched)
 
 
 @dataclass(frozen=True)
-class _Came:
+class Came:
     """A reply, and what it took."""
 
     reply: Reply
     usage: Usage
 
 
-class Flow:
-    """One run through the planned calls of a ledger. Made and run inside an event loop, once."""
+class Run:
+    """What every way to bring the calls of a ledger to their end has in common. Made and run inside an event loop,
+    once."""
 
     def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits) -> None:
         self._writer = writer
@@ -169,22 +178,12 @@ class Flow:
         self._asking = asking
         self._limits = limits
         self._source = {"writer": writer.model, "prompt": asking.identity}
-        self._requests = Pace(limits.rpm)
-        self._tokens = Pace(limits.tpm)
         self._stop = asyncio.Event()
-        self._released = asyncio.Event()
-        self._refill = asyncio.Lock()
-        self._claimed: deque[Call] = deque()
         self._outcome = Outcome()
         self._failures: Counter[str] = Counter()
-        self._fatal: TopaError | None = None
-        self._reserved: dict[str, float] = {}  # the longest reply of each call in flight
-        self._resume_at = 0.0  # no request before this moment: the endpoint said so
-        self._refused = 0  # in a row
         self._accepted = 0
-        self._replies = 0
-        self._reply_tokens = 0
         self._mode = Mode(output="text")
+        self._commit: Commits
 
     async def run(self, *, show: bool) -> Outcome:
         """Bring all planned calls to their end, or stop. Raises what ends the whole run: OutputError where the disk is
@@ -198,33 +197,167 @@ class Flow:
             line.advance(done)
             async with Commits(self._ledger) as self._commit:
                 await self._find_mode()
-                self._started, self._spent_before = time.monotonic(), self._commit.spent
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self._limits.concurrency, total - done)):
-                        group.create_task(self._worker(total - done, line))
+                await self._work(total - done, line)
         self._outcome.failures = dict(self._failures)
-        if self._fatal is not None:
-            raise self._fatal
         return self._outcome
 
+    async def _work(self, total: int, line: Bar) -> None:
+        """Bring so many calls to their end."""
+        raise NotImplementedError
+
     async def _find_mode(self) -> None:
-        noted = read_mode(self._ledger.noted("mode") or "")
-        if noted is not None:
-            self._mode = noted
-            return
+        mode = read_mode(self._ledger.noted("mode") or "")
+        if mode is None:
+            probe = await self._insist(self._writer.probe)
+            if probe is None:
+                return
+            usage = self._limits.usage(probe.tokens.tokens_in, probe.tokens.tokens_out)
+            told = f"{usage.tokens_in} tokens in, {usage.tokens_out} out"
+            await self._commit(lambda: self._ledger.note("probe", told))
+            noted = await self._commit(lambda: self._ledger.note("mode", probe.mode.model_dump_json()))
+            mode = read_mode(noted) or probe.mode
+        self._mode = mode
+
+    async def _insist(self, request: Callable[[], Awaitable[T]], least: float = 0.0) -> T | None:
+        """What a request gives, sent again after transient errors, `least` seconds later or more; None when the run
+        stops first. Raises Transient after the last try, and Permanent."""
         for number in range(self._limits.tries):
             try:
-                probe = await self._writer.probe()
-                break
+                return await request()
             except Transient as error:
                 self._failures["transient"] += 1
-                if number + 1 == self._limits.tries or await self._pause(self._delay(number, error)):
+                if number + 1 == self._limits.tries:
                     raise
-        usage = self._limits.usage(probe.tokens.tokens_in, probe.tokens.tokens_out)
-        told = f"{usage.tokens_in} tokens in, {usage.tokens_out} out"
-        await self._commit(lambda: self._ledger.note("probe", told))
-        mode = await self._commit(lambda: self._ledger.note("mode", probe.mode.model_dump_json()))
-        self._mode = read_mode(mode) or probe.mode
+                if await self._pause(max(least, self._delay(number, error))):
+                    break
+        return None
+
+    async def _judge(self, call: Call, replies: Sequence[Came]) -> list[Message] | None:
+        """What to ask next for a call; None where its last reply has brought it to its end."""
+        problem = "no reply"
+        if replies:
+            written, problem, kind = self._read(replies[-1].reply)
+            if written is not None:
+                tideo = to_tideo(written, call.seed, self._source)
+                await self._end(call, replies[-1], "accepted", result=tideo.model_dump_json())
+                self._accepted += 1
+                self._outcome.repaired += len(replies) > 1
+                return None
+            self._failures[kind] += 1
+            if len(replies) > self._limits.repairs:
+                await self._end(call, replies[-1], "rejected", error=kind)
+                return None
+            await self._count(replies[-1])
+        return self._messages(call, replies, problem)
+
+    def _came(self, call: Call) -> list[Came]:
+        return [Came(reply, self._usage(reply)) for reply in call.replies]
+
+    def _usage(self, reply: Reply) -> Usage:
+        tokens = count_body(reply.raw)
+        return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
+
+    async def _count(self, came: Came) -> None:
+        await self._commit(lambda: self._ledger.count(came.reply, came.usage))
+
+    async def _end(
+        self, call: Call, came: Came, state: State, *, error: str | None = None, result: str | None = None
+    ) -> None:
+        def end() -> None:
+            self._ledger.count(came.reply, came.usage)
+            self._ledger.settle(call.key, state, error=error, result=result)
+
+        await self._commit(end)
+
+    async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
+        await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
+
+    def _messages(self, call: Call, replies: Sequence[Came], problem: str) -> list[Message]:
+        prompt = self._asking.prompt(call.seed)
+        if not replies:
+            return [{"role": "user", "content": prompt}]
+        try:
+            text = read_body(replies[-1].reply.raw)
+        except BadContent:
+            # There is nothing to go on from. The same words again would have a writer of fixed draws say the same.
+            return [{"role": "user", "content": f"{prompt}\n\n{self._asking.again(problem)}"}]
+        return [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": text},
+            {"role": "user", "content": self._asking.repair(problem)},
+        ]
+
+    def _read(self, reply: Reply) -> tuple[Written | None, str, str]:
+        """What a reply holds, or None with the problem and its class."""
+        try:
+            return read_reply(read_body(reply.raw)), "", ""
+        except BadContent as error:
+            return None, str(error), f"content: {error}"
+        except ReplyError as error:
+            return None, str(error), f"content: {error.reason}"
+
+    def _delay(self, number: int, error: Transient) -> float:
+        return max(error.wait, min(60.0, self._limits.backoff * 2.0**number) * random.uniform(0.5, 1.0))
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait: whether the run is to stop, which ends the wait."""
+        if seconds > 0 and not self._stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), seconds)
+        return self._stop.is_set()
+
+    def _halt(self) -> None:
+        self._stop.set()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C stops after what is in flight, the second at once."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def interrupted() -> None:
+            if self._stop.is_set() and task is not None:
+                task.cancel()
+            self._outcome.stopped = "interrupted"
+            self._halt()
+
+        signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+        try:
+            for number in signals:
+                loop.add_signal_handler(number, interrupted)
+        except (RuntimeError, ValueError):  # not in the main thread: whoever started it handles signals
+            signals = ()
+        try:
+            yield
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+
+
+class Flow(Run):
+    """Requests one by one, as many at a time as the limits let."""
+
+    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits) -> None:
+        super().__init__(writer, ledger, asking, limits)
+        self._requests = Pace(limits.rpm)
+        self._tokens = Pace(limits.tpm)
+        self._released = asyncio.Event()
+        self._refill = asyncio.Lock()
+        self._claimed: deque[Call] = deque()
+        self._fatal: TopaError | None = None
+        self._reserved: dict[str, float] = {}  # the longest reply of each call in flight
+        self._resume_at = 0.0  # no request before this moment: the endpoint said so
+        self._refused = 0  # in a row
+        self._replies = 0
+        self._reply_tokens = 0
+
+    async def _work(self, total: int, line: Bar) -> None:
+        self._started, self._spent_before = time.monotonic(), self._commit.spent
+        self._pledged = self._limits.size(self._limits.usage(*self._ledger.pledged(), batched=True))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._limits.concurrency, total)):
+                group.create_task(self._worker(total, line))
+        if self._fatal is not None:
+            raise self._fatal
 
     async def _next(self) -> Call | None:
         """A call to work on; None where there is none left. They are claimed some at a time: each claim is a commit."""
@@ -250,56 +383,26 @@ class Flow:
             self._fatal = self._fatal or error
             self._halt()
 
-    def _usage(self, reply: Reply) -> Usage:
-        tokens = count_body(reply.raw)
-        return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
-
-    async def _count(self, call: Call, came: _Came) -> None:
-        await self._commit(lambda: self._ledger.count(came.reply, came.usage))
-        self._release(call)
-
-    async def _end(
-        self, call: Call, came: _Came, state: State, *, error: str | None = None, result: str | None = None
-    ) -> None:
-        def end() -> None:
-            self._ledger.count(came.reply, came.usage)
-            self._ledger.settle(call.key, state, error=error, result=result)
-
-        await self._commit(end)
-
-    async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
-        await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
-
     async def _one(self, call: Call) -> None:
         """Bring one call to its end, or leave it planned when the run stops. Raises what ends the whole run."""
-        replies = [_Came(reply, self._usage(reply)) for reply in call.replies]
+        replies = self._came(call)
         while True:
-            problem = "no reply"
-            if replies:
-                written, problem, kind = self._read(replies[-1].reply)
-                if written is not None:
-                    tideo = to_tideo(written, call.seed, self._source)
-                    await self._end(call, replies[-1], "accepted", result=tideo.model_dump_json())
-                    self._accepted += 1
-                    self._outcome.repaired += len(replies) > 1
-                    return
-                self._failures[kind] += 1
-                if len(replies) > self._limits.repairs:
-                    await self._end(call, replies[-1], "rejected", error=kind)
-                    return
-                await self._count(call, replies[-1])
+            messages = await self._judge(call, replies)
+            self._release(call)
+            if messages is None:
+                return
             try:
-                reply = await self._ask(call, self._messages(call, replies, problem))
+                reply = await self._ask(call, messages)
             except Transient:
                 self._refused += 1
                 await self._settle(call, "failed", error="transient")
-                if self._refused >= _SAME:
+                if self._refused >= SAME:
                     raise
                 return
             except Permanent as error:
                 self._failures["permanent"] += 1
                 self._refused += 1
-                if error.every or (self._refused >= _SAME and not self._accepted):
+                if error.every or (self._refused >= SAME and not self._accepted):
                     await self._settle(call, "replied" if replies else "planned")
                     raise
                 await self._settle(call, "failed", error="permanent")
@@ -310,31 +413,7 @@ class Flow:
             self._refused = 0
             replies.append(reply)
 
-    def _messages(self, call: Call, replies: Sequence[_Came], problem: str) -> list[Message]:
-        prompt = self._asking.prompt(call.seed)
-        if not replies:
-            return [{"role": "user", "content": prompt}]
-        try:
-            text = read_body(replies[-1].reply.raw)
-        except BadContent:
-            # There is nothing to go on from. The same words again would have a writer of fixed draws say the same.
-            return [{"role": "user", "content": f"{prompt}\n\n{self._asking.again(problem)}"}]
-        return [
-            {"role": "user", "content": prompt},
-            {"role": "assistant", "content": text},
-            {"role": "user", "content": self._asking.repair(problem)},
-        ]
-
-    def _read(self, reply: Reply) -> tuple[Written | None, str, str]:
-        """What a reply holds, or None with the problem and its class."""
-        try:
-            return read_reply(read_body(reply.raw)), "", ""
-        except BadContent as error:
-            return None, str(error), f"content: {error}"
-        except ReplyError as error:
-            return None, str(error), f"content: {error.reason}"
-
-    async def _ask(self, call: Call, messages: Sequence[Message]) -> _Came | None:
+    async def _ask(self, call: Call, messages: Sequence[Message]) -> Came | None:
         """One recorded reply; None when the run stops first. Raises Transient after the last try, and Permanent."""
         prompt = sum(estimate_tokens(message["content"]) for message in messages)
         worst = self._limits.size(self._limits.usage(2 * prompt, self._writer.max_tokens))
@@ -363,7 +442,7 @@ class Flow:
                 self._replies += 1
                 self._reply_tokens += usage.tokens_out
                 self._tokens.correct(usage.tokens - expected)
-                return _Came(reply, usage)
+                return Came(reply, usage)
         return None
 
     async def _reserve(self, call: Call, worst: float) -> bool:
@@ -371,7 +450,8 @@ class Flow:
         seldom need all of theirs; False, and the run stops, where there is none left."""
         budget = self._limits.budget
         while (
-            budget is not None and self._limits.size(self._commit.spent) + sum(self._reserved.values()) + worst > budget
+            budget is not None
+            and self._limits.size(self._commit.spent) + self._pledged + sum(self._reserved.values()) + worst > budget
         ):
             if not self._reserved:
                 self._outcome.stopped, self._outcome.needed = self._outcome.stopped or "budget", worst
@@ -388,44 +468,11 @@ class Flow:
         self._released.set()
 
     def _halt(self) -> None:
-        self._stop.set()
+        super()._halt()
         self._released.set()
 
     def _expected_reply(self) -> float:
         return self._reply_tokens / self._replies if self._replies else min(_TYPICAL_REPLY, self._writer.max_tokens)
-
-    def _delay(self, number: int, error: Transient) -> float:
-        return max(error.wait, min(60.0, self._limits.backoff * 2.0**number) * random.uniform(0.5, 1.0))
-
-    async def _pause(self, seconds: float) -> bool:
-        """Wait: whether the run is to stop, which ends the wait."""
-        if seconds > 0 and not self._stop.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), seconds)
-        return self._stop.is_set()
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C stops after what is in flight, the second at once."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-        def interrupted() -> None:
-            if self._stop.is_set() and task is not None:
-                task.cancel()
-            self._outcome.stopped = "interrupted"
-            self._halt()
-
-        signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
-        try:
-            for number in signals:
-                loop.add_signal_handler(number, interrupted)
-        except (RuntimeError, ValueError):  # not in the main thread: whoever started it handles signals
-            signals = ()
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
 
     def _note(self, total: int) -> str:
         size, before = self._limits.size(self._commit.spent), self._limits.size(self._spent_before)

@@ -17,6 +17,8 @@ from ..core.artifacts import MANIFEST, output_folder
 from ..core.errors import OutputError, TopaError
 from .asking import Asking
 from .assemble import TIDEOS, Mix, assemble
+from .batch import BatchFlow
+from .batch_endpoint import BatchEndpoint
 from .flow import Flow, Limits, Outcome
 from .ledger import Ledger, call_key
 from .quality import Checks, Report
@@ -87,6 +89,7 @@ def generate(
         outcome.accepted, outcome.rejected, outcome.failed = (
             counts.get(state, 0) for state in ("accepted", "rejected", "failed")
         )
+        outcome.submitted = counts.get("submitted", 0)
         outcome.left = number - outcome.accepted - outcome.rejected - outcome.failed - outcome.elsewhere
         outcome.report = finish(not outcome.left and not outcome.elsewhere)
         outcome.path = out / TIDEOS
@@ -104,6 +107,8 @@ def _written(
 ) -> Outcome:
     async def run() -> Outcome:
         async with writer:
+            if isinstance(writer, BatchEndpoint):
+                return await BatchFlow(writer, ledger, asking, limits).run(show=show)
             return await Flow(writer, ledger, asking, limits).run(show=show)
 
     try:

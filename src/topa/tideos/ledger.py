@@ -27,8 +27,10 @@ from ..core.artifacts import write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from .seeds import Seed
 
-State = Literal["planned", "in flight", "replied", "accepted", "rejected", "failed"]
-FORMAT = "2"
+State = Literal["planned", "in flight", "submitted", "replied", "accepted", "rejected", "failed"]
+OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
+"""What can be asked, or read, at once; a submitted call is the provider's until its batch ends."""
+FORMAT = "3"
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
 _CACHE = 16_000  # kilobytes of the file that are kept in memory
@@ -36,12 +38,19 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (
   key TEXT PRIMARY KEY, position INTEGER, seed TEXT NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
-  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, error TEXT, result TEXT
+  state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, owner TEXT, error TEXT, result TEXT,
+  batch TEXT, refusals INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS replies (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL, raw TEXT NOT NULL,
-  tokens_in INTEGER, tokens_out INTEGER, cost REAL
+  tokens_in INTEGER, tokens_out INTEGER, cost REAL, batch TEXT
 );
+CREATE TABLE IF NOT EXISTS batches (
+  name TEXT PRIMARY KEY, file TEXT, remote TEXT, state TEXT NOT NULL, owner TEXT,
+  tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS replies_of_batch ON replies (key, batch) WHERE batch IS NOT NULL;
+CREATE INDEX IF NOT EXISTS calls_of_batch ON calls (batch, key) WHERE batch IS NOT NULL;
 CREATE INDEX IF NOT EXISTS replies_by_key ON replies (key);
 CREATE INDEX IF NOT EXISTS calls_by_position ON calls (position);
 CREATE INDEX IF NOT EXISTS calls_by_owner ON calls (owner) WHERE owner IS NOT NULL;
@@ -143,6 +152,7 @@ class Ledger:
                     " WHERE owner = ?",
                     (self._owner,),
                 )
+                self._database.execute("UPDATE batches SET owner = NULL WHERE owner = ?", (self._owner,))
         except OutputError:
             pass  # the lock ends with this process: whoever comes next finds the calls free
         finally:
@@ -198,20 +208,20 @@ class Ledger:
         self._after = -1
         return number
 
-    def claim(self, limit: int) -> list[Call]:
-        """Make the next calls of this run that aren't finished this process's own, at most `limit` of them.
+    def claim(self, limit: int, states: Sequence[State] = OPEN) -> list[Call]:
+        """Make the next calls of this run that are in these states this process's own, at most `limit` of them.
 
-        Each is given once in a run. None are left where the list is empty; those of other living processes are
-        passed over.
+        Each is given once in a run, or once after `rewind`. None are left where the list is empty; those of other
+        living processes are passed over.
         """
         claimed: list[Call] = []
         with self._transaction():
             while len(claimed) < limit:
                 rows = self._database.execute(
                     "SELECT wanted.position, key, calls.seed, kind, text, owner FROM wanted JOIN calls USING (key)"
-                    " WHERE wanted.position > ? AND state NOT IN ('accepted', 'rejected')"
+                    " WHERE wanted.position > ? AND state IN (SELECT value FROM json_each(?))"
                     " ORDER BY wanted.position LIMIT ?",
-                    (self._after, limit - len(claimed)),
+                    (self._after, json.dumps(states), limit - len(claimed)),
                 ).fetchall()
                 if not rows:
                     break
@@ -227,6 +237,10 @@ class Ledger:
                     seed = Seed.model_construct(id=name, kind=kind, text=text)
                     claimed.append(Call(key, seed, self._replies(key)))
         return claimed
+
+    def rewind(self) -> None:
+        """Let claims begin at the first call again."""
+        self._after = -1
 
     def attempt(self, key: str) -> None:
         """Count a request that is about to be sent."""
@@ -280,6 +294,14 @@ class Ledger:
         with self._explained():
             return Usage(*self._database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
 
+    def pledged(self) -> tuple[int, int]:
+        """Tokens in and out that the batches which aren't collected yet may take at most, of all processes."""
+        with self._explained():
+            tokens_in, tokens_out = self._database.execute(
+                "SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM batches WHERE state = 'open'"
+            ).fetchone()
+            return int(tokens_in), int(tokens_out)
+
     def counts(self) -> dict[State, int]:
         """How many calls of this run are in which state."""
         with self._explained():
@@ -294,6 +316,8 @@ class Ledger:
         with self._transaction():
             rows = self._database.execute(
                 "SELECT owner, count(*) FROM calls JOIN wanted USING (key) WHERE owner IS NOT NULL GROUP BY owner"
+                " UNION ALL SELECT batches.owner, count(*) FROM batches JOIN calls ON calls.batch = batches.name"
+                " JOIN wanted USING (key) WHERE batches.owner IS NOT NULL GROUP BY batches.owner"
             ).fetchall()
             return sum(number for owner, number in rows if owner != self._owner and self._alive(owner))
 
