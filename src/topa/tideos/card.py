@@ -115,7 +115,7 @@ class Describer:
 def describe(tideos: Iterable[Tideo], title: str) -> Card:
     """The card of a set as it is; dropped: what `Cleaner` would leave out.
 
-    Raises UsageError where datasketch, for near duplicates, isn't installed.
+    Raises UsageError where rensa, for near duplicates, isn't installed.
     """
     describer, cleaner, leaks = Describer(), Cleaner(0), Leaks()
 

@@ -1,16 +1,15 @@
 """Which Tideos came before: by id, by their exact words, and nearly.
 
-Near duplicates are found by MinHash (Broder 1997) and banding: the library computes the signatures and chooses the
-bands; they are looked up in a scratch database on the disk, because an index in memory would grow by kilobytes with
-every Tideo.
+Near duplicates are found by MinHash (Broder 1997) and banding. A library computes the signatures; they are looked up in
+a scratch database on the disk, because an index in memory would grow by kilobytes with every Tideo.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-import zlib
 from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 
 import numpy as np
@@ -18,8 +17,8 @@ import numpy as np
 from ..core.errors import UsageError
 
 _RUN = 3  # words: long enough that equal topics alone don't look alike
-_PLACES = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)  # odd, one for each word
-_CACHE = 32_000  # kilobytes of the scratch file that are kept in memory
+_FOUND = 0.95
+_CACHE = 16_000  # kilobytes of the scratch file that are kept in memory
 _SCHEMA = """
 CREATE TABLE ids (id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE exact (hash BLOB PRIMARY KEY) WITHOUT ROWID;
@@ -32,7 +31,7 @@ class Seen:
     """What came so far. A context manager; its scratch file is gone afterwards.
 
     `near`: the overlap of two sets of word triples (Jaccard, estimated) from which they are near duplicates, above 0;
-    1 looks for exact ones only. `permutations`: of MinHash. Raises UsageError where datasketch is needed and missing.
+    1 looks for exact ones only. `permutations`: of MinHash. Raises UsageError where rensa is needed and missing.
     """
 
     def __init__(self, near: float, permutations: int) -> None:
@@ -40,16 +39,15 @@ class Seen:
         self._bands: tuple[tuple[int, int], ...] = ()
         if near < 1:
             try:
-                from datasketch import MinHash, MinHashLSH
+                from rensa import RMinHash
             except ImportError as error:
                 raise UsageError(
                     "near duplicates need another package: pip install 'topa[data]'. Or look for exact ones only, "
                     "with --near 1."
                 ) from error
-            # A candidate too many costs a comparison, one too few a duplicate: so the bands are chosen for few misses.
-            chosen = MinHashLSH(threshold=near, num_perm=permutations, weights=(0.1, 0.9))
-            self._bands = tuple((n * chosen.r, (n + 1) * chosen.r) for n in range(chosen.b))
-            self._empty = MinHash(num_perm=permutations, seed=1, hashfunc=int)
+            self._minima = partial(RMinHash, permutations, 1)
+            rows = _rows(near, permutations)
+            self._bands = tuple((start, start + rows) for start in range(0, permutations - rows + 1, rows))
         self._database = sqlite3.connect("", isolation_level=None)  # a file without a name, removed when it is closed
         self._database.execute(f"PRAGMA cache_size=-{_CACHE}")
         self._database.execute("PRAGMA journal_mode=OFF")
@@ -68,11 +66,10 @@ class Seen:
         """Why a Tideo of this id and these words is a duplicate; None where it isn't: then it is seen from now on."""
         if self._found("SELECT 1 FROM ids WHERE id = ?", name):
             return "its id came before"
-        text = " ".join(told).encode()
-        exact = hashlib.blake2b(text, digest_size=16).digest()
+        exact = hashlib.blake2b(" ".join(told).encode(), digest_size=16).digest()
         if self._found("SELECT 1 FROM exact WHERE hash = ?", exact):
             return "exact duplicate"
-        if self._bands and self._is_near(text.split()):
+        if self._bands and self._is_near(told):
             return "near duplicate"
         self._database.execute("INSERT INTO ids VALUES (?)", (name,))
         self._database.execute("INSERT INTO exact VALUES (?)", (exact,))
@@ -81,15 +78,10 @@ class Seen:
     def _found(self, query: str, value: str | bytes) -> bool:
         return self._database.execute(query, (value,)).fetchone() is not None
 
-    def _is_near(self, told: Sequence[bytes]) -> bool:
-        hashes = np.array(list(map(zlib.crc32, told)), np.uint64)
-        if len(hashes) < _RUN:
-            hashes = np.pad(hashes, (0, _RUN - len(hashes)))
-        # A run of words is hashed by the hashes of its words and their places; the sum wraps around.
-        runs = hashes[:-2] * _PLACES[0] + hashes[1:-1] * _PLACES[1] + hashes[2:] * _PLACES[2]
-        made = self._empty.copy()
-        made.update_batch((runs >> np.uint64(32)).tolist())
-        minima = made.hashvalues.astype(np.uint32)
+    def _is_near(self, told: Sequence[str]) -> bool:
+        made = self._minima()
+        made.update([" ".join(told[i : i + _RUN]) for i in range(max(1, len(told) - _RUN + 1))])
+        minima = np.array(made.digest(), np.uint32)
         # Salted anew in each process, as the scratch file is.
         bands = [hash((n, minima[a:b].tobytes())) for n, (a, b) in enumerate(self._bands)]
         places = ",".join("?" * len(bands))
@@ -103,3 +95,12 @@ class Seen:
         added = self._database.execute("INSERT INTO signatures (minima) VALUES (?)", (minima.tobytes(),))
         self._database.executemany("INSERT INTO bands VALUES (?, ?)", [(band, added.lastrowid) for band in bands])
         return False
+
+
+def _rows(near: float, permutations: int) -> int:
+    """How many minima make a band: as many as leave a pair of this overlap a band in common in 19 of 20 cases.
+
+    A candidate too many costs a comparison, one too few a duplicate.
+    """
+    found = [r for r in range(1, permutations + 1) if 1 - (1 - near**r) ** (permutations // r) >= _FOUND]
+    return max(found, default=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -58,7 +59,7 @@ def generate(
     if shard is not None:
         configuration["shard"] = str(shard)
     parameters = dict(writer.parameters)
-    with Ledger(out / LEDGER, configuration) as ledger:
+    with _settled(), Ledger(out / LEDGER, configuration) as ledger:
         (out / MANIFEST).unlink(missing_ok=True)
         # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
         number = ledger.plan(
@@ -120,6 +121,16 @@ def _written(
         with suppress(TopaError):
             finish(False)
         raise
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """What is loaded by now stays. The collector of cycles would look through it again and again: a tenth of the time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

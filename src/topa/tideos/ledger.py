@@ -33,7 +33,7 @@ OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
 FORMAT = "3"
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
-_CACHE = 16_000  # kilobytes of the file that are kept in memory
+_CACHE = 8_000  # kilobytes of the file that are kept in memory
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (

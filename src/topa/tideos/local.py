@@ -64,7 +64,11 @@ class Local:
             )
         self.model = str(model)
         self.max_tokens = max_tokens
-        self.parameters: Mapping[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "sampling_seed": seed}
+        self.parameters: Mapping[str, Any] = {
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "sampling_seed": seed,
+        }
         self._batch = batch
         self._load = partial(
             Decoder.load, model, device=device, dtype=dtype, schema=dict(schema), temperature=temperature, seed=seed

@@ -97,7 +97,7 @@ class Cleaner:
         self._leakage = Leaks()
 
     def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Kept]:
-        """The Tideos kept. Raises UsageError where datasketch is needed and isn't installed."""
+        """The Tideos kept. Raises UsageError where rensa is needed and isn't installed."""
         with Seen(self._checks.near, self._checks.permutations) as seen:
             for tideo in tideos:
                 told = " ".join(texts(tideo))
