@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from topa.core.errors import InputError, UsageError
-from topa.tideos.asking import Asking, ReplyError, find_object, read_reply, reply_schema, to_tideo
+from topa.tideos.asking import Asking, ReplyError, find_object, read_reply, reply_schema, tideo_line
 from topa.tideos.seeds import Seed, read_seeds
 from topa.tideos.tideo import Tideo
 
@@ -77,7 +77,7 @@ def test_the_schema_is_strict() -> None:
 
 def test_a_reply_becomes_a_tideo() -> None:
     reply = good_reply()
-    tideo = to_tideo(read_reply(json.dumps(reply)), seed("webvid"), {"writer": "m"})
+    tideo = Tideo.model_validate_json(tideo_line(read_reply(json.dumps(reply)), seed("webvid"), {"writer": "m"}))
     assert tideo.id == "s1"
     assert [frame.caption for frame in tideo.frames] == [frame["caption"] for frame in reply["frames"]]
     assert [question.kind for question in tideo.questions] == ["descriptive", "temporal", "causal"]

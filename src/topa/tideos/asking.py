@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ..core.errors import InputError
 from ..core.registry import unknown
 from .seeds import Seed
-from .tideo import Text, Tideo
+from .tideo import Text
 
 VERSION = "1"
 SLOT = "{seed}"
@@ -84,7 +84,7 @@ class WrittenQuestion(_Written):
     question: Text
     options: Annotated[list[Text], Field(min_length=5, max_length=5)]
     answer: Annotated[int, Field(ge=0, le=4)]
-    open_answer: Text
+    open_answer: Annotated[Text, Field(serialization_alias="answer_text")]
 
     @model_validator(mode="after")
     def _different(self) -> WrittenQuestion:
@@ -224,24 +224,24 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         start = text.find("{", end)
 
 
-def to_tideo(written: Written, seed: Seed, source: Mapping[str, Any]) -> Tideo:
-    """The Tideo of a reply; `source` says who wrote it, the kind of the seed is added."""
-    # One validation of the whole costs a third of one for each part.
-    return Tideo.model_validate(
-        {
-            "id": seed.id,
-            "frames": [{"caption": frame.caption, "objects": frame.objects} for frame in written.frames],
-            "description": written.description,
-            "questions": [
-                {
-                    "question": item.question,
-                    "kind": item.kind,
-                    "options": item.options,
-                    "answer": item.answer,
-                    "answer_text": item.open_answer,
-                }
-                for item in written.questions
-            ],
-            "source": {**source, "seed_kind": seed.kind},
-        }
+class _Line(BaseModel):
+    """A Tideo made of a reply's parts, to be written down."""
+
+    id: str
+    frames: list[WrittenFrame]
+    description: str
+    questions: list[WrittenQuestion]
+    source: dict[str, Any]
+
+
+def tideo_line(written: Written, seed: Seed, source: Mapping[str, Any]) -> str:
+    """The Tideo of a reply as a line of JSON; `source` says who wrote it, the kind of the seed is added."""
+    # All of it has been checked: a reply's rules are stricter than a Tideo's.
+    line = _Line.model_construct(
+        id=seed.id,
+        frames=written.frames,
+        description=written.description,
+        questions=written.questions,
+        source={**source, "seed_kind": seed.kind},
     )
+    return line.model_dump_json(by_alias=True)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ..core.errors import TopaError, UsageError
 from ..core.progress import Bar, bar
-from .asking import Asking, ReplyError, Written, read_reply, to_tideo
+from .asking import Asking, ReplyError, Written, read_reply, tideo_line
 from .commits import Commits
 from .ledger import Call, Ledger, Reply, State, Usage
 from .quality import Report
@@ -238,8 +238,7 @@ class Run:
         if replies:
             written, problem, kind = self._read(replies[-1].reply)
             if written is not None:
-                tideo = to_tideo(written, call.seed, self._source)
-                await self._end(call, replies[-1], "accepted", result=tideo.model_dump_json())
+                await self._end(call, replies[-1], "accepted", result=tideo_line(written, call.seed, self._source))
                 self._accepted += 1
                 self._outcome.repaired += len(replies) > 1
                 return None

@@ -125,7 +125,7 @@ def _written(
 
 @contextmanager
 def _settled() -> Iterator[None]:
-    """What is loaded by now stays. The collector of cycles would look through it again and again: a tenth of the time."""
+    """What is loaded by now stays: to look through it again and again takes the collector a tenth of the time."""
     gc.freeze()
     try:
         yield

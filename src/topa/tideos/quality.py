@@ -132,7 +132,9 @@ class Cleaner:
         if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
             return "too few or too many frames"
         least, most = checks.caption_words
-        if any(not least <= len(caption.split()) <= most for caption in captions):
+        # A text has a word at least, and at most as many as characters.
+        doubtful = captions if least > 1 else [caption for caption in captions if len(caption) > most]
+        if any(not least <= len(caption.split()) <= most for caption in doubtful):
             return "a caption is too short or too long"
         least, most = checks.description_words
         if not least <= len(tideo.description.split()) <= most:
