@@ -1,9 +1,10 @@
 """How many Tideos a second topa writes when the writer takes no time, and in how much memory:
 `python benchmarks/writing.py`.
 
-Three ways: over HTTP from an endpoint in a process of its own; with a writer in this process, which leaves ledger,
-validation, removal of duplicates, balancing, card and files; and the latter with a commit for every operation, as it
-would be without group commits. The writer's own time, that of making its texts up, is taken out in the latter two.
+Four ways: over HTTP from an endpoint in a process of its own; with a writer in this process, which leaves ledger,
+validation, removal of duplicates, balancing, card and files; that without balancing and card; and with a commit for
+every operation, as it would be without group commits. The time that a writer in this process takes to make its texts
+up is taken out.
 Each run is a fresh process, and all sets are checked to be whole before they count.
 """
 
@@ -27,15 +28,22 @@ from types import MappingProxyType
 from typing import Any
 
 from topa.tideos.asking import reply_schema
+from topa.tideos.card import Describer
 from topa.tideos.commits import Commits
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits
 from topa.tideos.generate import generate
 from topa.tideos.ledger import Ledger
+from topa.tideos.quality import Cleaner, Leaks
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import Counted, Mode, Probe
 
-WAYS = {"http": "over HTTP", "inside": "in this process", "single": "in this process, a commit for every operation"}
+WAYS = {
+    "single": "in this process, a commit for every operation",
+    "http": "over HTTP",
+    "inside": "in this process",
+    "core": "in this process, without balancing and card",
+}
 KINDS = ("descriptive", "temporal", "causal", "counting", "intention")
 
 
@@ -157,6 +165,9 @@ def run(way: str, count: int, out: Path) -> dict[str, Any]:
         writer = Endpoint(f"http://127.0.0.1:{receive.recv()}/v1", "m", schema=reply_schema())
     if way == "single":
         Commits.__call__ = one_by_one  # type: ignore[method-assign]
+    if way == "core":
+        Cleaner._balance = lambda self, tideo: tideo  # type: ignore[method-assign]
+        Leaks.add = Describer.add = lambda *_: None  # type: ignore[method-assign,assignment]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.perf_counter()
     outcome = generate(seeds, out, writer, limits=Limits(concurrency=32 if way == "http" else 256), show=False)
@@ -183,19 +194,34 @@ def fresh(way: str, count: int) -> dict[str, Any]:
     return {"way": way, "tideos": count, **json.loads(done.stdout)}
 
 
+def as_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, as the README has it."""
+    head = "| way | Tideos | a second | peak memory | before |\n|---|---:|---:|---:|---:|\n"
+    return head + "".join(
+        f"| {WAYS[row['way']]} | {row['tideos']:,} | {row['rate']:,.0f} | {row['peak_mb']:.0f} MB "
+        f"| {row['before_mb']:.0f} MB |\n"
+        for row in rows
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each, one after the other; the fastest counts")
     parser.add_argument("--quick", action="store_true", help="small sets: a look, no figures to report")
     parser.add_argument("--run", nargs=3, metavar=("WAY", "COUNT", "FOLDER"), help="one run in this process")
+    parser.add_argument("--table", type=Path, help="print the table of kept figures")
     given = parser.parse_args()
+    if given.table:
+        print(as_table(json.loads(given.table.read_text())))
+        return
     if given.run:
         way, count, folder = given.run
         print(json.dumps(run(way, int(count), Path(folder))))
         return
     sizes = (300, 1000) if given.quick else (1000, 10_000, 100_000)
     wanted = [("single", sizes[0]), *(("http", size) for size in sizes[:2]), *(("inside", size) for size in sizes)]
+    wanted.append(("core", sizes[1]))
     found: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in wanted}
     for number in range(given.rounds):
         for key in wanted:

@@ -22,7 +22,7 @@ from .tideos.asking import Asking
 from .tideos.assemble import TIDEOS, Mix, assemble
 from .tideos.flow import Limits, Outcome
 from .tideos.flow import estimate as estimate_flow
-from .tideos.ledger import Usage
+from .tideos.ledger import LEDGER, Usage
 from .tideos.quality import Checks, Report
 from .tideos.seeds import Seed, iterate_seeds
 from .tideos.shards import Shard
@@ -38,7 +38,8 @@ _ENDLESS = 1 << 62  # more primitives than any set takes: they are made as they 
 class Plan:
     """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`; by
     default only exact duplicates are looked for in the micro world, whose stories are short and alike, and near ones
-    elsewhere. primitives: their share of the set, from 0 to below 1."""
+    elsewhere. primitives: their share of the set, from 0 to below 1. resume: whether to go on with a folder that holds
+    some of it already."""
 
     out: Path
     writer: str
@@ -47,10 +48,17 @@ class Plan:
     seed: int = 0
     near: float | None = None
     primitives: float = 0.0
+    resume: bool = True
 
     def __post_init__(self) -> None:
         if self.part is not None and self.primitives:
             raise UsageError("--primitives: shards have none of their own. Give it to topa merge.")
+        found = next((name for name in (LEDGER, TIDEOS) if (self.folder / name).exists()), None)
+        if found and not self.resume:
+            raise UsageError(
+                f"--no-resume: found {found} in {self.folder}; expected a folder without one. Leave the option out to "
+                "go on with what is there, or name another folder with --out."
+            )
 
     @property
     def checks(self) -> Checks:

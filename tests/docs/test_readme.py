@@ -37,18 +37,26 @@ def test_links_lead_somewhere() -> None:
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-def test_the_speed_table_is_that_of_the_kept_figures() -> None:
-    kept = ROOT / "benchmarks" / "results.json"
+@pytest.mark.parametrize(
+    ("part", "script", "kept"), [("speed", "run.py", "results.json"), ("writing", "writing.py", "writing.json")]
+)
+def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: str) -> None:
+    folder = ROOT / "benchmarks"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--table", str(kept)],
+        [sys.executable, str(folder / script), "--table", str(folder / kept)],
         capture_output=True,
         text=True,
         check=True,
     )
-    shown = README.split("<!-- speed -->")[1].split("<!-- /speed -->")[0]
+    shown = README.split(f"<!-- {part} -->")[1].split(f"<!-- /{part} -->")[0]
     assert shown.strip() == done.stdout.strip()
-    names = {row["name"] for row in json.loads(kept.read_text())["rows"]}
+
+
+def test_the_kept_figures_are_of_all_parts() -> None:
+    names = {row["name"] for row in json.loads((ROOT / "benchmarks" / "results.json").read_text())["rows"]}
     assert {"options", "generation", "projection"} < names
+    sizes = {row["tideos"] for row in json.loads((ROOT / "benchmarks" / "writing.json").read_text())}
+    assert {1_000, 10_000, 100_000} <= sizes
 
 
 @pytest.mark.slow

@@ -60,6 +60,21 @@ def test_a_dry_run_sends_nothing(topa: Callable[..., Any], seeds: Path, tmp_path
     assert told["estimate"]["tokens_out"] == 10_000
 
 
+def test_without_resuming_what_is_there_is_left_alone(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving(good) as (url, seen):
+        assert topa(*words(seeds, url, out), "--no-resume", "--limit", 2).code == 0
+        requests = len(seen.requests)
+        before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+        done = topa(*words(seeds, url, out), "--no-resume")
+        assert done.code == 2
+        assert "found ledger.sqlite" in done.err
+        assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+        assert len(seen.requests) == requests
+        assert topa(*words(seeds, url, out), "--resume").code == 0
+    assert len((out / "tideos.jsonl").read_text().splitlines()) == 5
+
+
 def test_a_budget_without_room_is_told(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
     with serving(good) as (url, seen):
         done = topa(*words(seeds, url, tmp_path / "out"), "--budget", 100)

@@ -276,8 +276,8 @@ def test_the_space_that_was_kept_aside_is_given_up_when_there_is_no_other(path: 
         plan(ledger, "a")
         ledger.claim(1)
         assert reserve.stat().st_size == 4 * 2**20
-        pages = ledger._database.execute("PRAGMA page_count").fetchone()[0]
-        ledger._database.execute(f"PRAGMA max_page_count = {pages}")
+        pages = ledger.database.execute("PRAGMA page_count").fetchone()[0]
+        ledger.database.execute(f"PRAGMA max_page_count = {pages}")
         assert ledger.full is None
         with pytest.raises(OutputError, match="Free some space"):
             ledger.together([lambda: ledger.record("a", "x" * 100_000)])

@@ -147,6 +147,9 @@ def generate(
             min=0.01,
         ),
     ] = 60.0,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with what is in OUT, or refuse to.")
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Send nothing: print the prompt of the first seed and an estimate.")
     ] = False,
@@ -165,6 +168,7 @@ def generate(
         seed=seed,
         near=near,
         primitives=primitives,
+        resume=resume,
     )
     if plan.writer == "microworld":
         report = writing.write_microworld(plan)

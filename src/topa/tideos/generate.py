@@ -21,14 +21,12 @@ from .assemble import TIDEOS, Mix, assemble
 from .batch import BatchFlow
 from .batch_endpoint import BatchEndpoint
 from .flow import Flow, Limits, Outcome
-from .ledger import Ledger, call_key
+from .ledger import LEDGER, Ledger, call_key
 from .quality import Checks, Report
 from .seeds import Seed
 from .shards import Shard
 from .tideo import Tideo
 from .writers import Writer
-
-LEDGER = "ledger.sqlite"
 
 
 def generate(

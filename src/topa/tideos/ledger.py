@@ -31,6 +31,8 @@ State = Literal["planned", "in flight", "submitted", "replied", "accepted", "rej
 OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
 """What can be asked, or read, at once; a submitted call is the provider's until its batch ends."""
 FORMAT = "3"
+LEDGER = "ledger.sqlite"
+"""The file's name in the folder of a set."""
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
 _CACHE = 8_000  # kilobytes of the file that are kept in memory
@@ -106,6 +108,7 @@ class Call:
 class Ledger:
     """Calls and replies of one configuration. A context manager; one instance per process, used by one thread at a
     time. `full`: the error of a disk that had no more room, after which only what is in flight may be added.
+    `database`, `owner`: the connection, and this process's name in it, for what keeps tables of its own beside.
 
     Raises ArtifactMismatch where the file belongs to another configuration, ArtifactError where it isn't a ledger,
     OutputError where it can't be written (a full disk). None of them changes what is in it.
@@ -113,23 +116,23 @@ class Ledger:
 
     def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
         self.path = path
-        self._owner = uuid.uuid4().hex
+        self.owner = uuid.uuid4().hex
         self._owners = path.with_name(path.name + ".owners")
         self._reserve = path.with_name(path.name + ".reserve")
         self._lock = -1
         self._after = -1
         self.full: OutputError | None = None
         with self._explained():
-            self._database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+            self.database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
             with self._explained():
                 for pragma in ("journal_mode=WAL", "synchronous=FULL", f"cache_size=-{_CACHE}"):
-                    self._database.execute(f"PRAGMA {pragma}")
-                self._database.executescript(_SCHEMA)
+                    self.database.execute(f"PRAGMA {pragma}")
+                self.database.executescript(_SCHEMA)
             self._check(dict(configuration))
             self._take_lock()
         except BaseException:
-            self._database.close()
+            self.database.close()
             self._drop_lock()
             raise
 
@@ -146,17 +149,17 @@ class Ledger:
         if self._lock < 0:
             return
         try:
-            with self._transaction():
-                self._database.execute(
+            with self.transaction():
+                self.database.execute(
                     "UPDATE calls SET owner = NULL, state = CASE state WHEN 'in flight' THEN 'planned' ELSE state END"
                     " WHERE owner = ?",
-                    (self._owner,),
+                    (self.owner,),
                 )
-                self._database.execute("UPDATE batches SET owner = NULL WHERE owner = ?", (self._owner,))
+                self.database.execute("UPDATE batches SET owner = NULL WHERE owner = ?", (self.owner,))
         except OutputError:
             pass  # the lock ends with this process: whoever comes next finds the calls free
         finally:
-            self._database.close()
+            self.database.close()
             self._drop_lock()
 
     def together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -175,7 +178,7 @@ class Ledger:
             return self._together(operations)
 
     def _together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
-        with self._transaction():
+        with self.transaction():
             return [operation() for operation in operations]
 
     def plan(self, calls: Iterable[tuple[str, int, Seed]]) -> int:
@@ -184,25 +187,23 @@ class Ledger:
         Those that aren't in the ledger are added. Raises InputError where two seeds have one id.
         """
         number = 0
-        with self._transaction():
-            self._database.execute("DELETE FROM wanted")
+        with self.transaction():
+            self.database.execute("DELETE FROM wanted")
             for key, position, seed in calls:
                 number += 1
-                added = self._database.execute(
-                    "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", (position, key, seed.id)
-                )
+                added = self.database.execute("INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", (position, key, seed.id))
                 if not added.rowcount:
                     raise InputError(
                         f"seed number {position + 1}: the id {seed.id!r} was there before. Give every seed an id of "
                         "its own."
                     )
-                self._database.execute(
+                self.database.execute(
                     "INSERT INTO calls (key, position, seed, kind, text, state) VALUES (?, ?, ?, ?, ?, 'planned')"
                     " ON CONFLICT (key) DO UPDATE SET position = excluded.position"
                     " WHERE position IS NOT excluded.position",
                     (key, position, seed.id, seed.kind, seed.text),
                 )
-            self._database.execute(
+            self.database.execute(
                 "UPDATE calls SET position = NULL WHERE position IS NOT NULL AND key NOT IN (SELECT key FROM wanted)"
             )
         self._after = -1
@@ -215,9 +216,9 @@ class Ledger:
         living processes are passed over.
         """
         claimed: list[Call] = []
-        with self._transaction():
+        with self.transaction():
             while len(claimed) < limit:
-                rows = self._database.execute(
+                rows = self.database.execute(
                     "SELECT wanted.position, key, calls.seed, kind, text, owner FROM wanted JOIN calls USING (key)"
                     " WHERE wanted.position > ? AND state IN (SELECT value FROM json_each(?))"
                     " ORDER BY wanted.position LIMIT ?",
@@ -227,12 +228,12 @@ class Ledger:
                     break
                 for position, key, name, kind, text, owner in rows:
                     self._after = position
-                    if owner not in (None, self._owner) and self._alive(owner):
+                    if owner not in (None, self.owner) and self.alive(owner):
                         continue
-                    self._database.execute(
+                    self.database.execute(
                         "UPDATE calls SET owner = ?, state = CASE state WHEN 'replied' THEN state ELSE 'planned' END"
                         " WHERE key = ?",
-                        (self._owner, key),
+                        (self.owner, key),
                     )
                     seed = Seed.model_construct(id=name, kind=kind, text=text)
                     claimed.append(Call(key, seed, self._replies(key)))
@@ -244,60 +245,58 @@ class Ledger:
 
     def attempt(self, key: str) -> None:
         """Count a request that is about to be sent."""
-        with self._transaction():
-            self._database.execute(
-                "UPDATE calls SET state = 'in flight', attempts = attempts + 1 WHERE key = ?", (key,)
-            )
+        with self.transaction():
+            self.database.execute("UPDATE calls SET state = 'in flight', attempts = attempts + 1 WHERE key = ?", (key,))
 
     def record(self, key: str, raw: str) -> Reply:
         """Keep a reply as it came; when it is committed, it is on the disk."""
-        with self._transaction():
-            added = self._database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
-            self._database.execute("UPDATE calls SET state = 'replied' WHERE key = ?", (key,))
+        with self.transaction():
+            added = self.database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
+            self.database.execute("UPDATE calls SET state = 'replied' WHERE key = ?", (key,))
             return Reply(int(added.lastrowid or 0), raw, counted=False)
 
     def count(self, reply: Reply, usage: Usage) -> None:
         """Add the usage of a reply to what was spent, once."""
-        with self._transaction():
-            changed = self._database.execute(
+        with self.transaction():
+            changed = self.database.execute(
                 "UPDATE replies SET tokens_in = ?, tokens_out = ?, cost = ? WHERE id = ? AND cost IS NULL",
                 (usage.tokens_in, usage.tokens_out, usage.cost, reply.id),
             )
             if changed.rowcount:
-                self._database.execute(
+                self.database.execute(
                     "UPDATE spent SET tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, cost = cost + ?",
                     (usage.tokens_in, usage.tokens_out, usage.cost),
                 )
 
     def settle(self, key: str, state: State, *, error: str | None = None, result: str | None = None) -> None:
         """End this process's work on a call: accepted with its result, or another state and the class of error."""
-        with self._transaction():
-            self._database.execute(
+        with self.transaction():
+            self.database.execute(
                 "UPDATE calls SET state = ?, owner = NULL, error = ?, result = ? WHERE key = ?",
                 (state, error, result, key),
             )
 
     def note(self, name: str, value: str) -> str:
         """Write down a fact about the endpoint once; the value that stands there, which may be an earlier one."""
-        with self._transaction():
-            self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"note:{name}", value))
+        with self.transaction():
+            self.database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"note:{name}", value))
         return self.noted(name) or value
 
     def noted(self, name: str) -> str | None:
         """A fact that was noted."""
         with self._explained():
-            row = self._database.execute("SELECT value FROM meta WHERE name = ?", (f"note:{name}",)).fetchone()
+            row = self.database.execute("SELECT value FROM meta WHERE name = ?", (f"note:{name}",)).fetchone()
         return None if row is None else str(row[0])
 
     def spent(self) -> Usage:
         """What all counted replies took, of all processes."""
         with self._explained():
-            return Usage(*self._database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
+            return Usage(*self.database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
 
     def pledged(self) -> tuple[int, int]:
         """Tokens in and out that the batches which aren't collected yet may take at most, of all processes."""
         with self._explained():
-            tokens_in, tokens_out = self._database.execute(
+            tokens_in, tokens_out = self.database.execute(
                 "SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM batches WHERE state = 'open'"
             ).fetchone()
             return int(tokens_in), int(tokens_out)
@@ -306,26 +305,26 @@ class Ledger:
         """How many calls of this run are in which state."""
         with self._explained():
             return dict(
-                self._database.execute(
+                self.database.execute(
                     "SELECT state, count(*) FROM wanted JOIN calls USING (key) GROUP BY state ORDER BY state"
                 )
             )
 
     def held_elsewhere(self) -> int:
         """How many calls of this run another living process has."""
-        with self._transaction():
-            rows = self._database.execute(
+        with self.transaction():
+            rows = self.database.execute(
                 "SELECT owner, count(*) FROM calls JOIN wanted USING (key) WHERE owner IS NOT NULL GROUP BY owner"
                 " UNION ALL SELECT batches.owner, count(*) FROM batches JOIN calls ON calls.batch = batches.name"
                 " JOIN wanted USING (key) WHERE batches.owner IS NOT NULL GROUP BY batches.owner"
             ).fetchall()
-            return sum(number for owner, number in rows if owner != self._owner and self._alive(owner))
+            return sum(number for owner, number in rows if owner != self.owner and self.alive(owner))
 
     def errors(self) -> dict[str, int]:
         """How many rejected and failed calls there are among those of the last run, by class of error."""
         with self._explained():
             return dict(
-                self._database.execute(
+                self.database.execute(
                     "SELECT error, count(*) FROM calls"
                     " WHERE position IS NOT NULL AND state IN ('rejected', 'failed') GROUP BY error ORDER BY error"
                 )
@@ -339,22 +338,22 @@ class Ledger:
     def results(self) -> Iterator[tuple[int, str]]:
         """Place in the order and result of every accepted call that the last run was about, in that order."""
         with self._explained():
-            rows = self._database.execute(
+            rows = self.database.execute(
                 "SELECT position, result FROM calls WHERE position IS NOT NULL AND state = 'accepted' ORDER BY position"
             )
             yield from rows
 
     def _replies(self, key: str) -> tuple[Reply, ...]:
-        rows = self._database.execute("SELECT id, raw, cost FROM replies WHERE key = ? ORDER BY id", (key,))
+        rows = self.database.execute("SELECT id, raw, cost FROM replies WHERE key = ? ORDER BY id", (key,))
         return tuple(Reply(id, raw, cost is not None) for id, raw, cost in rows)
 
     def _check(self, configuration: dict[str, Any]) -> None:
         text = json.dumps(configuration, sort_keys=True)
-        with self._transaction():
+        with self.transaction():
             for name, value in (("format", FORMAT), ("configuration", text)):
-                self._database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
+                self.database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (name, value))
         with self._explained():
-            meta: dict[str, str] = dict(self._database.execute("SELECT name, value FROM meta"))
+            meta: dict[str, str] = dict(self.database.execute("SELECT name, value FROM meta"))
         if meta["format"] != FORMAT:
             raise ArtifactError(
                 f"{self.path}: a ledger of format {meta['format']}; this topa reads {FORMAT}. Give another --out."
@@ -375,7 +374,7 @@ class Ledger:
         try:
             self._owners.mkdir(exist_ok=True)
             self._sweep()
-            mine = self._owners / self._owner
+            mine = self._owners / self.owner
             while True:  # another process may sweep the file away before it is locked
                 self._lock = os.open(mine, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -393,7 +392,7 @@ class Ledger:
 
     def _drop_lock(self) -> None:
         if self._lock >= 0:
-            (self._owners / self._owner).unlink(missing_ok=True)
+            (self._owners / self.owner).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 
@@ -404,7 +403,8 @@ class Ledger:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
 
-    def _alive(self, owner: str) -> bool:
+    def alive(self, owner: str) -> bool:
+        """Whether the process of an owner lives."""
         try:
             handle = os.open(self._owners / owner, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -418,22 +418,23 @@ class Ledger:
         return False
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
+        """What is done inside is committed together: by itself, or with all that `together` was given."""
         if self._inside():  # one of several operations: the commit is theirs
             yield
             return
         with self._explained():
-            self._database.execute("BEGIN IMMEDIATE")
+            self.database.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._database.execute("COMMIT")
+                self.database.execute("COMMIT")
             except BaseException:
                 if self._inside():
-                    self._database.execute("ROLLBACK")
+                    self.database.execute("ROLLBACK")
                 raise
 
     def _inside(self) -> bool:
-        return self._database.in_transaction
+        return self.database.in_transaction
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

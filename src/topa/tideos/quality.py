@@ -87,7 +87,7 @@ class Cleaner:
     """
 
     def __init__(self, seed: int, checks: Checks | None = None) -> None:
-        self._seed = seed
+        self._draws = random.Random(f"{seed} options")
         self._checks = checks or Checks()
         self._tally = Tally()
         self._kept = 0
@@ -144,10 +144,9 @@ class Cleaner:
         return None
 
     def _balance(self, tideo: Tideo) -> Tideo:
-        rng = random.Random(f"{self._seed} options {tideo.id}")
-        return tideo.model_copy(update={"questions": tuple(self._placed(q, rng) for q in tideo.questions)})
+        return tideo.model_copy(update={"questions": tuple(map(self._placed, tideo.questions))})
 
-    def _placed(self, question: Question, rng: random.Random) -> Question:
+    def _placed(self, question: Question) -> Question:
         if question.answer is None:
             return question
         used = self._used.setdefault(len(question.options), Counter())
@@ -155,9 +154,9 @@ class Cleaner:
             self._ordered += 1
             used[question.answer] += 1
             return question
-        place = min(range(len(question.options)), key=lambda k: (used[k], rng.random()))
+        place = min(range(len(question.options)), key=lambda k: (used[k], self._draws.random()))
         used[place] += 1
-        return place_answer(question, place, rng)
+        return place_answer(question, place, self._draws)
 
 
 class Leaks:

@@ -14,7 +14,7 @@ from ..core.artifacts import Manifest, read_manifest
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from .assemble import KIND, TIDEOS, Mix, assemble
 from .jsonl import read_jsonl
-from .ledger import Ledger, Usage
+from .ledger import LEDGER, Ledger, Usage
 from .quality import Checks, Report
 from .tideo import Tideo
 
@@ -71,7 +71,7 @@ def merge(
     with ExitStack() as stack:
         ledgers = []
         for shard, manifest in zip(shards, manifests, strict=True):
-            path = shard.folder(out) / "ledger.sqlite"
+            path = shard.folder(out) / LEDGER
             if path.exists():
                 own = {k: v for k, v in manifest.config.items() if k not in ("seeds", "seed")}
                 ledgers.append(stack.enter_context(Ledger(path, own)))

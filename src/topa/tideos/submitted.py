@@ -36,8 +36,8 @@ class Batches:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._database = ledger._database
-        self._transaction = ledger._transaction
+        self._database = ledger.database
+        self._transaction = ledger.transaction
 
     def revive(self) -> None:
         """Plan the failed calls of this run again."""
@@ -53,7 +53,7 @@ class Batches:
         with self._transaction():
             self._database.execute(
                 "INSERT INTO batches (name, state, owner, tokens_in, tokens_out) VALUES (?, 'open', ?, ?, ?)",
-                (batch.name, self._ledger._owner, tokens_in, tokens_out),
+                (batch.name, self._ledger.owner, tokens_in, tokens_out),
             )
             self._database.executemany(
                 "UPDATE calls SET state = 'submitted', batch = ?, owner = NULL, attempts = attempts + 1 WHERE key = ?",
@@ -69,9 +69,9 @@ class Batches:
                 "SELECT name, file, remote, owner FROM batches WHERE state = 'open' ORDER BY rowid"
             ).fetchall()
             for name, file, remote, owner in rows:
-                if owner not in (None, self._ledger._owner) and self._ledger._alive(owner):
+                if owner not in (None, self._ledger.owner) and self._ledger.alive(owner):
                     continue
-                self._database.execute("UPDATE batches SET owner = ? WHERE name = ?", (self._ledger._owner, name))
+                self._database.execute("UPDATE batches SET owner = ? WHERE name = ?", (self._ledger.owner, name))
                 taken.append(Batch(name, file, remote))
         return taken
 
