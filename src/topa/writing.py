@@ -6,7 +6,7 @@ lost. What all sets share is that they are cleaned, balanced, mixed with tempora
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -115,6 +115,13 @@ class Options:
     batch: int = 8
 
 
+def refuse_for_microworld(options: Mapping[str, object]) -> None:
+    """Raises UsageError for the first option, by its name, that was given and that only a writer that is asked has."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"generate: the micro world has no use for {name}. Leave it out, or name a --writer.")
+
+
 def open_writer(plan: Plan, options: Options) -> Writer:
     """The writer of a plan. Raises UsageError where what it needs isn't given, or what it doesn't know is."""
     from .tideos.asking import reply_schema
@@ -183,10 +190,15 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
 def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: int) -> Outcome:
     """Write the set in `number` shards on the workers of a Ray cluster, or of this machine, and merge them.
 
-    The folder must be one that all workers see. The same call again goes on with what is left. Limits hold for each
-    shard. Raises UsageError where Ray isn't installed, WorkerError where shards fail, with their own words.
+    The folder must be one that all workers see. The same call again goes on with what is left. The budget and the rates
+    are for all shards together. Raises UsageError where Ray isn't installed, WorkerError where shards fail, with their
+    own words.
     """
-    shard = partial(_shard, replace(plan, primitives=0.0), given, options, limits, number)
+    whole = replace(plan, out=plan.out.absolute(), primitives=0.0)  # a worker may have another working folder
+    given = Given(*(path and path.absolute() for path in (given.seeds, given.prompt)))
+    if options.model is not None and Path(options.model).is_dir():
+        options = replace(options, model=str(Path(options.model).absolute()))
+    shard = partial(_shard, whole, given, options, limits.part(number), number)
     outcome = Outcome.total(map_shards(shard, number))
     if outcome.stopped is None and not outcome.left:
         outcome.report = merge(plan.out, seed=plan.seed, checks=plan.checks, primitives=plan.primitives, show=False)

@@ -117,6 +117,8 @@ def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
     [
         (["--writer", "micro"], "did you mean 'microworld'?"),
         ([], "Give --limit"),
+        (["--limit", "5", "--seeds", "seeds.jsonl"], "no use for --seeds"),
+        (["--limit", "5", "--dry-run"], "no use for --dry-run"),
         (["--limit", "5", "--primitives", "1"], "from 0 to below 1"),
         (["--limit", "5", "--primitives", "0.1", "--shard", "0/2"], "Give it to topa merge"),
         (["--writer", "openai", "--model", "m"], "needs --base-url"),

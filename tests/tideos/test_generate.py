@@ -197,6 +197,11 @@ def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
         Limits(**wrong)
 
 
+def test_shards_share_the_limits() -> None:
+    part = Limits(8, rpm=60, tpm=None, budget=10, price_in=1.0).part(4)
+    assert part == Limits(8, rpm=15, tpm=None, budget=2.5, price_in=1.0)
+
+
 def test_a_pace_spreads_amounts_evenly() -> None:
     now = [100.0]
     pace = Pace(60, clock=lambda: now[0])

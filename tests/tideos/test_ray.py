@@ -14,9 +14,9 @@ from .servers import good, is_probe, send, serving
 pytest.importorskip("ray")
 
 
-def generate(*words: str | Path) -> subprocess.CompletedProcess[str]:
+def generate(*words: str | Path, here: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "topa.cli", "generate", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
 
 
 def test_shards_on_workers_make_the_same_set_and_a_failed_one_is_told(tmp_path: Path) -> None:
@@ -29,7 +29,8 @@ def test_shards_on_workers_make_the_same_set_and_a_failed_one_is_told(tmp_path: 
         whole = generate(*words, "--out", tmp_path / "whole")
         assert whole.returncode == 0, whole.stderr
         asked = sum(not is_probe(request) for request in seen.requests)
-        done = generate(*words, "--out", tmp_path / "parts", "--ray", 3, "--json")
+        words = ("--seeds", "seeds.jsonl", *words[2:])  # workers have working folders of their own
+        done = generate(*words, "--out", "parts", "--ray", 3, "--json", here=tmp_path)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)
         assert (told["accepted"], told["left"], told["report"]["kept"]) == (10, 0, 10)

@@ -96,7 +96,12 @@ def generate(
         str | None, typer.Option("--shard", help="i/n: every n-th seed from the i-th on, to OUT/shard-i-of-n.")
     ] = None,
     ray: Annotated[
-        int | None, typer.Option("--ray", help="Write so many shards on Ray's workers, then merge them.", min=1)
+        int | None,
+        typer.Option(
+            "--ray",
+            help="Write so many shards on Ray's workers, then merge them.",
+            min=1,
+        ),
     ] = None,
     primitives: Annotated[
         float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
@@ -171,6 +176,8 @@ def generate(
         resume=resume,
     )
     if plan.writer == "microworld":
+        asked = {"--seeds": seeds, "--prompt": prompt, "--model": model, "--ray": ray, "--dry-run": dry_run}
+        writing.refuse_for_microworld(asked)
         report = writing.write_microworld(plan)
         if as_json:
             typer.echo(report.model_dump_json(indent=1))

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +64,14 @@ class Limits:
                 raise UsageError(f"--{name}: found {value}; expected a number above zero, or leave it out.")
         if self.concurrency < 1:
             raise UsageError(f"--concurrency: found {self.concurrency}; expected at least 1.")
+
+    def part(self, number: int) -> Limits:
+        """The limits of each of so many shards that run at the same time, so that these hold for all together."""
+
+        def share(amount: float | None) -> float | None:
+            return None if amount is None else amount / number
+
+        return replace(self, budget=share(self.budget), rpm=share(self.rpm), tpm=share(self.tpm))
 
     @property
     def money(self) -> bool:
