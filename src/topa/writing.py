@@ -24,7 +24,7 @@ from .tideos.flow import Limits, Outcome
 from .tideos.flow import estimate as estimate_flow
 from .tideos.ledger import LEDGER, Usage
 from .tideos.quality import Checks, Report
-from .tideos.seeds import Seed, iterate_seeds
+from .tideos.seeds import Seed, read_seeds
 from .tideos.shards import Shard
 from .tideos.writers import Writer
 
@@ -88,7 +88,7 @@ class Given:
         """The seeds, or the first of them. Raises UsageError where no file is given."""
         if self.seeds is None:
             raise UsageError("generate: this writer needs seeds. Give --seeds FILE; topa seeds makes such a file.")
-        return islice(iterate_seeds(self.seeds), limit)
+        return islice(read_seeds(self.seeds), limit)
 
 
 def name_of(writer: str | None, base_url: str | None) -> str:

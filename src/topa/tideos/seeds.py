@@ -267,30 +267,12 @@ def _hash(text: str, *, size: int = 16, salt: bytes = b"") -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size, key=salt).digest())
 
 
-def iterate_seeds(path: Path) -> Iterator[Seed]:
+def read_seeds(path: Path) -> Iterator[Seed]:
     """Seeds from JSON Lines of objects with id, kind and text, one line in memory at a time.
 
     Raises InputError, with the line where there is one: unreadable, empty, malformed. An id that comes again is not
     looked for: that takes all of them.
     """
-    return (seed for _, seed in _numbered(path))
-
-
-def read_seeds(path: Path) -> list[Seed]:
-    """All seeds of a file, as `iterate_seeds` gives them.
-
-    Raises InputError where that does, and for an id that was there before.
-    """
-    seeds: dict[str, Seed] = {}
-    for number, seed in _numbered(path):
-        if seed.id in seeds:
-            raise InputError(f"{path}:{number}: the id {seed.id!r} was there before. Give every seed an id of its own.")
-        seeds[seed.id] = seed
-    return list(seeds.values())
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, Seed]]:
-    """The seeds, with the numbers of their lines."""
     seed = None
     for number, line in _lines(path):
         try:
@@ -302,7 +284,7 @@ def _numbered(path: Path) -> Iterator[tuple[int, Seed]]:
                 f"{path}:{number}: {where + ': ' if where else ''}{first['msg']}. Expected an object with the texts "
                 "id, kind and text. Correct the line."
             ) from error
-        yield number, seed
+        yield seed
     if seed is None:
         raise InputError(f"{path}: found no seed; expected at least one line with id, kind and text.")
 
