@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import signal
@@ -18,12 +19,12 @@ from typing import Any
 import pytest
 
 from topa.core.artifacts import read_manifest
-from topa.core.errors import ArtifactMismatch, UsageError
+from topa.core.errors import ArtifactMismatch, OutputError, UsageError
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits, Outcome, Pace
 from topa.tideos.generate import generate
-from topa.tideos.ledger import Usage
+from topa.tideos.ledger import Ledger, Usage
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
 from topa.tideos.writers import Permanent, Transient
@@ -334,6 +335,32 @@ def test_killed_at_any_moment_nothing_is_lost_or_asked_again(tmp_path: Path) -> 
     print(f"{kills} kills, {len(writer.served)} served, {len(replies)} kept, {again} asked again")
     assert len(lost_before) <= again <= 4 * kills
     assert [tideo.id for tideo in tideos(tmp_path)] == [f"s{n}" for n in range(count)]
+
+
+def test_a_full_disk_ends_the_run_and_what_is_in_flight_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the 20th commit on there is only the room that was kept aside. A disk can't be filled in a test."""
+    commits = itertools.count()
+    real = Ledger._together
+
+    def commit(ledger: Ledger, operations: Any) -> list[Any]:
+        if next(commits) >= 20 and (tmp_path / "ledger.sqlite.reserve").exists():
+            raise OutputError("no room left")
+        return real(ledger, operations)
+
+    monkeypatch.setattr(Ledger, "_together", commit)
+    writer = Numbered()
+    with serving(writer) as (url, seen):
+        with pytest.raises(OutputError, match="no room left"):
+            write(url, tmp_path, 200, Limits(4))
+        served = dict(writer.served)
+        assert 0 < len(served) < 60
+        replies, _ = kept(tmp_path)
+        assert replies.keys() == served.keys()
+        monkeypatch.undo()
+        assert write(url, tmp_path, 200, Limits(4)).accepted == 200
+    assert max(asked(seen.requests).values()) == 1
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
