@@ -75,7 +75,7 @@ def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
     Raises InputError where none is kept, OutputError where `out` can't be written.
     """
     output_folder(out)
-    report = assemble(read_jsonl(path), out, seed=seed, checks=Checks(near=near), config={"near": near})
+    report = assemble(read_jsonl(path), out, seed=seed, checks=Checks(near=near))
     if not report.kept:
         raise InputError(f"{path}: none of {report.read} Tideos is kept; {out / 'quality.json'} says why.")
     return report

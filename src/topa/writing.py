@@ -235,7 +235,7 @@ def write_microworld(plan: Plan, *, show: bool = True) -> Report:
     )
 
 
-def merge(out: Path, *, seed: int, checks: Checks, primitives: float, show: bool = True) -> Report:
+def merge(out: Path, *, seed: int, checks: Checks | None, primitives: float, show: bool = True) -> Report:
     """One set of the finished shards in a folder; see `topa.tideos.shards`."""
     return shards.merge(out, seed=seed, checks=checks, mix=_mix(primitives, seed), show=show)
 

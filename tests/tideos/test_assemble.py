@@ -37,7 +37,7 @@ def test_the_folder_of_a_set(tmp_path: Path) -> None:
     ]
     manifest = read_manifest(tmp_path, "tideos", verify=True)
     assert manifest.counts == {"tideos": 2, "left_out": 1}
-    assert manifest.config == {"x": 1, "seed": 3}
+    assert manifest.config == {"x": 1, "seed": 3, "near": 0.8}
     assert json.loads((tmp_path / "quality.json").read_text()) == report.model_dump()
     assert [t.id for t in read_jsonl(tmp_path / "tideos.jsonl")] == ["a", "b"]
     assemble([tideo("c")], tmp_path, seed=3, done=False, show=False)
@@ -103,7 +103,7 @@ def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
     assert kinds.count("primitives") == 20
     for index in range(2):
         assert topa(*words, "--out", tmp_path / "parts", "--shard", f"{index}/2").code == 0
-    done = topa("merge", tmp_path / "parts", "--seed", 4, "--near", 1, "--primitives", 0.25, "--json")
+    done = topa("merge", tmp_path / "parts", "--seed", 4, "--primitives", 0.25, "--json")
     assert json.loads(done.out)["kept"] == 80
     merged = list(read_jsonl(tmp_path / "parts" / "tideos.jsonl"))
     assert [t.id for t in merged] == [t.id for t in made]

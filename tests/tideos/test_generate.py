@@ -168,7 +168,7 @@ def test_one_refused_request_fails_alone_and_many_stop_the_run(tmp_path: Path) -
 
 def test_an_endpoint_that_stays_down_stops_the_run(tmp_path: Path) -> None:
     limits = Limits(concurrency=1, tries=2, backoff=0.01)
-    with serving(faults([status(500)] * 40)) as (url, seen), pytest.raises(Transient):
+    with serving(faults([status(500)] * 40)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 20, limits)
     assert asked(seen.requests).total() == 10
 

@@ -212,7 +212,10 @@ def merge(
     primitives: Annotated[
         float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
     ] = 0.0,
-    near: Near = 0.8,
+    near: Annotated[
+        float | None,
+        typer.Option("--near", help="Overlap of near duplicates. Default: that of the shards.", min=0.01, max=1),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -220,7 +223,7 @@ def merge(
     from .. import writing
     from ..tideos.quality import Checks
 
-    report = writing.merge(out, seed=seed, checks=Checks(near=near), primitives=primitives)
+    report = writing.merge(out, seed=seed, checks=None if near is None else Checks(near=near), primitives=primitives)
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:

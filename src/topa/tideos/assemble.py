@@ -61,6 +61,7 @@ def assemble(
     Raises OutputError where the folder can't be written.
     """
     (out / MANIFEST).unlink(missing_ok=True)
+    checks = checks or Checks()
     cleaner, describer = Cleaner(seed, checks), Describer()
 
     def kept() -> Iterator[Tideo]:
@@ -73,6 +74,7 @@ def assemble(
     write_atomically(out / QUALITY, report.model_dump_json(indent=1) + "\n")
     write_card(describer.card(out.name, report.dropped, report.leakage, refused, cost), out)
     if done:
+        own = {"seed": seed, "near": checks.near}
         counts = {"tideos": report.kept, "left_out": report.read - report.kept}
-        finish(out, Manifest(kind=KIND, counts=counts, config={**(config or {}), "seed": seed}), [TIDEOS, QUALITY])
+        finish(out, Manifest(kind=KIND, counts=counts, config={**(config or {}), **own}), [TIDEOS, QUALITY])
     return report

@@ -203,9 +203,15 @@ class Run:
             return self._outcome
         with self._interruptible(), bar("writing", total, show=show) as line:
             line.advance(done)
-            async with Commits(self._ledger) as self._commit:
-                await self._find_mode()
-                await self._work(total - done, line)
+            try:
+                async with Commits(self._ledger) as self._commit:
+                    await self._find_mode()
+                    await self._work(total - done, line)
+            except Transient as error:
+                raise Transient(
+                    f"{error}, also at the last of {self._limits.tries} tries. Check the URL, and that the server runs "
+                    "and isn't overloaded. Then run the same command again: it goes on from here."
+                ) from error
         self._outcome.failures = dict(self._failures)
         return self._outcome
 

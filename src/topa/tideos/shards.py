@@ -18,6 +18,7 @@ from .ledger import LEDGER, Ledger, Usage
 from .quality import Checks, Report
 from .tideo import Tideo
 
+_ASSEMBLED = ("seeds", "seed", "near")  # what a set's configuration has beside that of its ledger
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
@@ -62,18 +63,21 @@ def merge(
 ) -> Report:
     """Make one set of the finished shards in a folder, in the order that a run without shards has.
 
+    `checks`: by default duplicates are looked for as they were in the first shard.
+
     Raises InputError where there are none or some are missing, ArtifactError for one that isn't finished or was
     changed, ArtifactMismatch where they were not made alike, OutputError where the folder can't be written.
     """
     shards = _shards(out)
     manifests = [read_manifest(shard.folder(out), KIND, verify=True) for shard in shards]
     config = _common(shards, manifests)
+    checks = checks or Checks(near=manifests[0].config["near"])
     with ExitStack() as stack:
         ledgers = []
         for shard, manifest in zip(shards, manifests, strict=True):
             path = shard.folder(out) / LEDGER
             if path.exists():
-                own = {k: v for k, v in manifest.config.items() if k not in ("seeds", "seed")}
+                own = {k: v for k, v in manifest.config.items() if k not in _ASSEMBLED}
                 ledgers.append(stack.enter_context(Ledger(path, own)))
         parts = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
         spent = [ledger.spent() for ledger in ledgers]
@@ -116,7 +120,7 @@ def _shards(out: Path) -> list[Shard]:
 
 def _common(shards: list[Shard], manifests: list[Manifest]) -> dict[str, Any]:
     """What all shards were made with. How many seeds each has may differ by one."""
-    configs = [{k: v for k, v in m.config.items() if k not in ("shard", "seeds", "seed")} for m in manifests]
+    configs = [{k: v for k, v in m.config.items() if k not in ("shard", *_ASSEMBLED)} for m in manifests]
     for shard, config in zip(shards, configs, strict=True):
         other = [k for k in sorted(config.keys() | configs[0].keys()) if config.get(k) != configs[0].get(k)]
         if other:
