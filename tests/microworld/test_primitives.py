@@ -33,7 +33,7 @@ from topa.microworld.primitive_tracks import (
 )
 from topa.microworld.primitive_words import BOTH, COURSES, NUMBERS, TIMES
 from topa.microworld.primitives import THEMES, plan, tell, write_primitives
-from topa.tideos.quality import clean, leakage, words
+from topa.tideos.quality import Cleaner, Leaks, words
 from topa.tideos.tideo import Question, Tideo
 
 SEED = 11
@@ -185,7 +185,9 @@ def test_many_words(many):
     assert len(set(captions)) > 0.9 * len(captions)
     assert len({word for caption in captions for word in words(caption)}) > 700
     assert len({q.question for t in many for q in t.questions}) > 5000
-    report = clean(many, seed=0).report
+    cleaner = Cleaner(0)
+    assert sum(1 for _ in cleaner(many)) == len(many)
+    report = cleaner.report
     assert (report.kept, report.dropped) == (len(many), {})
 
 
@@ -346,7 +348,10 @@ def test_positions_and_counts_are_even():
 
 
 def test_the_wording_gives_nothing_away(many):
-    told = leakage(many[:2000])
+    leaks = Leaks()
+    for tideo in many[:2000]:
+        leaks.add(tideo)
+    told = leaks.shares
     assert told.questions > 6000
     assert told.longest < 0.24
     assert told.overlap < 0.24
