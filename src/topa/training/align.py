@@ -25,6 +25,7 @@ from ..prompts.prompt import Prompter
 from . import checkpoint
 from .config import AlignConfig
 from .data import AlignmentSet, Batch, Mix, batches_per_epoch, epoch_batches
+from .loss import mean_nll
 
 METRICS = "metrics.jsonl"
 
@@ -46,7 +47,7 @@ class AlignResult:
 
 def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
     """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
-    return F.cross_entropy(_logits(model, batch), batch.targets.to(model.device))
+    return mean_nll(_logits(model, batch), batch.targets.to(model.device))
 
 
 def _logits(model: VideoLanguageModel, batch: Batch) -> Tensor:
