@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -489,6 +491,20 @@ def test_the_command_line(topa, tideos, videos, folder, tmp_path) -> None:
         assert refused.code == 2
         assert refused.err.startswith("topa: ")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_long_run_says_what_it_will_take(topa, tideos, folder, tmp_path, monkeypatch) -> None:
+    from collections import namedtuple
+
+    made = partial(encoding.Plan, chunk=16)
+    monkeypatch.setattr(encoding, "Plan", made)
+    quick = topa("encode", tideos, "--out", tmp_path / "quick", "--encoder", folder)
+    assert "take about" not in quick.err
+    monkeypatch.setattr("topa.features.run._LONG", 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "free")(1000))
+    long = topa("encode", tideos, "--out", tmp_path / "long", "--encoder", folder)
+    assert re.search(r"encode: 300 Tideos take about \d+ \w+ and 0\.00 GB in .*long \(0\.0 GB are free\)", long.err)
+    assert "the disk will be full before that" in long.err
 
 
 def test_memory_on_the_command_line(topa, tideos, videos, folder, whole, tmp_path) -> None:

@@ -101,7 +101,7 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
     """The items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
     if not plan.inputs:
         raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
-    files = [_tideos_in(plan.here / path) for path in plan.inputs]
+    files = [tideos_in(plan.here / path) for path in plan.inputs]
     tideos = [file for file in files if file is not None]
     if not tideos:
         if plan.fusion is not None:
@@ -124,7 +124,7 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
     return Tideos(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
 
 
-def _tideos_in(path: Path) -> Path | None:
+def tideos_in(path: Path) -> Path | None:
     """The file of Tideos that is meant; None for what is none."""
     if path.is_dir():
         return path / TIDEOS if (path / TIDEOS).is_file() else None

@@ -97,6 +97,8 @@ def encode(
 
 
 def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
+    from .. import encoding
+
     for reason in list(result.failed.values())[:_SHOWN]:
         typer.echo(f"left out: {reason}", err=True)
     if result.failed:
@@ -121,7 +123,7 @@ def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
     if not result.whole:
         typer.echo(f"next:    the other shards; then {out} is the store")
     elif result.noun == "Tideos":
-        tideos = inputs[0] if inputs and len(inputs) == 1 else "TIDEOS"
+        tideos = encoding.tideos_in(inputs[0]) if inputs and len(inputs) == 1 else "TIDEOS"
         typer.echo(f"next:    topa align --recipe RECIPE --tideos {tideos} --features {result.path} --out MODEL")
         typer.echo(f"or:      topa memory build {result.path} --out MEMORY --rows 1000000")
     else:

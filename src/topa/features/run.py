@@ -30,6 +30,7 @@ from .store import INDEX, KIND, FeatureStore, finish_store
 RUN, FAILED = "run.json", "failed.json"
 _LOCK = "run.lock"
 _FORMAT = 1
+_LONG = 60.0  # seconds from which it is worth while to say how long a run will take
 _AGAIN = "What is encoded is kept: free some space, then run the same command again."
 
 
@@ -208,14 +209,15 @@ def _write(
 
 
 def _estimate(folder: Path, first: Encoded, width: int, total: int, seconds: float, noun: str) -> None:
-    """Say what a run will take, by its first chunk."""
-    items = len(first.items) + len(first.failed)
-    size = sum(len(item.values) for item in first.items) * (2 * width + 8) * total / items
+    """Say what a long run will take, by its first chunk."""
+    share = (len(first.items) + len(first.failed)) / total
+    size = sum(len(item.values) for item in first.items) * (2 * width + 8) / share
     free = shutil.disk_usage(folder).free
-    _tell(
-        f"encode: {total:,} {noun} take about {_time(seconds * total / items)} and {size / 1e9:,.1f} GB in {folder} "
-        f"({free / 1e9:,.1f} GB are free)"
-    )
+    if seconds / share > _LONG:
+        _tell(
+            f"encode: {total:,} {noun} take about {_time(seconds / share)} and {size / 1e9:,.2f} GB in {folder} "
+            f"({free / 1e9:,.1f} GB are free)"
+        )
     if size > free:
         _tell("encode: the disk will be full before that. What is encoded is kept then")
 
