@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -32,7 +33,7 @@ def three(tmp_path: Path) -> Path:
     """A run that is good, one that is worse, one that was cut off."""
     write_run(tmp_path / "good")
     write_run(tmp_path / "low", lr=0.001, seed=1)
-    write_run(tmp_path / "noisy" / "a", noise=0.3, until=130)
+    write_run(tmp_path / "noisy" / "a", noise=0.3, until=230)
     return tmp_path
 
 
@@ -87,7 +88,7 @@ def test_state_is_from_the_result_or_the_age_of_the_log(three):
     assert states[60] == {"good": "finished", "low": "finished", "noisy/a": "running"}
     assert states[1000] == {"good": "finished", "low": "finished", "noisy/a": "stopped"}
     with (three / "noisy" / "a" / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 131, "loss": 1.0, "seconds": 150.0}\n')  # steps that take their time
+        file.write('{"step": 231, "loss": 1.0, "seconds": 150.0}\n')  # steps that take their time
     os.utime(three / "noisy" / "a" / "metrics.jsonl", (at, at))
     assert find_runs([three])[2].state == "running"
 
@@ -190,14 +191,14 @@ def test_runs_that_lack_a_number_come_last(tmp_path):
     runs = find_runs([tmp_path])
     assert [run.name for run in ordered(runs)] == ["d", "c", "a", "b"]
     assert [run.name for run in ordered(runs, "train_loss")][-1] == "a"
-    assert [run.name for run in ordered(runs, "adapted_layers")][0] == "d"
+    assert ordered(runs, "adapted_layers")[0].name == "d"
     assert [run.name for run in ordered(runs, "lr")] == ["c", "d", "a", "b"]
 
 
 def test_an_unknown_key_is_answered_with_the_nearest(topa, three):
-    done = topa("runs", three, "--sort", "acuracy")
+    done = topa("runs", three, "--sort", "rougel")
     assert done.code == 2
-    assert "unknown key to sort by 'acuracy'; did you mean 'accuracy'?" in done.err
+    assert "unknown key to sort by 'rougel'; did you mean 'rouge_l'?" in done.err
 
 
 def test_json_tells_all(topa, three):
@@ -256,7 +257,7 @@ def test_a_run_without_a_step_is_listed_and_not_plotted(topa, tmp_path):
     assert done.code == 2
     assert "run: no step is logged yet, so there is nothing to plot. Wait" in done.err
     assert not (tmp_path / "report").exists()
-    write_run(tmp_path / "other", until=0)  # measured before the first step
+    log(tmp_path / "other", {"step": 0, "held_out": {"loss": 2.0}})  # measured before the first step
     assert topa("runs", tmp_path, "--out", tmp_path / "report").code == 0
 
 
@@ -317,28 +318,51 @@ def test_several_runs_are_drawn_over_each_other(three):
     assert [curve[1][-1] for curve in ends] == [layers(run, "gates")[31].values[-1] for run in runs]
 
 
+def test_any_name_stands_in_the_legend(tmp_path):
+    names = ["$\\bad{$", "_private", "long" * 20]
+    runs = [read_run(log(tmp_path / str(k), {"step": 1, "loss": 1.0}), name) for k, name in enumerate(names)]
+    figure = plots.loss(runs, Look())
+    figure.savefig(io.BytesIO(), format="svg")
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == [
+        "\\$\\bad{\\$",
+        "_private",
+        "..." + ("long" * 20)[-37:],
+    ]
+
+
 def test_a_loss_over_orders_of_magnitude_gets_a_logarithmic_axis(tmp_path):
     wide = read_run(log(tmp_path / "wide", *({"step": k, "loss": 10.0 * 0.9**k} for k in range(1, 60))))
     flat = read_run(log(tmp_path / "flat", *({"step": k, "loss": 1.0 + 0.9**k} for k in range(1, 60))))
     assert [plots.loss([run], Look()).axes[0].get_yscale() for run in (wide, flat)] == ["log", "linear"]
 
 
-def test_the_report_is_plots_and_a_page(topa, three, tmp_path):
-    done = topa("runs", three, "--out", tmp_path / "report")
+def test_the_report_is_asked_for_by_out(topa, tmp_path):
+    for name in ("a", "b"):
+        log(tmp_path / name, *({"step": k, "loss": 2.0 / k} for k in range(1, 4)))
+    done = topa("runs", tmp_path, "--out", tmp_path / "report")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-1] == f"report: {tmp_path / 'report' / 'report.html'}"
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "report.html",
-        *(f"{name}.png" for name in PLOTS),
-    }
-    for name in PLOTS:
-        with Image.open(tmp_path / "report" / f"{name}.png") as image:
-            assert image.width == 2000
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.html", "loss.png"}
     page = (tmp_path / "report" / "report.html").read_text()
+    assert f"topa runs {tmp_path} --out {tmp_path / 'report'}</code>" in page
+    told = json.loads(topa("runs", tmp_path, "--out", tmp_path / "report", "--json").out)
+    assert told["report"] == str(tmp_path / "report" / "report.html")
+
+
+def test_the_report_is_plots_and_a_page(pages):
+    folder = pages["several"].parent
+    assert {path.name for path in folder.iterdir()} == {"report.html", *(f"{name}.png" for name in PLOTS)}
+    for name in PLOTS:
+        with Image.open(folder / f"{name}.png") as image:
+            assert image.width == 2000
+    page = pages["several"].read_text()
     assert "3 runs compared" in page
-    assert "topa align --recipe llama2-7b --out good --set lr=0.005" in page
-    assert all(f"<dt>{key}</dt>" in page for key in SETTINGS.keys() - {"noise", "lr", "seed"})
+    assert "topa align --recipe llama2-7b --out one --set lr=0.005" in page
+    assert all(f"<dt>{key}</dt>" in page for key in SETTINGS.keys() - {"llm", "lr", "seed"})
+    assert all(f"<dt>{key}</dt>" in pages["one"].read_text() for key in SETTINGS)
     assert not re.search(r"https?://", page)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
 
 
 def test_what_was_not_logged_is_not_drawn(tmp_path):
@@ -362,15 +386,10 @@ def test_without_matplotlib_the_extra_is_named(three, tmp_path, monkeypatch):
 
 
 def test_names_are_words_and_nothing_else(topa, tmp_path):
-    folder = write_run(tmp_path / "run", 40)
-    change(folder / "run.json", kind=HOSTILE, command=HOSTILE, settings={"llm": HOSTILE, HOSTILE: HOSTILE})
-    write_run(tmp_path / "[bold]x", 40)
-    done = topa("runs", tmp_path, "--out", tmp_path / "out")
-    assert done.code == 0
+    write_run(tmp_path / "[bold]x", 40, llm="[red]y")
+    done = topa("runs", tmp_path)
     assert "[bold]x" in done.out
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "<script" not in page
-    assert "&lt;script&gt;" in page
+    assert "[red]y" in done.out
 
 
 @pytest.fixture(scope="module")
@@ -393,16 +412,18 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("runs")
     write_run(folder / "one")
     write_run(folder / ("averyverylongname" * 8), lr=0.001, seed=1, llm="averyverylongmodel" * 8)
+    hostile = write_run(folder / "$\\x{$ [&]", 40)
+    change(hostile / "run.json", kind=HOSTILE, command=HOSTILE, settings=SETTINGS | {"llm": HOSTILE, HOSTILE: HOSTILE})
     runs = find_runs([folder])
     return {
         "one": write_report([run for run in runs if run.name == "one"], folder / "a", "topa runs one"),
-        "long": write_report(runs, folder / "b", "topa runs " + "long" * 60),
+        "several": write_report(runs, folder / "b", "topa runs " + "long" * 60),
     }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("name", ["one", "long"])
+@pytest.mark.parametrize("name", ["one", "several"])
 def test_the_page_opens_quietly_and_fits(browser, pages, name, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     trouble, requests = [], []
@@ -425,6 +446,4 @@ def test_the_page_opens_quietly_and_fits(browser, pages, name, width, scheme):
 
 
 def _shot(page):
-    import io
-
     return io.BytesIO(page.locator("picture img").first.screenshot())

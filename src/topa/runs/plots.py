@@ -78,7 +78,7 @@ def loss(runs: Sequence[Run], look: Look) -> Figure | None:
         series, held = run.get("loss"), run.get("held_out/loss")
         if len(runs) == 1:
             _band(axes, series, style["color"])
-        _curve(axes, series, label=run.name if len(runs) > 1 else "training, smoothed", **style)
+        _curve(axes, series, label=_named(run) if len(runs) > 1 else "training, smoothed", **style)
         if held.steps:
             other = {} if len(runs) > 1 else look.style(1)
             shown = style | other | {"linestyle": ":" if len(runs) > 1 else "-"}
@@ -181,6 +181,12 @@ def _panels(look: Look, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
+def _named(run: Run) -> str:
+    """A run's name as matplotlib shows it as it is: no formulas, and no underscore first, which would hide it."""
+    short = run.name if len(run.name) <= 40 else f"...{run.name[-37:]}"
+    return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
+
+
 def _thousands(value: float, _: object = None) -> str:
     return f"{value:,.0f}"
 
@@ -253,7 +259,7 @@ def _drawn(
     figure, drawn = _panels(look, list(panels))
     for axes, (title, found) in zip(drawn, panels.items(), strict=True):
         for number, (run, series) in enumerate(zip(runs, found, strict=True)):
-            style = look.style(number) | {"label": run.name}
+            style = look.style(number) | {"label": _named(run)}
             if marked:
                 axes.plot(series.steps, series.values, marker="o", markersize=3.5, linewidth=1.5, **style)
             else:
@@ -286,7 +292,7 @@ def _by_layer(runs: Sequence[Run], look: Look, name: str, title: str) -> Figure 
     for number, (run, one) in enumerate(zip(runs, found, strict=True)):
         if one:
             ends = [series.values[-1] for series in one.values()]
-            axes.plot(list(one), ends, marker="o", markersize=3, linewidth=1.4, label=run.name, **look.style(number))
+            axes.plot(list(one), ends, marker="o", markersize=3, linewidth=1.4, label=_named(run), **look.style(number))
     axes.set_xlabel("layer", fontsize=9, color=look.muted)
     if name == "gates":
         axes.set_ylim(bottom=0)
@@ -321,7 +327,7 @@ def _finished(figure: Figure, look: Look, note: str | None, *, legend: bool = Tr
         figure.set_figheight(figure.get_figheight() + 0.19 * math.ceil(len(labels) / columns))
         figure.legend(
             handles,
-            [label if len(label) <= 40 else f"...{label[-37:]}" for label in labels],
+            labels,
             loc="outside lower left",
             ncols=columns,
             frameon=False,
