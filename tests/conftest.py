@@ -71,7 +71,9 @@ def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from topa.training.loop import Watch
 
     out = tmp_path_factory.mktemp("micro") / "model"
-    align(read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"]), out, watch=Watch(show=False))
+    align(
+        read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"]), out, watch=Watch(show=False)
+    )
     return out
 
 

@@ -13,7 +13,7 @@ from features.towers import save_clip
 from topa import Topa, alignment
 from topa.alignment import HELD_OUT_SEED, align
 from topa.core.artifacts import read_manifest
-from topa.core.errors import ArtifactMismatch, InputError, OutputError, UsageError
+from topa.core.errors import ArtifactMismatch, InputError, UsageError
 from topa.features.encode import encode_tideos
 from topa.features.encoder import Encoder
 from topa.features.store import FeatureStore, FeatureStoreWriter
@@ -247,7 +247,7 @@ def test_files_without_tideos(tmp_path, tideos):
         with pytest.raises(InputError, match=r"can't be read .*Expected Tideos as JSON Lines"):
             read(path)
     tideos.write_text(tideos.read_text() * 2)
-    with pytest.raises(InputError, match="own.jsonl:31: found the id .* again, which is in line 1"):
+    with pytest.raises(InputError, match=r"own.jsonl:31: found the id .* again, which is in line 1"):
         align(config(), tmp_path / "out", tideos=tideos, watch=QUIET)
 
 

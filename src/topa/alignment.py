@@ -33,7 +33,7 @@ from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
 from .tideos.index import TideoFile
 from .tideos.jsonl import write_jsonl
-from .tideos.tideo import Tideo
+from .tideos.tideo import Tideo, Tideos
 from .training.config import AlignConfig
 from .training.data import AlignmentSet, StoredSet
 from .training.estimate import Estimate, estimate
@@ -55,7 +55,7 @@ _ROUNDING = 5e-3  # between features of one text: half precision, and other batc
 class Corpus:
     """Tideos, in memory or in a file, with the store of their frames' features."""
 
-    tideos: Sequence[Tideo]
+    tideos: Tideos
     ids: Sequence[str]
     store: FeatureStore
 
@@ -271,7 +271,7 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
     """What `align` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written but the
     index of the Tideos. Raises UsageError where no Tideos are given, and what reading them and the LLM's configuration
     raises."""
-    told: Sequence[Tideo]
+    told: Tideos
     if tideos is None:
         _tideo_file(config, Path(), None)
         told = list(_written(config))

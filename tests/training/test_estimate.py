@@ -109,7 +109,7 @@ def test_samples_that_are_too_long_are_foreseen(tideos, llama):
 
 def test_a_language_model_that_cannot_be_read(tideos, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="has no configuration that can be read.*weights aren't needed"):
+    with pytest.raises(InputError, match=r"has no configuration that can be read.*weights aren't needed"):
         plan(read_recipe("llama2-7b", [f"llm={tmp_path / 'empty'}", "encoder=microworld/clip"]), tideos=tideos)
     with pytest.raises(UsageError, match="found no Tideos"):
         plan(read_recipe("llama2-7b"))

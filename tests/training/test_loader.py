@@ -25,11 +25,10 @@ def test_an_error_comes_where_it_belongs():
         yield 2
         raise ValueError("the third")
 
-    seen = []
+    ahead = iter(Ahead(items()))
+    assert [next(ahead), next(ahead)] == [1, 2]
     with pytest.raises(ValueError, match="the third"):
-        for item in Ahead(items()):
-            seen.append(item)
-    assert seen == [1, 2]
+        next(ahead)
 
 
 def test_none_is_an_item():

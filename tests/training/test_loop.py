@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from safetensors.torch import load_file
 
 from models.tiny import model as tiny_model
@@ -25,9 +24,9 @@ from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
 from topa.training.loop import NotFinite, Watch, train
 from topa.training.optimiser import parameter_groups, schedule
-from topa.training.reading import loss_of
-from topa.training.processes import Processes
 from topa.training.prepare import prepare
+from topa.training.processes import Processes
+from topa.training.reading import loss_of
 from topa.training.validation import HeldOut, validate
 
 from .small import config, model, prompter, samples
@@ -159,7 +158,9 @@ def test_without_a_limit_gradients_stay_as_they_are(tmp_path):
     run(tmp_path / "tight", clip=1e-3)
     free, tight = (steps(tmp_path / name) for name in ("free", "tight"))
     assert free[0]["gradient_norm"] == tight[0]["gradient_norm"] > 1e-3
-    moved = [state(run(tmp_path / n, clip=c)[0])["projector.linear.weight"] for n, c in (("free", 0.0), ("tight", 1e-3))]
+    moved = [
+        state(run(tmp_path / n, clip=c)[0])["projector.linear.weight"] for n, c in (("free", 0.0), ("tight", 1e-3))
+    ]
     assert not torch.equal(*moved)
 
 
@@ -333,7 +334,7 @@ def test_a_run_goes_on_with_other_settings_when_told_to(tmp_path, monkeypatch, c
     stopped_after(tmp_path, monkeypatch, 4, checkpoint_minutes=0.0)
     made = model()
     changed = config(lr=0.5, checkpoint_minutes=0.0)
-    with pytest.raises(UsageError, match="lr: 0.02 then, 0.5 now.*--accept-changes"):
+    with pytest.raises(UsageError, match=r"lr: 0.02 then, 0.5 now.*--accept-changes"):
         train(made, prompter(), samples(), changed, tmp_path, held_out=samples(8), watch=QUIET)
     train(made, prompter(), samples(), changed, tmp_path, held_out=samples(8), watch=QUIET, accept_changes=True)
     assert "going on with other settings: lr: 0.02 then, 0.5 now" in capsys.readouterr().err
@@ -392,26 +393,26 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
         run(tmp_path)
 
 
-def test_a_run_told_to_stop_leaves_a_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_told_to_stop_leaves_a_checkpoint(tmp_path, monkeypatch, name):
     """Ctrl-C, and what clusters send: the step is finished, and the next run goes on behind it."""
     whole, _ = run(tmp_path / "whole")
-    for number, name in enumerate((signal.SIGINT, signal.SIGTERM), start=3):
-        out, original, count = tmp_path / str(number), loop.loss_of, [0]
+    original, count, before = loop.loss_of, [0], signal.getsignal(name)
 
-        def counted(*args):
-            count[0] += 1
-            if count[0] == number:  # noqa: B023 - used before the loop goes on
-                signal.raise_signal(name)  # noqa: B023
-            return original(*args)  # noqa: B023
+    def counted(*args):
+        count[0] += 1
+        if count[0] == 4:
+            signal.raise_signal(name)
+        return original(*args)
 
-        monkeypatch.setattr(loop, "loss_of", counted)
-        with pytest.raises(KeyboardInterrupt):
-            run(out)
-        monkeypatch.undo()
-        assert [path.name for path in (out / "checkpoints").iterdir()] == [f"step-{number:08d}"]
-        made, _ = run(out)
-        assert equal(state(made), state(whole))
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    monkeypatch.setattr(loop, "loss_of", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-00000004"]
+    assert signal.getsignal(name) == before
+    made, _ = run(tmp_path / "cut")
+    assert equal(state(made), state(whole))
 
 
 @pytest.mark.timeout(200)

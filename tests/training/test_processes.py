@@ -107,7 +107,7 @@ def test_a_run_killed_again_and_again_goes_on_to_the_bit(tmp_path, processes):
     assert losses(killed) == losses(whole)
     for name in ("memory.safetensors", "best/adapter.safetensors"):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
-    print(f"\n{processes} processes: {kills} kills, {STEPS} steps, final weights equal to the bit")  # noqa: T201
+    print(f"\n{processes} processes: {kills} kills, {STEPS} steps, final weights equal to the bit")
 
 
 @pytest.mark.slow

@@ -137,7 +137,7 @@ def test_samples_that_never_fit_are_left_out_and_counted():
 def test_when_hardly_anything_fits_it_is_said():
     data = samples(20)
     data = replace(data, labels=tuple(long_sample(0) for _ in range(20)))
-    with pytest.raises(InputError, match="20 of 20 samples have no prompt of 60 tokens at most.*--set max_tokens="):
+    with pytest.raises(InputError, match=r"20 of 20 samples have no prompt of 60 tokens at most.*--set max_tokens="):
         steps(data, window=60)
 
 

@@ -50,8 +50,8 @@ def load_llm(
     """The frozen LLM behind `folder` (a folder or a hub id); `name` is for the message.
 
     device: a GPU where there is one. dtype: float32 on a CPU, and the checkpoint's own half precision on a GPU. legacy:
-    the changes a released adapter asks for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises InputError where the model can't be
-    loaded, UsageError where it can't take the changes.
+    the changes a released adapter asks for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises
+    InputError where the model can't be loaded, UsageError where it can't take the changes.
     """
     if bits not in (None, 4, 8) or (bits is not None and is_meta_folder(folder)):
         raise UsageError(

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from ..core.errors import InputError
 from .templates import LETTERS, TOPA, Templates
 
-
 _KNOWN = 20_000
 
 

@@ -20,7 +20,7 @@ from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
 from ..prompts.prompt import Prompt, Prompter, TooLong
 from ..tideos.options import shuffle_options
-from ..tideos.tideo import Question, Tideo
+from ..tideos.tideo import Question, Tideos
 from .config import TrainConfig
 
 _WINDOW = 16
@@ -120,7 +120,7 @@ class StoredSet:
     """Samples that stay on disk: some `places` in a sequence of Tideos, whose ids are `ids`, and their features in a
     store, `frames` of each."""
 
-    tideos: Sequence[Tideo]
+    tideos: Tideos
     ids: Sequence[str]
     store: FeatureStore
     frames: int
@@ -326,9 +326,7 @@ def _cut(members: list[int], drawn: int, batch_size: int) -> list[list[int]]:
     return [members[i * len(members) // number : (i + 1) * len(members) // number] for i in range(number)]
 
 
-def _step(
-    data: Samples, chosen: list[tuple[int, Prompt]], noise: float, key: str, share: Share, left_out: int
-) -> Step:
+def _step(data: Samples, chosen: list[tuple[int, Prompt]], noise: float, key: str, share: Share, left_out: int) -> Step:
     """What this process reads of a step: every n-th row, in as many passes as its budget asks for."""
     targets = sum(prompt.target[1] - prompt.target[0] for _, prompt in chosen)
     parts = [_passes(chosen[rank :: share.of], share.pass_tokens) for rank in range(share.of)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..core.errors import InputError
 from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
-from ..tideos.tideo import Tideo
+from ..tideos.tideo import Tideos
 from .config import TrainConfig
 from .data import Labels, Mix, batches_per_epoch, write_prompt
 
@@ -57,7 +56,7 @@ class Estimate:
 def estimate(
     model: VideoLanguageModel,
     prompter: Prompter,
-    tideos: Sequence[Tideo],
+    tideos: Tideos,
     places: range,
     config: TrainConfig,
     *,
@@ -66,8 +65,9 @@ def estimate(
     bits: int,
     processes: int = 1,
 ) -> Estimate:
-    """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes
-    of a number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the prompter's window.
+    """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes of a number
+    in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the prompter's
+    window.
 
     Arithmetic: 2 operations per frozen weight and token forwards, as many backwards (frozen weights need no gradient of
     their own), and forwards once more with checkpointing.

@@ -53,7 +53,7 @@ class Ahead(Generic[T]):
                 if self._closed.is_set():
                     return
             self._put(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001 - the taker gets it
+        except BaseException as error:
             self._put(None, error)
 
     def _put(self, item: T | None, error: BaseException | None) -> None:

@@ -80,9 +80,8 @@ class _State:
 
     @classmethod
     def read(cls, about: Mapping[str, Any]) -> _State:
-        known = {name: about[name] for name in ("step", "seconds", "loss", "best_step")}
-        told = {name: None if about[name] is None else HeldOut(**about[name]) for name in ("held_out", "best")}
-        return cls(**known, **told)
+        held_out, best = (None if about[name] is None else HeldOut(**about[name]) for name in ("held_out", "best"))
+        return cls(about["step"], about["seconds"], about["loss"], held_out, best, about["best_step"])
 
     def result(self) -> TrainResult:
         return TrainResult(self.step, self.seconds, self.loss, self.held_out, self.best, self.best_step)
@@ -116,8 +115,8 @@ def train(
     up. held_out: validated every epoch, or as configured; `out/best.safetensors` is the best adapter so far. parents:
     hashes of what the samples were made of. accept_changes: go on with a run whose settings were others.
     Raises UsageError where `out` holds a run of other settings, NotFinite with the samples' names when the loss or a
-    gradient is no number, OutputError where `out` can't be written or another run is at it; KeyboardInterrupt after a checkpoint when the run
-    is told to stop.
+    gradient is no number, OutputError where `out` can't be written or another run is at it; KeyboardInterrupt after
+    a checkpoint when the run is told to stop.
     """
     output_folder(out)
     processes = processes or Processes()
@@ -319,4 +318,3 @@ class _Run:
 
 def _note(loss: float, row: Mapping[str, Any]) -> str:
     return f"loss {loss:.3f}, gradient {row['gradient_norm']:.2f}, {row['tokens_per_second']:,} tokens/s"
-

@@ -74,7 +74,7 @@ class Gradients:
         norm = torch.linalg.vector_norm(self.values)
         if most:
             self.values.mul_((most / (norm + 1e-6)).clamp(max=1.0))
-        return norm.item()
+        return float(norm)
 
 
 def started_by_launcher() -> bool:

@@ -47,9 +47,7 @@ class HeldOut:
 
 
 @torch.no_grad()
-def validate(
-    model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: TrainConfig
-) -> HeldOut:
+def validate(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, config: TrainConfig) -> HeldOut:
     """Loss over all samples; accuracy on one question of each that has options, by the model's protocol, over all of
     its options; ROUGE-L of the first `validation_captions` descriptions, greedily. The same samples and questions at
     every validation of a run."""
@@ -95,6 +93,9 @@ def _rouge(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, ca
     for start in range(0, captions, _TOGETHER):
         members = range(start, min(start + _TOGETHER, captions))
         prompts = [prompter.describe(data.shown(i)) for i in members]
-        texts = generate(model, prompter, prompts, *data.features(members), _LONGEST)
+        room = _LONGEST
+        if prompter.window is not None:
+            room = max(1, min(room, prompter.window - max(map(len, prompts))))
+        texts = generate(model, prompter, prompts, *data.features(members), room)
         found += [rouge_l(text, data.labels[i].description) for text, i in zip(texts, members, strict=True)]
     return sum(found) / len(found)
