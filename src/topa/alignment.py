@@ -238,6 +238,7 @@ def align(
     processes, watch = Processes(), watch or Watch()
     output_folder(out)
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
+    load_tokenizer(config.llm, resolve(config.llm))  # a wrong name is told before hours of encoding
     if processes.first:
         if tideos is None and not path.is_file():
             write_jsonl(_written(config), path)
