@@ -34,6 +34,7 @@ def test_tideos_in_any_order(path: Path) -> None:
         assert list(file.ids) == [one.id for one in everything]
         assert [file[i] for i in (3, 0, 4, -1)] == [everything[i] for i in (3, 0, 4, -1)]
         assert list(file) == everything
+        assert file[1:3] == everything[1:3]
         assert file.ids.find([everything[2].id, "nobody"]).tolist() == [2, -1]
         with pytest.raises(IndexError):
             file[len(NAMES)]

@@ -10,9 +10,10 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ _SHOWN = 1 << 24  # bytes between two steps of the bar
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
-class TideoFile:
+class TideoFile(Sequence[Tideo]):
     """A file of Tideos: its length, its ids, and each Tideo by its number, without reading the others.
 
     path: the file. ids: of all Tideos, in order; `ids.find(names)` gives their numbers.
@@ -74,8 +75,14 @@ class TideoFile:
     def __iter__(self) -> Iterator[Tideo]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, index: int) -> Tideo:
-        """The Tideo of a number. Raises InputError where its line is no Tideo."""
+    @overload
+    def __getitem__(self, index: int) -> Tideo: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tideo]: ...
+    def __getitem__(self, index: int | slice) -> Tideo | list[Tideo]:
+        """The Tideo of a number, or those of some. Raises InputError where a line is no Tideo."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
         try:
             tideo = Tideo.model_validate_json(self.line(number))
