@@ -58,9 +58,10 @@ class SavedConfig(BaseModel):
     legacy: Legacy | None = None
 
 
-def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
+def build(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
     """The model that `config` describes, on an LLM that was loaded for it, untrained.
 
+    bias, std: of an adapter that will not be loaded but trained from its random start; see `VideoLanguageModel`.
     Raises ArtifactError where the LLM has another shape than the one it was aligned with, ArtifactMismatch where it
     has other weights.
     """
@@ -81,7 +82,10 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
         frames=config.frames,
         tokens_per_frame=config.tokens_per_frame,
         prompt_length=config.prompt_length,
+        bias=bias,
         adapted_layers=config.adapted_layers,
+        prompt_std=std,
+        temporal_std=std,
         lora_rank=config.lora_rank,
     )
 
