@@ -170,6 +170,10 @@ def finetune(
     return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
 
 
+def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path) -> None:
+    raise NotImplementedError
+
+
 def select(source: Source, config: FinetuneConfig, known: ClipFeatures) -> Selection:
     """Which questions are for training, and which are held out, decided by video and by the seed alone.
 
@@ -370,9 +374,7 @@ def _parents(
     return parents if memory is None else {**parents, "memory": memory.hash[:16]}
 
 
-def _about(
-    config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult
-) -> str:
+def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult) -> str:
     """What the model card says of a run."""
     videos = [len({source.clip(q).name for q in part}) for part in (chosen.training, chosen.held_out)]
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"

@@ -34,7 +34,7 @@ class VideoQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A question that can't be asked as it is. reason: the same words for the same fault; detail: what else is known."""
+    """A question that can't be asked as it is. reason: equal words for equal faults; detail: what else is known."""
 
     id: str
     video: str

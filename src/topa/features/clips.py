@@ -64,7 +64,7 @@ class ClipFeatures:
         self.folder = folder
         self._of: dict[str, FeatureStore] = {}
         self._bytes: dict[str, int] = {}
-        for path in stores(folder):
+        for path in ([folder] if (folder / MANIFEST).is_file() else []) + parts_of(folder):
             store = FeatureStore.open(path).expect(encoder, "image")
             found = store.manifest.config.get("frames", frames)
             if found != frames:
@@ -138,10 +138,9 @@ def encode_clips(
     return ClipFeatures(folder, identity, frames), failed
 
 
-def stores(folder: Path) -> list[Path]:
-    """The finished stores of a folder, the oldest first: itself, or its parts."""
-    parts = sorted(path for path in folder.glob("part-*") if (path / MANIFEST).is_file())
-    return [folder, *parts] if (folder / MANIFEST).is_file() else parts
+def parts_of(folder: Path) -> list[Path]:
+    """The finished parts of a folder, the oldest first."""
+    return sorted(path for path in folder.glob("part-*") if (path / MANIFEST).is_file())
 
 
 class _Parts:
@@ -162,10 +161,9 @@ class _Parts:
 
     def add(self, clip: Clip, features: FrameFeatures) -> None:
         if self._writer is None:
-            number = max((int(p.name.removeprefix("part-")) for p in stores(self._folder) if p != self._folder), default=-1)
-            self._writer = FeatureStoreWriter(
-                self._folder / f"part-{number + 1:05d}", self._encoder, self._width, "image"
-            )
+            numbers = [int(path.name.removeprefix("part-")) for path in parts_of(self._folder)]
+            number = max(numbers, default=-1) + 1
+            self._writer = FeatureStoreWriter(self._folder / f"part-{number:05d}", self._encoder, self._width, "image")
             self._began = time.monotonic()
         self._writer.add(features, clip.id)
         self._bytes[clip.id] = _size(clip.path) or 0
@@ -210,5 +208,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
-
-

@@ -45,7 +45,9 @@ class FinetuneConfig(TrainConfig):
     held_out: float = Field(0.1, ge=0, lt=1, description="share of the videos that is held out for validation")
     validation: int = Field(200, ge=0, description="questions about held-out videos, at most")
     from_scratch: bool = Field(False, description="without pre-alignment: the adapter begins at random")
-    video_bias: float = Field(3.5, description="from scratch: video bias at the start, subtracted from scores of frames")
+    video_bias: float = Field(
+        3.5, description="from scratch: video bias at the start, subtracted from scores of frames"
+    )
     init_std: float = Field(1.0, gt=0, description="from scratch: deviation of prompts and temporal vectors")
 
 
