@@ -82,7 +82,7 @@ def test_a_finished_run_is_left_as_it_is(micro_model, monkeypatch):
 
 def test_the_same_command_elsewhere_gives_the_same_bytes(micro_model, tmp_path):
     align(config(), tmp_path / "again", show=False)
-    for name in ("adapter.safetensors", "memory.safetensors", "captions.json", "tideos.jsonl", "config.json"):
+    for name in ("adapter.safetensors", "memory.safetensors", "captions.safetensors", "tideos.jsonl", "config.json"):
         assert (tmp_path / "again" / name).read_bytes() == (micro_model / name).read_bytes(), name
 
 

@@ -268,7 +268,7 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
     training, _ = _split(config, len(told), own=tideos is not None)
     llm = empty_llm(config.llm, resolve(config.llm))
     model = _adapted(llm, config, feature_width(resolve(config.encoder)))
-    size = config.bits / 8 if config.bits else dtype_for(config, best_device()).itemsize
+    dtype = dtype_for(config, Processes().device)
     return estimate(
         model,
         load_prompter(config, llm),
@@ -276,7 +276,8 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
         training,
         config,
         frames=config.frames,
-        bytes_per_weight=size,
+        compute=dtype.itemsize,
+        bits=config.bits or 8 * dtype.itemsize,
         processes=processes,
     )
 

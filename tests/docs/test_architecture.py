@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "training": STAGES,
     "inference": STAGES,
     "benchmarks": STAGES | {"inference"},
-    "cli": STAGES | {"training", "inference", "benchmarks", "pipeline", "exchange", "writing", "demo"},
+    "runs": {"core", "training.metrics", "training.trackers"},
+    "cli": STAGES | {"training", "inference", "benchmarks", "runs", "pipeline", "exchange", "writing", "demo"},
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""
 HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from topa.core.arrays import map_arrays, write_arrays
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStore, FeatureStoreWriter
@@ -52,7 +51,7 @@ def test_what_the_manifest_tells(tmp_path):
     assert manifest.counts == {"items": 2, "rows": 5}
     assert manifest.parents == {"source": "abc"}
     assert manifest.config == {"frames": 3, "space": "image"}
-    assert sorted(manifest.files) == ["features-00000.safetensors", "features-00001.safetensors", "ids.json"]
+    assert sorted(manifest.files) == ["features-00000.safetensors", "features-00001.safetensors", "index.safetensors"]
     assert (store.encoder, store.width, store.space, len(store)) == ("tiny", WIDTH, "image", 2)
     assert "item 1" in store
     assert "item 2" not in store
@@ -131,17 +130,75 @@ def test_a_changed_shard_is_noticed(tmp_path):
     with pytest.raises(ArtifactError, match=r"features-00001.*can't be read"):
         FeatureStore.open(tmp_path)["item 1"]
     shard.write_bytes((tmp_path / "features-00000.safetensors").read_bytes())
-    ids = tmp_path / "ids.json"
-    listed = json.loads(ids.read_text())
-    ids.write_text(json.dumps({**listed, "ids": ["item 0"]}))
-    with pytest.raises(ArtifactError, match=r"ids\.json"):
+    with pytest.raises(ArtifactError, match=r"features-00001.*doesn't fit index"):
+        FeatureStore.open(tmp_path).batch(["item 1"], 3)
+    index = tmp_path / "index.safetensors"
+    whole = index.read_bytes()
+    for damaged in (whole[:-1], whole[:100], b"", b"[" * 50):
+        index.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"index\.safetensors.*can't be read"):
+            FeatureStore.open(tmp_path)
+    write(tmp_path / "other", [2, 3, 4])
+    index.write_bytes((tmp_path / "other" / "index.safetensors").read_bytes())
+    with pytest.raises(ArtifactError, match=r"index\.safetensors.*doesn't fit manifest"):
         FeatureStore.open(tmp_path)
-    ids.write_text("[")
-    with pytest.raises(ArtifactError, match=r"ids\.json"):
-        FeatureStore.open(tmp_path)
+    index.write_bytes(whole)
     shard.unlink()
     with pytest.raises(ArtifactError, match="is missing"):
         FeatureStore.open(tmp_path)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=12), frames=st.integers(1, 10), data=st.data())
+def test_a_batch_is_what_resampling_each_item_gives(tmp_path, lengths, frames, data):
+    store = write(tmp_path / "store", lengths, shard_rows=7)
+    ids = [f"item {i}" for i in data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=20))]
+    values, valid = store.batch(ids, frames)
+    assert values.shape == (len(ids), frames, WIDTH)
+    assert (values.dtype, valid.dtype) == (torch.float32, torch.bool)
+    for row, own in zip(values, valid, strict=True):
+        expected = store[ids.pop(0)].resample(frames)
+        assert torch.equal(row, expected.values)
+        assert torch.equal(own, expected.valid)
+
+
+def test_lengths_and_single_rows(tmp_path):
+    store = write(tmp_path, [2, 3, 5], shard_rows=4)
+    assert [store.length(name) for name in store] == [2, 3, 5]
+    assert store.lengths(["item 2", "item 0"]).tolist() == [5, 2]
+    assert store.lengths().tolist() == [2, 3, 5]
+    picked = store.pick(["item 2", "item 0", "item 2"], [4, 1, 0])
+    assert torch.equal(picked, torch.stack([store.rows("item 2")[4], store.rows("item 0")[1], store.rows("item 2")[0]]))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 3.0])
+def test_rows_that_are_no_unit_rows_are_named(tmp_path, wrong):
+    write(tmp_path, [2, 3, 4, 2], shard_rows=5)
+    shard = tmp_path / "features-00000.safetensors"
+    arrays = dict(map_arrays(shard).arrays)
+    values = arrays["values"].copy()
+    values[3, 5] = wrong  # of item 1
+    write_arrays(shard, arrays | {"values": values})
+    store = FeatureStore.open(tmp_path)
+    for read in (
+        lambda: store.batch(["item 0", "item 1", "item 2"], 4),
+        lambda: store["item 1"],
+        lambda: store.rows("item 1"),
+        lambda: store.pick(["item 1", "item 1"], [0, 1]),
+    ):
+        with pytest.raises(InputError, match=r"features of 'item 1' hold NaN.*Encode again"):
+            read()
+    # What isn't asked for isn't looked at.
+    assert store.batch(["item 0", "item 2"], 4)[1].sum() == 6
+    assert store.batch(["item 1"], 1)[1].all()
+
+
+def test_ids_that_are_not_there_are_named(tmp_path):
+    store = write(tmp_path, [2, 3])
+    with pytest.raises(InputError, match=r"no features of 'x', 'y', 'z' and 1 more among 2 items; .* e\.g\. 'item 0'"):
+        store.batch(["item 0", "x", "y", "z", "w"], 2)
+    with pytest.raises(InputError, match="no features of 'x'"):
+        store.length("x")
 
 
 def test_an_unwritable_folder(tmp_path):

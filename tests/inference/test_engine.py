@@ -98,9 +98,9 @@ def test_an_answer_can_be_written_as_json(engine, micro_video):
 
 
 def test_without_captions_there_is_no_evidence_but_an_answer(folder, micro_video):
-    (folder / "captions.json").unlink()
+    (folder / "captions.safetensors").unlink()
     manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["files"]["captions.json"]
+    del manifest["files"]["captions.safetensors"]
     (folder / "manifest.json").write_text(json.dumps(manifest))
     answer = load(folder).ask(micro_video, QUESTION, ["red", "blue"])
     assert answer.evidence == ()

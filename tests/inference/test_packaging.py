@@ -16,7 +16,14 @@ from topa.microworld.paths import resolve
 from .hub import hub
 
 QUESTION, CHOICES = "what colour is the toy at the end ?", ["red", "blue", "green"]
-FILES = {"README.md", "adapter.safetensors", "captions.json", "config.json", "manifest.json", "memory.safetensors"}
+FILES = {
+    "README.md",
+    "adapter.safetensors",
+    "captions.safetensors",
+    "config.json",
+    "manifest.json",
+    "memory.safetensors",
+}
 PUSH = """
 import sys
 from topa import Topa

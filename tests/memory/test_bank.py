@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from topa.core.artifacts import MANIFEST, read_manifest
-from topa.core.errors import ArtifactError, ArtifactMismatch, InputError
+from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError
 from topa.features.frames import FrameFeatures, Space
-from topa.memory.bank import MemoryBank, build
+from topa.features.store import FeatureStore, FeatureStoreWriter
+from topa.memory.bank import MemoryBank, build, build_from_store
 from topa.memory.projection import project
 
 D = 16
@@ -75,6 +76,84 @@ def test_what_cannot_be_built() -> None:
         build([*CORPUS, frames(unit(2, D), "text", "other")], None, rows=5, seed=0)
 
 
+def store_of(folder: Path, features: list[FrameFeatures], shard_rows: int = 6) -> FeatureStore:
+    writer = FeatureStoreWriter(folder, "clip", D, features[0].space, shard_rows)
+    for number, own in enumerate(features):
+        writer.add(own, f"item {number}")
+    return writer.close()
+
+
+def captions_of(name: str) -> list[str]:
+    return CAPTIONS[int(name.split()[1])]
+
+
+def test_rows_of_a_store_are_those_of_its_features(tmp_path: Path) -> None:
+    store = store_of(tmp_path, CORPUS)
+    stored = [store[name] for name in store]
+    for rows, seed in ((7, 0), (25, 1), (100, 2)):
+        expected = build(stored, CAPTIONS, rows, seed)
+        found = build_from_store(store, rows, seed, captions=captions_of)
+        assert found.encoder == "clip"
+        assert torch.equal(found.values, expected.values.half())
+        assert tuple(found.captions) == expected.captions
+    # Of some items only, in the order in which they are named.
+    names = ["item 7", "item 2", "item 3"]
+    expected = build([store[name] for name in names], [captions_of(name) for name in names], 5, 3)
+    found = build_from_store(store, 5, 3, ids=names, captions=captions_of)
+    assert torch.equal(found.values, expected.values.half())
+    assert tuple(found.captions) == expected.captions
+    assert build_from_store(store, 5, 3).captions is None
+
+
+def test_only_the_chosen_rows_of_a_store_are_read(tmp_path: Path) -> None:
+    store = store_of(tmp_path, CORPUS, shard_rows=4)
+    (tmp_path / "features-00000.safetensors").write_bytes(b"cut")
+    kept = [f"item {i}" for i in range(1, 10)]
+    assert len(build_from_store(FeatureStore.open(tmp_path), 36, 0, ids=kept)) == 36
+    with pytest.raises(ArtifactError, match="features-00000"):
+        build_from_store(store, 40, 0)
+
+
+def test_near_rows_of_a_store_are_left_out_with_their_captions(tmp_path: Path) -> None:
+    doubled = [frames(torch.cat([own.values[:2], own.values[:2]]), "text") for own in CORPUS]
+    found = build_from_store(store_of(tmp_path, doubled), 40, 0, captions=captions_of, near=0.98)
+    assert tuple(found.captions) == tuple(f"video {i} frame {t}" for i in range(10) for t in range(2))
+    torch.testing.assert_close(found.values[:2].float(), CORPUS[0].values[:2], atol=1e-3, rtol=0)
+
+
+def test_what_cannot_be_built_from_a_store(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "text", CORPUS)
+    images = store_of(tmp_path / "images", [frames(own.values) for own in CORPUS])
+    with pytest.raises(ArtifactMismatch, match=r"image space; expected text space.*topa encode tideos.jsonl"):
+        build_from_store(images, 5, 0)
+    with pytest.raises(InputError, match="asked for 0 rows of 40 frames"):
+        build_from_store(store, 0, 0)
+    with pytest.raises(InputError, match="no features of 'nobody'"):
+        build_from_store(store, 5, 0, ids=["item 1", "nobody"])
+    with pytest.raises(InputError, match=r"'item 0' has 4 frames, its Tideo 1; .*--tideos"):
+        build_from_store(store, 40, 0, captions=lambda name: ["one"])
+    with pytest.raises(UsageError, match=r"--near: found 1\.5"):
+        build_from_store(store, 5, 0, near=1.5)
+
+
+def test_a_memory_can_be_saved_over_itself(tmp_path: Path) -> None:
+    memory = bank(3, ("a", "b", "c"))
+    memory.save(tmp_path)
+    loaded = MemoryBank.load(tmp_path)
+    loaded.save(tmp_path)
+    again = MemoryBank.load(tmp_path)
+    assert torch.equal(again.values, loaded.values)
+    assert tuple(again.captions) == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["memory.safetensors", "captions.safetensors"])
+def test_a_cut_memory_is_told(tmp_path: Path, name: str) -> None:
+    bank(3, ("a", "b", "c")).save(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match=r"memory that is damaged .* Build the memory again"):
+        MemoryBank.load(tmp_path)
+
+
 def test_what_is_no_memory() -> None:
     with pytest.raises(InputError, match="expected \\[M, D\\]"):
         MemoryBank(torch.empty(0, D), "clip")
@@ -90,7 +169,8 @@ def test_save_and_load(tmp_path: Path, captions: tuple[str, ...] | None) -> None
     assert read_manifest(tmp_path / "m", "memory", verify=True).hash == manifest.hash
     assert load_file(tmp_path / "m" / "memory.safetensors")["values"].dtype == torch.float16
     loaded = MemoryBank.load(tmp_path / "m")
-    assert (loaded.encoder, loaded.captions, loaded.values.dtype) == ("clip", captions, torch.float16)
+    assert (loaded.encoder, loaded.values.dtype) == ("clip", torch.float16)
+    assert (None if loaded.captions is None else tuple(loaded.captions)) == captions
     torch.testing.assert_close(loaded.values.float(), memory.values, atol=1e-3, rtol=0)
     torch.testing.assert_close(loaded.values.float().norm(dim=-1), torch.ones(3), atol=1e-3, rtol=0)
     # What was loaded is kept as it is from then on.
@@ -110,7 +190,7 @@ def test_a_save_that_fails_leaves_no_finished_memory(tmp_path: Path, monkeypatch
         raise OSError("disk full")
 
     bank(3, ("a", "b", "c")).save(tmp_path)
-    monkeypatch.setattr("topa.memory.bank.write_atomically", full)
+    monkeypatch.setattr("topa.memory.bank.write_arrays", full)
     with pytest.raises(OSError, match="disk full"):
         bank(3, ("d", "e", "f")).save(tmp_path)
     assert not (tmp_path / MANIFEST).exists()

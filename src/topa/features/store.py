@@ -1,52 +1,65 @@
 """The feature store: features of many (textual) videos in one folder, memory-mapped.
 
-Written by `encode`; read by memory, training, inference and the library, one item at a time and in any order.
+Written by `encode`; read by memory, training, inference and the library, in any order.
 
     manifest.json                  what made it; written last
-    ids.json                       {"shards": [items in each], "ids": [all, in order]}
-    features-00000.safetensors     values float16 [R, D], offsets int64 [n + 1], times float64 [R] (NaN: no time)
+    index.safetensors              all ids, and in which file and rows the features of each are
+    features-00000.safetensors     see `topa.features.shard`; in parts, of folders such as shard-0-of-4
+
+An id is found through hashes in the index, so that opening a store costs the same for ten items and for a million.
 """
 
 from __future__ import annotations
 
-import json
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
+from ..core.arrays import map_arrays, write_arrays
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
+from ..core.texts import Names
 from .frames import FrameFeatures, Space
+from .shard import NAME, Item, Shard, read_shard, write_shard
 
 KIND = "features"
-_IDS = "ids.json"
-_SHARD = "features-{:05d}.safetensors"
+INDEX = "index.safetensors"
+_BLOCK = 128  # rows that become float32 together: they stay in a processor's cache
+_UNIT = 1e-2  # how far a stored row's length may be from 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """Where the features of each item are. files: by number, below the store's folder. file int32, start int64,
+    length int32, each [n]."""
+
+    files: tuple[str, ...]
+    names: Names
+    file: NDArray[np.int32]
+    start: NDArray[np.int64]
+    length: NDArray[np.int32]
 
 
 class FeatureStore:
     """A finished store, read lazily: `store[id]` is the FrameFeatures of one item, iterating gives the ids in order.
 
-    path: its folder. encoder, width, space: what all rows have in common. manifest: what made it.
+    path: its folder. encoder, width, space: what all rows have in common. manifest: what made it. ids: all of them.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, ids: list[str], shards: list[int]) -> None:
+    def __init__(self, path: Path, manifest: Manifest, index: _Index) -> None:
         self.path = path
         self.manifest = manifest
         self.encoder = str(manifest.encoder)
         self.width = int(manifest.width or 0)
         self.space: Space = manifest.config["space"]
-        self._ids = ids
-        self._number = {name: number for number, name in enumerate(ids)}
-        self._ends = list(accumulate(shards))
-        self._shards: list[_Shard | None] = [None] * len(shards)
+        self._index = index
+        self._shards: list[Shard | None] = [None] * len(index.files)
 
     @classmethod
     def open(cls, folder: str | Path) -> FeatureStore:
@@ -54,45 +67,98 @@ class FeatureStore:
         path = Path(folder)
         manifest = read_manifest(path, KIND)
         try:
-            listed = json.loads((path / _IDS).read_bytes())
-            ids, shards = list(map(str, listed["ids"])), list(map(int, listed["shards"]))
+            found = map_arrays(path / INDEX)
+            index = _Index(
+                tuple(map(str, found.about["files"])),
+                Names.from_arrays(found.arrays),
+                found.arrays["file"],
+                found.arrays["start"],
+                found.arrays["length"],
+            )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _damaged(path / _IDS, "can't be read") from error
-        whole = sum(shards) == len(set(ids)) == len(ids) == manifest.counts.get("items")
-        if not whole or manifest.config.get("space") not in get_args(Space) or not manifest.encoder:
-            raise _damaged(path / _IDS, "doesn't fit manifest.json")
-        return cls(path, manifest, ids, shards)
+            raise _damaged(path / INDEX, f"can't be read ({error})") from error
+        items = {len(index.names), len(index.file), len(index.start), len(index.length), manifest.counts.get("items")}
+        fits = len(items) == 1 and set(index.files) == set(manifest.files) - {INDEX}
+        if not fits or manifest.config.get("space") not in get_args(Space) or not manifest.encoder:
+            raise _damaged(path / INDEX, "doesn't fit manifest.json")
+        return cls(path, manifest, index)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """All ids, in order."""
+        return self._index.names
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._index.names)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._number
+        return name in self._index.names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter(self._index.names)
 
     def __getitem__(self, name: str) -> FrameFeatures:
-        """Features of one item: float32 unit rows, all valid. Raises InputError for an unknown id."""
+        """Features of one item: float32 unit rows, all valid. Raises InputError for an unknown id, or where its rows
+        are no unit rows."""
         shard, start, end = self._find(name)
-        values = _unit(shard.values[start:end])
         times = shard.times[start:end]
         return FrameFeatures(
-            values=values,
+            values=self.rows(name),
             valid=torch.ones(end - start, dtype=torch.bool),
             space=self.space,
             encoder=self.encoder,
-            times=None if times[0].isnan() else times.clone(),
+            times=None if np.isnan(times[0]) else torch.from_numpy(times.copy()),
         )
 
     def items(self) -> Iterator[tuple[str, FrameFeatures]]:
         """All ids with their features, in the order in which they were written."""
         return ((name, self[name]) for name in self)
 
+    def length(self, name: str) -> int:
+        """How many rows an item has. Raises InputError for an unknown id."""
+        return int(self._index.length[self._numbers([name])[0]])
+
+    def lengths(self, names: Sequence[str] | None = None) -> NDArray[np.int32]:
+        """How many rows each of some items has, int32 [n]; by default all items. Raises InputError for unknown ids."""
+        return self._index.length if names is None else self._index.length[self._numbers(names)]
+
     def rows(self, name: str) -> Tensor:
-        """The values of one item alone, float32 [T, D] unit rows: the short way for whoever reads many."""
+        """The values of one item alone, float32 [T, D] unit rows. Raises as `store[id]` does."""
         shard, start, end = self._find(name)
-        return _unit(shard.values[start:end])
+        values, wrong = _unit(shard.values[start:end])
+        if wrong.any():
+            raise self._not_unit([name])
+        return values
+
+    def batch(self, ids: Sequence[str], frames: int) -> tuple[Tensor, Tensor]:
+        """Many items at once, each as `FrameFeatures.resample(frames)` makes it.
+
+        Returns values, float32 [B, T, D], unit rows where valid and else zero, and which are valid, bool [B, T].
+        Raises InputError that names the ids that have no features, or whose rows hold NaN or are no unit rows.
+        """
+        numbers = self._numbers(ids)
+        lengths = np.minimum(self._index.length[numbers], frames)
+        valid = np.arange(frames) < lengths[:, None]
+        values = np.zeros((len(ids), frames, self.width), np.float16)
+        self._gather(values, numbers, frames)
+        rows, wrong = _unit(values.reshape(-1, self.width))
+        bad = (wrong.view(len(ids), frames) & torch.from_numpy(valid)).any(dim=1)
+        if bad.any():
+            raise self._not_unit([ids[i] for i in torch.nonzero(bad).flatten().tolist()])
+        return rows.view(len(ids), frames, self.width), torch.from_numpy(valid)
+
+    def pick(self, ids: Sequence[str], frames: Sequence[int]) -> Tensor:
+        """Single rows: frame frames[i] of item ids[i], float32 [len(ids), D]. Raises as `batch` does."""
+        numbers = self._numbers(ids)
+        values = np.empty((len(ids), self.width), np.float16)
+        index = self._index
+        places = zip(index.file[numbers].tolist(), (index.start[numbers] + np.asarray(frames)).tolist(), strict=True)
+        for row, (file, place) in enumerate(places):
+            values[row] = self._shard(file).values[place]
+        rows, wrong = _unit(values)
+        if wrong.any():
+            raise self._not_unit(list(dict.fromkeys(ids[i] for i in torch.nonzero(wrong).flatten().tolist())))
+        return rows
 
     def expect(self, encoder: str, space: Space) -> FeatureStore:
         """Itself, where it was made by this encoder in this space; else raises ArtifactMismatch with the remedy."""
@@ -109,27 +175,62 @@ class FeatureStore:
             )
         return self
 
-    def _find(self, name: str) -> tuple[_Shard, int, int]:
-        number = self._number.get(name)
-        if number is None:
-            known = f"one of its ids, e.g. {self._ids[0]!r}" if self._ids else "an id, but it is empty"
+    def _gather(self, values: NDArray[np.float16], numbers: NDArray[np.int64], frames: int) -> None:
+        """Fill float16 [B, T, D] with the rows of items; those behind an item's last one are left as they are."""
+        index = self._index
+        places = zip(
+            index.file[numbers].tolist(), index.start[numbers].tolist(), index.length[numbers].tolist(), strict=True
+        )
+        for target, (file, start, length) in zip(values, places, strict=True):
+            source = self._shard(file).values
+            if length <= frames:
+                target[:length] = source[start : start + length]
+            else:
+                target[:] = source[start + np.arange(frames) * length // frames]
+
+    def _shard(self, number: int) -> Shard:
+        shard = self._shards[number]
+        if shard is None:
+            path = self.path / self._index.files[number]
+            shard = self._shards[number] = read_shard(path)
+            # Rows are looked up by what the index says: it has to be right for all of them.
+            own = np.flatnonzero(self._index.file == number)
+            ends = self._index.start[own] + self._index.length[own]
+            if shard.values.shape[1:] != (self.width,) or not np.array_equal(np.sort(ends), shard.ends):
+                self._shards[number] = None
+                raise _damaged(path, f"doesn't fit {INDEX}")
+        return shard
+
+    def _find(self, name: str) -> tuple[Shard, int, int]:
+        number = self._numbers([name])[0]
+        start = int(self._index.start[number])
+        return self._shard(int(self._index.file[number])), start, start + int(self._index.length[number])
+
+    def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
+        numbers = self._index.names.find(names)
+        if (numbers < 0).any():
+            unknown = [names[i] for i in np.flatnonzero(numbers < 0)[:3]]
+            more = int((numbers < 0).sum()) - len(unknown)
+            shown = ", ".join(map(repr, unknown)) + (f" and {more} more" if more else "")
+            known = f"ids of it, e.g. {self.ids[0]!r}" if len(self) else "an id, but it is empty"
             raise InputError(
-                f"{self.path}: found no features of {name!r} among {len(self)} items; expected {known}. "
+                f"{self.path}: found no features of {shown} among {len(self)} items; expected {known}. "
                 "Encode it: topa encode"
             )
-        index = bisect_right(self._ends, number)
-        shard = self._shards[index]
-        if shard is None:
-            items = self._ends[index] - (self._ends[index - 1] if index else 0)
-            shard = self._shards[index] = _read_shard(self.path / _SHARD.format(index), items, self.width)
-        local = number - (self._ends[index - 1] if index else 0)
-        return shard, shard.offsets[local], shard.offsets[local + 1]
+        return numbers
+
+    def _not_unit(self, names: Sequence[str]) -> InputError:
+        shown = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return InputError(
+            f"{self.path}: features of {shown} hold NaN, infinite or non-unit rows; expected unit rows. "
+            "Encode again: the same topa encode command writes damaged files anew."
+        )
 
 
 class FeatureStoreWriter:
-    """Writes a store, shard by shard; `close` makes it one. An older store in the folder is gone from the start.
+    """Writes a store, file by file; `close` makes it one. An older store in the folder is gone from the start.
 
-    shard_rows: rows after which a shard is full. Raises OutputError where the folder can't be written.
+    shard_rows: rows after which a file is full. Raises OutputError where the folder can't be written.
     """
 
     def __init__(self, folder: str | Path, encoder: str, width: int, space: Space, shard_rows: int = 1 << 16) -> None:
@@ -140,10 +241,9 @@ class FeatureStoreWriter:
         self._encoder, self._width, self._space = encoder, width, space
         self._shard_rows = shard_rows
         self._ids: dict[str, None] = {}
-        self._shards: list[int] = []
-        self._rows = self._waiting = 0
-        self._values: list[Tensor] = []
-        self._times: list[Tensor] = []
+        self._files: list[str] = []
+        self._rows = 0
+        self._waiting: list[Item] = []
 
     def add(self, features: FrameFeatures, name: str) -> None:
         """Append one item; its padding is left out.
@@ -164,70 +264,87 @@ class FeatureStoreWriter:
         values = features.values.index_select(0, kept)
         if not len(values):
             raise InputError(f"{self.path}: {name!r} has no valid frame; expected at least one. Leave it out.")
-        times = torch.full((len(values),), float("nan"), dtype=torch.float64)
-        if features.times is not None:
-            times = features.times.index_select(0, kept).double()
+        times = None if features.times is None else features.times.index_select(0, kept)
+        self._waiting.append(Item(name, values.half(), times, len(self._ids)))
         self._ids[name] = None
-        self._values.append(values.half())
-        self._times.append(times)
         self._rows += len(values)
-        self._waiting += len(values)
-        if self._waiting >= self._shard_rows:
+        if self._rows >= self._shard_rows:
             self._flush()
 
     def close(self, parents: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None) -> FeatureStore:
         """Finish the store: the manifest comes last. parents: hashes of what it was made from. config: how."""
         self._flush()
-        listed = {"shards": self._shards, "ids": list(self._ids)}
-        write_atomically(self.path / _IDS, json.dumps(listed, ensure_ascii=False) + "\n")
-        manifest = Manifest(
-            kind=KIND,
-            encoder=self._encoder,
-            width=self._width,
-            normalised=True,
-            counts={"items": len(self._ids), "rows": self._rows},
-            config={**(config or {}), "space": self._space},
-            parents=dict(parents or {}),
-        )
-        finish(self.path, manifest, [_IDS, *(_SHARD.format(index) for index in range(len(self._shards)))])
-        return FeatureStore.open(self.path)
+        return finish_store(self.path, self._files, self._encoder, self._width, self._space, parents, config)
 
     def _flush(self) -> None:
-        if not self._values:
+        if not self._waiting:
             return
-        offsets = torch.tensor([0, *accumulate(map(len, self._values))], dtype=torch.int64)
-        tensors = {"values": torch.cat(self._values), "offsets": offsets, "times": torch.cat(self._times)}
-        write_atomically(self.path / _SHARD.format(len(self._shards)), save(tensors))
-        self._shards.append(len(self._values))
-        self._values, self._times, self._waiting = [], [], 0
+        name = NAME.format(len(self._files))
+        write_shard(self.path / name, self._waiting, self._width)
+        self._files.append(name)
+        self._waiting, self._rows = [], 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Shard:
-    """values float16 [R, D] and times float64 [R] stay on disk until they are touched."""
+def finish_store(
+    folder: Path,
+    files: Sequence[str],
+    encoder: str,
+    width: int,
+    space: Space,
+    parents: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> FeatureStore:
+    """Make a store of files that are there, named below `folder`; its items are in the order of their numbers.
 
-    values: Tensor
-    times: Tensor
-    offsets: list[int]
+    Raises ArtifactError for a file that isn't whole, InputError where two items have one id.
+    """
+    shards = [read_shard(folder / name) for name in files]
+    lengths = [np.diff(shard.ends, prepend=0) for shard in shards]
+    order = np.argsort(np.concatenate([np.empty(0, np.int64), *(shard.numbers for shard in shards)]), kind="stable")
+    told = [name for shard in shards for name in shard.names]
+    names = Names.of(told[number] for number in order.tolist())
+    if (double := names.double()) is not None:
+        raise InputError(f"{folder}: found the id {names[double[0]]!r} twice; expected unique ids. Rename one of them.")
+
+    def sorted_by_number(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:
+        return np.concatenate([np.empty(0, kind), *parts]).astype(kind)[order]
+
+    arrays = {
+        **names.arrays(),
+        "file": sorted_by_number([np.full(len(shard.ends), i) for i, shard in enumerate(shards)], np.int32),
+        "start": sorted_by_number([shard.ends - own for shard, own in zip(shards, lengths, strict=True)], np.int64),
+        "length": sorted_by_number(lengths, np.int32),
+    }
+    write_arrays(folder / INDEX, arrays, {"files": list(files)})
+    manifest = Manifest(
+        kind=KIND,
+        encoder=encoder,
+        width=width,
+        normalised=True,
+        counts={"items": len(names), "rows": int(arrays["length"].sum())},
+        config={**(config or {}), "space": space},
+        parents=dict(parents or {}),
+    )
+    finish(folder, manifest, [INDEX, *files])
+    return FeatureStore.open(folder)
 
 
-def _read_shard(path: Path, items: int, width: int) -> _Shard:
-    try:
-        with safe_open(path, framework="pt") as file:
-            shard = _Shard(file.get_tensor("values"), file.get_tensor("times"), file.get_tensor("offsets").tolist())
-    except (OSError, SafetensorError) as error:
-        raise _damaged(path, "can't be read") from error
-    rows = shard.offsets[-1]
-    if len(shard.offsets) != items + 1 or shard.values.shape != (rows, width) or shard.times.shape != (rows,):
-        raise _damaged(path, "doesn't fit ids.json")
-    return shard
-
-
-def _unit(values: Tensor) -> Tensor:
-    """Float32 unit rows of stored half-precision ones."""
-    rows = values.float()
-    return rows.div_(torch.linalg.vector_norm(rows, dim=-1, keepdim=True))
+def _unit(values: NDArray[np.float16]) -> tuple[Tensor, Tensor]:
+    """Float32 unit rows of stored half-precision ones [R, D], and which of them, bool [R], were no unit rows."""
+    stored = torch.from_numpy(values)
+    rows = torch.empty(stored.shape)
+    lengths = torch.empty(len(rows), 1)
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK].copy_(stored[start : start + _BLOCK])
+        length = torch.linalg.vector_norm(block, dim=-1, keepdim=True)
+        lengths[start : start + _BLOCK] = length
+        block.div_(length.clamp_min(1e-12))  # zero rows stay zero
+    wrong = ~((lengths[:, 0] - 1).abs() <= _UNIT)  # NaN compares false
+    return rows, wrong
 
 
 def _damaged(path: Path, what: str) -> ArtifactError:
-    return ArtifactError(f"{path}: found a file that {what}; expected a whole feature store. Encode again: topa encode")
+    return ArtifactError(
+        f"{path}: found a file that {what}; expected a whole feature store. Encode again: the same topa encode "
+        "command writes what is missing or damaged."
+    )

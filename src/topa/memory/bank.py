@@ -7,22 +7,28 @@ say in words what a frame was read as.
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ..core.arrays import map_arrays, write_arrays
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
+from ..core.texts import Texts
 from ..features.frames import FrameFeatures
+from ..features.store import FeatureStore
 from .projection import explain, project
+
+VALUES, CAPTIONS = "memory.safetensors", "captions.safetensors"
+_READ = 1 << 13  # rows that are read from a store together
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +41,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class MemoryBank:
-    """values: [M, D] unit rows in text space, float16 (float32 where it was just built); captions: M texts or None.
+    """values: [M, D] unit rows in text space, float16 (float32 where it was built from features); captions: M texts or
+    None.
 
-    hash: what the values are known by; "" to have it computed from them.
+    What `load` gives stays on the disk until it is touched. hash: what the values are known by; "" to have it computed
+    from them.
     """
 
     values: Tensor
     encoder: str
-    captions: tuple[str, ...] | None = None
+    captions: Sequence[str] | None = None
     hash: str = ""
 
     def __post_init__(self) -> None:
@@ -124,11 +132,12 @@ class MemoryBank:
         """Write values (fp16) and captions, manifest last."""
         output_folder(folder)
         (folder / MANIFEST).unlink(missing_ok=True)  # what stood here before is unfinished from now on
-        save_file({"values": self.values.half().contiguous()}, folder / "memory.safetensors")
-        files = ["memory.safetensors"]
+        # Whole or not at all, as a memory may be saved over the files that it is mapped from.
+        write_arrays(folder / VALUES, {"values": self.values.detach().cpu().half().contiguous().numpy()})
+        files = [VALUES]
         if self.captions is not None:
-            write_atomically(folder / "captions.json", json.dumps(self.captions, ensure_ascii=False))
-            files.append("captions.json")
+            write_arrays(folder / CAPTIONS, Texts.of(self.captions).arrays())
+            files.append(CAPTIONS)
         manifest = Manifest(
             kind="memory",
             encoder=self.encoder,
@@ -143,16 +152,17 @@ class MemoryBank:
         """Read what `save` wrote. Raises ArtifactError where the folder is not a finished memory."""
         manifest = read_manifest(folder, "memory")
         try:
-            with safe_open(folder / "memory.safetensors", framework="pt") as file:
+            with safe_open(folder / VALUES, framework="pt") as file:
                 values = file.get_tensor("values")
-        except SafetensorError as error:
+            told = None
+            if CAPTIONS in manifest.files:  # one that isn't named belongs to an older memory
+                told = Texts.from_arrays(map_arrays(folder / CAPTIONS).arrays)
+            bank = cls(values, manifest.encoder or "", told, manifest.files[VALUES])
+        except (OSError, SafetensorError, ValueError, KeyError, InputError) as error:
             raise ArtifactError(
-                f"{folder / 'memory.safetensors'}: damaged ({error}). Build the memory again."
+                f"{folder}: found a memory that is damaged ({error}). Build the memory again."
             ) from error
-        told = None
-        if "captions.json" in manifest.files:  # one that isn't named belongs to an older memory
-            told = tuple(json.loads((folder / "captions.json").read_text()))
-        return cls(values, manifest.encoder or "", told, manifest.files["memory.safetensors"])
+        return bank
 
 
 def _cached(path: Path) -> Tensor | None:
@@ -189,3 +199,67 @@ def build(
     values = torch.stack([features[i].values[t] for i, t in chosen])
     told = None if captions is None else tuple(captions[i][t] for i, t in chosen)
     return MemoryBank(values, features[0].encoder, told)
+
+
+def build_from_store(
+    store: FeatureStore,
+    rows: int,
+    seed: int,
+    *,
+    ids: Sequence[str] | None = None,
+    captions: Callable[[str], Sequence[str]] | None = None,
+    near: float | None = None,
+) -> MemoryBank:
+    """A memory of at most `rows` frames of a store, drawn without replacement; only these are read, in their order.
+
+    ids: draw among these items only. captions: gives the captions of an item's frames. near: of rows whose cosine is
+    this or more, leave all but one out; see `topa.memory.near`. The same seed gives the frames that `build` draws of
+    the same features in the same order. Values are float16.
+    Raises ArtifactMismatch for a store outside text space, InputError where there is nothing to draw from, for unknown
+    ids, for rows that are no unit rows, and where captions don't fit the frames.
+    """
+    if store.space != "text":
+        raise ArtifactMismatch(
+            f"{store.path}: holds features of {store.space} space; expected text space, as a memory is made of "
+            f"captions. Encode Tideos: topa encode tideos.jsonl --encoder {store.encoder} --out DIR"
+        )
+    names = store.ids if ids is None else ids
+    ends = np.cumsum(store.lengths(ids), dtype=np.int64)
+    total = int(ends[-1]) if len(ends) else 0
+    if rows < 1 or not total:
+        raise InputError(f"{store.path}: asked for {rows} rows of {total} frames; expected one or more of each.")
+    chosen = np.array(sorted(random.Random(seed).sample(range(total), min(rows, total))), np.int64)
+    items = np.searchsorted(ends, chosen, side="right")
+    frames = chosen - np.where(items > 0, ends[items - 1], 0)
+    values = torch.empty(len(chosen), store.width, dtype=torch.float16)
+    for start in range(0, len(chosen), _READ):
+        part = slice(start, start + _READ)
+        values[part] = store.pick([names[i] for i in items[part].tolist()], frames[part].tolist())
+    if near is not None:
+        from .near import distinct
+
+        kept = torch.from_numpy(distinct(values, near, seed))
+        values, items, frames = values[kept], items[kept.numpy()], frames[kept.numpy()]
+    told = None if captions is None else Texts.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
+    return MemoryBank(values, store.encoder, told)
+
+
+def _captions(
+    store: FeatureStore,
+    names: Sequence[str],
+    items: list[int],
+    frames: list[int],
+    captions: Callable[[str], Sequence[str]],
+) -> Iterator[str]:
+    """The captions of frames that are sorted by item; each item is asked for once."""
+    before = -1
+    own: Sequence[str] = ()
+    for item, frame in zip(items, frames, strict=True):
+        if item != before:
+            before, own = item, captions(names[item])
+            if len(own) != store.length(names[item]):
+                raise InputError(
+                    f"{store.path}: {names[item]!r} has {store.length(names[item])} frames, its Tideo {len(own)}; "
+                    "expected the Tideos that were encoded. Name their file with --tideos."
+                )
+        yield own[frame]

@@ -14,6 +14,9 @@ from ..core.errors import InputError
 from .templates import LETTERS, TOPA, Templates
 
 
+_KNOWN = 20_000
+
+
 class TooLong(InputError):
     """A prompt that the language model, or the run, has no room for."""
 
@@ -153,8 +156,9 @@ class Prompter:
             with self._lock:
                 encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
             ids = tuple(encoded["input_ids"])
-            if len(self._known) < 100_000:
-                self._known[text] = ids
+            if len(self._known) >= _KNOWN:  # a run over millions of texts must not keep them all
+                self._known.clear()
+            self._known[text] = ids
         return ids
 
     def _build(self, head: str, frames: int, body: str, target: str | None) -> Prompt:

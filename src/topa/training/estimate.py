@@ -61,11 +61,12 @@ def estimate(
     config: TrainConfig,
     *,
     frames: int,
-    bytes_per_weight: int,
+    compute: int,
+    bits: int,
     processes: int = 1,
 ) -> Estimate:
-    """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. bytes_per_weight: of
-    the frozen LLM. Raises InputError where no sample fits into the prompter's window.
+    """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes
+    of a number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the prompter's window.
 
     Arithmetic: 2 operations per frozen weight and token forwards, as many backwards (frozen weights need no gradient of
     their own), and forwards once more with checkpointing.
@@ -101,10 +102,10 @@ def estimate(
         longest=longest,
         passes=max(1.0, config.batch_size / processes * mean / config.pass_tokens),
         left_out=1 - len(prompts) / len(drawn),
-        frozen_bytes=counted.frozen * bytes_per_weight // (processes if config.sharded else 1),
+        frozen_bytes=counted.frozen * bits // 8 // (processes if config.sharded else 1),
         adapter_bytes=4 * _FLOAT * trainable,
-        activation_bytes=_activations(model, config, bytes_per_weight) * rows * longest,
-        logit_bytes=targets * model.llm.config.get_text_config().vocab_size * (_FLOAT + bytes_per_weight % _FLOAT),
+        activation_bytes=_activations(model, config, compute) * rows * longest,
+        logit_bytes=targets * model.llm.config.get_text_config().vocab_size * (_FLOAT if compute == _FLOAT else _FLOAT + compute),
         flop=(6.0 if config.checkpointing else 4.0) * counted.frozen * seen,
     )
 

@@ -60,6 +60,11 @@ class TrainResult:
         """Of the last adapter on held-out questions, where there are any."""
         return None if self.held_out is None else self.held_out.accuracy
 
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON, as in `result.json`."""
+        best = None if self.best is None else {"step": self.best_step, **self.best.as_json()}
+        return {**asdict(self), "accuracy": self.accuracy, "best": best}
+
 
 @dataclass(slots=True)
 class _State:
@@ -209,7 +214,7 @@ class _Run:
         self.processes.wait()
         result = self.state.result()
         if first:
-            write_atomically(self.out / runfile.RESULT, json.dumps(_as_json(result), indent=1) + "\n")
+            write_atomically(self.out / runfile.RESULT, json.dumps(result.as_json(), indent=1) + "\n")
         return result
 
     def _open_log(self, open_files: ExitStack) -> _Log:
@@ -313,7 +318,3 @@ class _Run:
 def _note(loss: float, row: Mapping[str, Any]) -> str:
     return f"loss {loss:.3f}, gradient {row['gradient_norm']:.2f}, {row['tokens_per_second']:,} tokens/s"
 
-
-def _as_json(result: TrainResult) -> dict[str, Any]:
-    best = None if result.best is None else {"step": result.best_step, **result.best.as_json()}
-    return {**asdict(result), "accuracy": result.accuracy, "best": best}

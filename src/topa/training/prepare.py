@@ -5,6 +5,9 @@ Called once, by the stages before `training.loop`, when adapter and warm start a
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,9 +41,26 @@ def prepare(model: VideoLanguageModel, config: TrainConfig, processes: Processes
     if config.sharded and processes.of > 1:
         _shard(model, layers, processes)
     if config.compiled:
+        # Each layer is compiled for its own number, and for batches of one row and of more.
+        torch._dynamo.config.recompile_limit = 4 * len(layers)
         for layer in layers:
             layer.compile(dynamic=True)
     return model
+
+
+@contextmanager
+def for_reading(model: VideoLanguageModel) -> Iterator[None]:
+    """While it is entered, checkpointed layers keep keys and values, without which nothing can be gone on from, and
+    compiled ones run as they were written: compiling them for every length of a cache would take longer."""
+    training = [layer for layer in _layers(model.llm) if layer.training]
+    for layer in training:
+        layer.training = False
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            yield
+    finally:
+        for layer in training:
+            layer.training = True
 
 
 def _layers(llm: PreTrainedModel) -> list[nn.Module]:
@@ -60,13 +80,18 @@ def _checkpoint(llm: PreTrainedModel, layers: list[nn.Module]) -> None:
 
 def _shard(model: VideoLanguageModel, layers: list[nn.Module], processes: Processes) -> None:
     """FSDP for what is frozen: each process holds a share of every layer, and gathers a layer while it runs. What lies
-    outside the layers is read by the adapter directly, and stays whole everywhere."""
+    outside the layers stays whole everywhere: the adapter reads the embeddings directly."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # The wanted positions leave the base model as a view, which nobody changes in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(processes.device.type, (processes.of,))
     for layer in layers:
         fully_shard(layer, mesh=mesh)
+    inside = {parameter for layer in layers for parameter in layer.parameters()}
+    base = model.llm.base_model
+    fully_shard(base, mesh=mesh, ignored_params=set(base.parameters()) - inside)  # so that layers come ahead of use
     _move_rest(model, processes.device)
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import NoReturn
 
 import torch
 from accelerate import PartialState
@@ -25,8 +26,8 @@ class Processes:
     """rank: of this process; of: how many there are; device: where this one computes."""
 
     def __init__(self) -> None:
-        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-        self._state = PartialState(**({} if alone else {"timeout": _PATIENCE}))
+        several = {"timeout": _PATIENCE, "cpu": not torch.cuda.is_available()}
+        self._state = PartialState(**(several if started_by_launcher() else {}))
         self.rank, self.of = int(self._state.process_index), int(self._state.num_processes)
         self.device: torch.device = self._state.device
         console.quiet = not self.first
@@ -76,7 +77,17 @@ class Gradients:
         return norm.item()
 
 
-def launch(number: int, arguments: list[str]) -> None:
+def started_by_launcher() -> bool:
+    """Whether this process is one of several."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first() -> bool:
+    """Whether this process is the one that prints results."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def launch(number: int, arguments: list[str]) -> NoReturn:
     """Become torchrun, which runs `topa` with these arguments in so many processes on this machine."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
     os.execv(sys.executable, [*command, "-m", "topa.cli", *arguments])  # noqa: S606 - no shell is involved

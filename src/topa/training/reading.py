@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from ..models.topa_model import VideoLanguageModel
 from .data import Batch
@@ -16,9 +17,7 @@ def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
 
 def logits_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
     """float32 [N, V] where the targets are predicted, and nowhere else; what all rows begin with is read once."""
-    # Checkpointed layers keep nothing, so there would be nothing to go on from.
-    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.llm.modules())
-    shared = 0 if checkpointed else batch.shared
+    shared = batch.shared if _goes_on(model) else 0
     device = model.device
     ids = batch.ids.to(device)
     logits: Tensor = model(
@@ -31,3 +30,15 @@ def logits_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
         positions=(batch.rows.to(device), batch.columns.to(device) - shared),
     )
     return logits.float()
+
+
+def _goes_on(model: VideoLanguageModel) -> bool:
+    """Whether what was read first can be gone on from, with gradients: layers that are checkpointed keep nothing, those
+    that are spread over processes are gathered again only for what they gave, not for keys and values, and those that
+    are compiled would be so for every length of it."""
+    return not any(
+        getattr(module, "gradient_checkpointing", False)
+        or isinstance(module, FSDPModule)
+        or module._compiled_call_impl is not None
+        for module in model.llm.modules()
+    )

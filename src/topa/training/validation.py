@@ -18,6 +18,7 @@ from ..prompts.prompt import Prompter
 from .config import TrainConfig
 from .data import AlignmentSet, Mix, Share, epoch_steps
 from .loss import mean_nll
+from .prepare import for_reading
 from .reading import logits_of
 
 _LONGEST = 120  # tokens of a caption
@@ -67,15 +68,11 @@ def validate(
             loss = mean_nll(logits_of(model, batch), batch.targets.to(model.device))
             total += loss.item() * weight * step.targets
         targets += step.targets
-    accuracy, questions = _accuracy(model, prompter, data, config)
     captions = min(len(data), config.validation_captions) if config.describe else 0
-    return HeldOut(
-        total / targets,
-        accuracy,
-        _rouge(model, prompter, data, captions) if captions else None,
-        questions,
-        captions,
-    )
+    with for_reading(model):
+        accuracy, questions = _accuracy(model, prompter, data, config)
+        rouge = _rouge(model, prompter, data, captions) if captions else None
+    return HeldOut(total / targets, accuracy, rouge, questions, captions)
 
 
 def _accuracy(
