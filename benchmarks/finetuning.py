@@ -18,15 +18,17 @@ from pathlib import Path
 
 import torch
 
+from topa.alignment import align
 from topa.benchmarks.metrics import Estimate, accuracy, difference
 from topa.benchmarks.own import read
 from topa.benchmarks.questions import VideoQuestion
 from topa.core.progress import console
-from topa.features.clips import ClipFeatures, encode_clips
 from topa.features.encoder import Encoder
-from topa.finetuning import Source, configuration, finetune
+from topa.features.gathered import Gathered, gather
+from topa.finetuning import configuration, finetune
 from topa.inference.engine import Topa
 from topa.inference.scoring import score_options
+from topa.labelled import Source
 from topa.memory.bank import MemoryBank
 from topa.microworld.paths import resolve
 from topa.microworld.writer import make_videos
@@ -63,9 +65,9 @@ class Test:
         encoder = Encoder.from_pretrained(resolve("microworld/clip"))
         config = read_recipe("microworld")
         clips = {q.video: self.source.clip(q) for q in self.asked}
-        encode_clips(clips.values(), lambda: encoder, encoder.identity, config.frames, self.source.features)
-        known = ClipFeatures(self.source.features, encoder.identity, config.frames)
-        self.images = [known[clip] for clip in clips.values()]
+        gather(clips.values(), lambda: encoder, encoder.identity, config.frames, self.source.features)
+        known = Gathered(self.source.features, encoder.identity, config.frames)
+        self.images = [known[clip.id] for clip in clips.values()]
         place = {video: number for number, video in enumerate(clips)}
         self.owner = [place[q.video] for q in self.asked]
         self.groups = [q.video.name for q in self.asked]
@@ -140,8 +142,6 @@ def main() -> None:
     for seed in range(given.seeds):
         aligned = given.out / f"model-{seed}"
         if not (aligned / saved.CONFIG).is_file():
-            from topa.alignment import align
-
             align(read_recipe("microworld", [f"seed={seed}", *given.align]), aligned)
         for cell in cells(given.fractions):
             found = run(cell, seed, aligned, source, test, given.out, given.settings)

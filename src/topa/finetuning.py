@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from transformers import PreTrainedModel
 
-from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion
+from .benchmarks.questions import Unfit, VideoQuestion
 from .core.artifacts import output_folder, sha256, write_atomically
 from .core.errors import InputError, UsageError
 from .core.progress import console
-from .features.clips import Clip, ClipFeatures, encode_clips
 from .features.encoder import Encoder
+from .features.frames import FrameFeatures
+from .features.gathered import Gathered, gather
 from .inference.engine import prompter_for
+from .labelled import Selection, Source, nothing, select
 from .memory.bank import MemoryBank
 from .microworld.paths import resolve
 from .models import saved
-from .models.base import load_llm, load_tokenizer, window
+from .models.base import empty_llm, load_llm, load_tokenizer, window
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
-from .prompts.templates import LETTERS
-from .tideos.tally import Tally
-from .training.data import Labels, batches_per_epoch
+from .tideos.tideo import TextFrame, Tideo
+from .training.data import AlignmentSet, Labels, batches_per_epoch
+from .training.estimate import Estimate, estimate
 from .training.finetune import FinetuneConfig, LabelledSet, read_finetune_recipe
 from .training.loop import BEST, TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
@@ -45,47 +48,6 @@ _FEW_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Labelled videos. data: the file of questions, in one of `FORMATS`. videos: the folder that their paths start
-    from; the file's own by default. features: a folder of features that are there, or go there."""
-
-    data: Path
-    format: str = "jsonl"
-    videos: Path | None = None
-    features: Path | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the videos are."""
-        return self.data.parent if self.videos is None else self.videos
-
-    def clip(self, question: VideoQuestion) -> Clip:
-        """What a question is about."""
-        return Clip.of(question.video, self.folder, question.start, question.end)
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which questions a run learns from, and which it is validated on; no video has some of both.
-
-    left_out: the others that can't be used, with the reasons. unseen: questions beyond the fraction of the videos.
-    """
-
-    training: tuple[VideoQuestion, ...]
-    held_out: tuple[VideoQuestion, ...]
-    left_out: tuple[Unfit, ...]
-    unseen: int
-
-    @property
-    def tally(self) -> Tally:
-        """What was left out, by reason."""
-        tally = Tally()
-        for unfit in self.left_out:
-            tally.add(unfit.reason, f"{unfit.id}, {unfit.video}: {unfit.detail}" if unfit.detail else unfit.id)
-        return tally
-
-
-@dataclass(frozen=True, slots=True)
 class FinetuneResult:
     """How a run ended, and what it was trained on. left_out: questions by reason."""
 
@@ -94,6 +56,27 @@ class FinetuneResult:
     videos: int
     held_out_questions: int
     left_out: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "training": self.training.as_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do. to_encode: clips without features. left_out: questions by reason. cost: of the training."""
+
+    questions: int
+    videos: int
+    held_out_questions: int
+    held_out_videos: int
+    to_encode: int
+    left_out: dict[str, int]
+    cost: Estimate
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "cost": self.cost.as_json()}
 
 
 def configuration(
@@ -133,16 +116,20 @@ def finetune(
     memory = _memory(folder, base, config)
     output_folder(out)
     features = source.features or out / FEATURES
-    chosen = select(source, config, ClipFeatures(features, base.encoder_identity, base.frames))
+    chosen = select(source, config, Gathered(features, base.encoder_identity, base.frames))
     failed: dict[str, str] = {}
     if processes.first:
-        clips = [source.clip(q) for q in (*chosen.training, *chosen.held_out)]
-        show = watch.show
-        _, failed = encode_clips(
-            clips, lambda: _encoder(base), base.encoder_identity, base.frames, features, workers=workers, show=show
+        failed = gather(
+            [source.clip(q) for q in (*chosen.training, *chosen.held_out)],
+            lambda: Encoder.from_pretrained(resolve(base.encoder)),
+            base.encoder_identity,
+            base.frames,
+            features,
+            workers=workers,
+            show=watch.show,
         )
     processes.wait()
-    known = ClipFeatures(features, base.encoder_identity, base.frames)
+    known = Gathered(features, base.encoder_identity, base.frames)
     chosen, data = _read(chosen, source, known, failed, base, memory, out)
     if processes.first:
         _tell(chosen, source, config, out)
@@ -166,101 +153,72 @@ def finetune(
         about = _about(config, model, source, chosen, result)
         text = saved.card(described, str(learner.parameter_report()), about)
         _save(out, described, learner, result, memory, text)
-    videos = len({source.clip(q).name for q in chosen.training})
+    videos = len({source.name(q) for q in chosen.training})
     return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
 
 
-def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path) -> None:
-    raise NotImplementedError
+def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *, processes: int = 1) -> Plan:
+    """What `finetune` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written.
 
-
-def select(source: Source, config: FinetuneConfig, known: ClipFeatures) -> Selection:
-    """Which questions are for training, and which are held out, decided by video and by the seed alone.
-
-    A part of the videos is drawn, not of the questions: those of one video stand together, and a tenth of them all
-    would show most videos. known: features that are there; a video may be missing then.
-    Raises InputError where nothing can be used, or where the held-out share is no whole video.
+    Raises what reading the questions, the saved model's and the LLM's configuration raises.
     """
-    usable: list[tuple[str, VideoQuestion]] = []
-    left_out: list[Unfit] = []
-    for asked in _asked(source):
-        unfit = asked if isinstance(asked, Unfit) else _unfit(asked, source.clip(asked), config, known)
-        if unfit is not None:
-            left_out.append(unfit)
-        elif isinstance(asked, VideoQuestion):
-            usable.append((source.clip(asked).name, asked))
-    videos = sorted({name for name, _ in usable})
-    if not videos:
-        raise _nothing(source.data, left_out)
-    held = set(_drawn(videos, round(config.held_out * len(videos)), f"{config.seed} held out"))
-    if config.held_out and (not held or len(held) == len(videos)):
-        raise InputError(
-            f"{source.data}: found questions about {len(videos)} videos, of which a share of {config.held_out:g} is "
-            f"{len(held)}; expected at least one for training and one for validation. Give more videos, another "
-            "--set held_out=, or go without validation: --set held_out=0"
-        )
-    training = [name for name in videos if name not in held]
-    number = math.ceil(config.fraction * len(training) - 1e-9)
-    seen = set(_drawn(training, number, f"{config.seed} fraction"))
-    return Selection(
-        tuple(q for name, q in usable if name in seen),
-        tuple(q for name, q in usable if name in held),
-        tuple(left_out),
-        sum(name not in seen and name not in held for name, _ in usable),
+    folder = saved.fetch(model)
+    base = saved.read_config(folder)
+    _memory(folder, base, config)
+    known = Gathered(source.features or out / FEATURES, base.encoder_identity, base.frames)
+    chosen = select(source, config, known)
+    llm = empty_llm(base.llm, resolve(base.llm))
+    tideos = [_as_tideo(q, base.frames) for q in chosen.training]
+    dtype = dtype_for(config, Processes().device)
+    cost = estimate(
+        saved.shape(llm, base),
+        _prompter(base, config, llm),
+        tideos,
+        range(len(tideos)),
+        config,
+        frames=base.frames,
+        compute=dtype.itemsize,
+        bits=8 * dtype.itemsize,
+        processes=processes,
+    )
+    clips = {source.clip(q).id for q in (*chosen.training, *chosen.held_out)}
+    return Plan(
+        len(chosen.training),
+        len({source.name(q) for q in chosen.training}),
+        len(chosen.held_out),
+        len({source.name(q) for q in chosen.held_out}),
+        sum(name not in known for name in clips),
+        chosen.tally.counts,
+        cost,
     )
 
 
-def _asked(source: Source) -> Iterable[Asked]:
-    read = FORMATS.load(source.format)
-    if not source.folder.is_dir():
-        raise InputError(f"{source.folder}: found no such folder; expected the videos. Name another one with --videos.")
-    asked: Iterable[Asked] = read(source.data, source.folder)
-    return asked
-
-
-def _unfit(question: VideoQuestion, clip: Clip, config: FinetuneConfig, known: ClipFeatures) -> Unfit | None:
-    """Why nothing can be learned from a question, as far as can be told without opening its video."""
-    asked = question.question
-    reason, detail = "", ""
-    shares = {
-        "choose": config.choose * (asked.answer is not None),
-        "answer": config.answer * (asked.right is not None),
-        "describe": config.describe * bool(question.description),
-    }
-    if len(asked.options) > len(LETTERS):
-        reason, detail = f"more than {len(LETTERS)} options", str(len(asked.options))
-    elif asked.right is None and not question.description:
-        reason = "no answer is given"
-    elif not any(shares.values()):
-        reason, detail = "its task has no share", "--set choose=, answer= or describe="
-    elif clip not in known and not clip.path.is_file():
-        reason, detail = "the video is missing", str(clip.path)
-    return Unfit(question.id, clip.name, reason, detail) if reason else None
-
-
-def _drawn(names: Sequence[str], number: int, key: str) -> list[str]:
-    """So many of them; a smaller number is part of a larger one, whatever else there is."""
-    return sorted(names, key=lambda name: hashlib.sha256(f"{key}\0{name}".encode()).digest())[:number]
+def _as_tideo(question: VideoQuestion, frames: int) -> Tideo:
+    """The texts of a sample as the estimate reads them."""
+    return Tideo(
+        id=question.id,
+        frames=(TextFrame(caption="a frame"),) * frames,
+        description=question.description or question.question.question,
+        questions=(question.question,),
+    )
 
 
 def _read(
     chosen: Selection,
     source: Source,
-    known: ClipFeatures,
+    known: Gathered,
     failed: dict[str, str],
     base: SavedConfig,
     memory: MemoryBank | None,
     out: Path,
 ) -> tuple[Selection, tuple[LabelledSet, LabelledSet]]:
     """The questions whose features are there and sound, and these questions with their features."""
-    clips = {clip.id: clip for clip in map(source.clip, (*chosen.training, *chosen.held_out))}
-    found = {}
-    for name, clip in clips.items():
+    found: dict[str, FrameFeatures] = {}
+    for name in dict.fromkeys(source.clip(q).id for q in (*chosen.training, *chosen.held_out)):
         try:
-            if name not in failed:
-                found[name] = known[clip]
+            found[name] = known[name]
         except InputError as error:
-            failed[name] = str(error)
+            failed.setdefault(name, str(error))
     ids = list(found)
     features = list(found.values())
     if memory is not None:
@@ -272,13 +230,13 @@ def _read(
         return tuple(q for q in questions if source.clip(q).id in place)
 
     lost = [
-        Unfit(q.id, source.clip(q).name, "the video can't be used", failed.get(source.clip(q).id, "no features"))
+        Unfit(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
         for q in (*chosen.training, *chosen.held_out)
         if source.clip(q).id not in place
     ]
     rest = Selection(kept(chosen.training), kept(chosen.held_out), (*chosen.left_out, *lost), chosen.unseen)
     if not rest.training:
-        raise _nothing(source.data, rest.left_out)
+        raise nothing(source.data, rest.left_out)
     values, valid = torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken])
 
     def labelled(questions: Sequence[VideoQuestion]) -> LabelledSet:
@@ -293,16 +251,8 @@ def _read(
     return rest, (labelled(rest.training), labelled(rest.held_out))
 
 
-def _nothing(data: Path, left_out: Sequence[Unfit]) -> InputError:
-    reasons = "; ".join(Selection((), (), tuple(left_out), 0).tally.lines()) or "there are no questions"
-    return InputError(
-        f"{data}: found no question that can be used: {reasons}. Expected questions with answers, and their videos. "
-        "Name the folder that their paths start from with --videos."
-    )
-
-
 def _tell(chosen: Selection, source: Source, config: FinetuneConfig, out: Path) -> None:
-    videos = [len({source.clip(q).name for q in part}) for part in (chosen.training, chosen.held_out)]
+    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
     console.print(
         f"{len(chosen.training):,} questions about {videos[0]:,} videos; held out: {len(chosen.held_out):,} about "
         f"{videos[1]:,}"
@@ -321,7 +271,7 @@ def _tell(chosen: Selection, source: Source, config: FinetuneConfig, out: Path) 
     write_atomically(out / LEFT_OUT, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
 
 
-def _some(held_out: LabelledSet, config: FinetuneConfig) -> LabelledSet | None:
+def _some(held_out: LabelledSet, config: FinetuneConfig) -> AlignmentSet | None:
     number = min(len(held_out), config.validation)
     if not number:
         return None
@@ -339,24 +289,22 @@ def _memory(folder: Path, base: SavedConfig, config: FinetuneConfig) -> MemoryBa
     return MemoryBank.load(folder)
 
 
-def _encoder(base: SavedConfig) -> Encoder:
-    return Encoder.from_pretrained(resolve(base.encoder))
-
-
 def _learner(
     folder: Path, base: SavedConfig, config: FinetuneConfig, processes: Processes
 ) -> tuple[VideoLanguageModel, Prompter]:
-    source = resolve(base.llm)
     device = torch.device("cpu") if config.sharded else processes.device  # a shard at a time goes further
     dtype = dtype_for(config, processes.device)
-    llm = load_llm(base.llm, source, legacy=base.legacy, dtype=dtype, device=device)
+    llm = load_llm(base.llm, resolve(base.llm), legacy=base.legacy, dtype=dtype, device=device)
     torch.manual_seed(config.seed)
     model = saved.build(llm, base, bias=config.video_bias, std=config.init_std)
     if not config.from_scratch:
         model.load_adapter_state_dict(saved.read_adapter(folder))
+    return prepare(model, config, processes), _prompter(base, config, llm)
+
+
+def _prompter(base: SavedConfig, config: FinetuneConfig, llm: PreTrainedModel) -> Prompter:
     limits = [length for length in (window(llm), config.max_tokens) if length is not None]
-    prompter = prompter_for(load_tokenizer(base.llm, source), base, min(limits, default=None))
-    return prepare(model, config, processes), prompter
+    return prompter_for(load_tokenizer(base.llm, resolve(base.llm)), base, min(limits, default=None))
 
 
 def _parents(
@@ -376,7 +324,7 @@ def _parents(
 
 def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult) -> str:
     """What the model card says of a run."""
-    videos = [len({source.clip(q).name for q in part}) for part in (chosen.training, chosen.held_out)]
+    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
     name = Path(model).resolve().name if Path(model).exists() else str(model)
     start = (

@@ -27,7 +27,9 @@ ALLOWED: dict[str, set[str]] = {
     "inference": STAGES,
     "benchmarks": STAGES | {"inference"},
     "runs": {"core", "training.metrics", "training.trackers"},
-    "cli": STAGES | {"training", "inference", "benchmarks", "runs", "pipeline", "exchange", "writing", "demo"},
+    "cli": STAGES
+    | {"training", "inference", "benchmarks", "runs", "pipeline", "exchange", "writing", "encoding", "demo"}
+    | {"finetuning", "labelled"},
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""
 HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}

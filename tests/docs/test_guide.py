@@ -53,7 +53,7 @@ def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
 @pytest.mark.parametrize("command", commands())
 def test_commands_have_these_options(command: str) -> None:
     words = shlex.split(command)
-    verb = words[1:3] if words[1] == "import" else words[1:2]
+    verb = words[1:3] if words[1] in ("import", "memory") else words[1:2]
     environment = os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "topa.cli", *verb, "--help"],

@@ -171,12 +171,13 @@ def test_lengths_and_single_rows(tmp_path):
     assert torch.equal(picked, torch.stack([store.rows("item 2")[4], store.rows("item 0")[1], store.rows("item 2")[0]]))
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 3.0])
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), 3.0, 0.0])
 def test_rows_that_are_no_unit_rows_are_named(tmp_path, wrong):
     write(tmp_path, [2, 3, 4, 2], shard_rows=5)
     shard = tmp_path / "features-00000.safetensors"
     arrays = dict(map_arrays(shard).arrays)
     values = arrays["values"].copy()
+    values[3] *= 0 if wrong == 0 else 1
     values[3, 5] = wrong  # of item 1
     write_arrays(shard, arrays | {"values": values})
     store = FeatureStore.open(tmp_path)

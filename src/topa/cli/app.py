@@ -25,6 +25,9 @@ app = typer.Typer(
 importer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bring in what others have made.")
 app.add_typer(importer, name="import", epilog="Example:  topa import checkpoint --help")
 
+memory = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a memory of captions, and look into one.")
+app.add_typer(memory, name="memory", epilog="Example:  topa memory build --help")
+
 _state = {"debug": False}
 STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from .app import Json, app, quiet
+from .train import say_plan
 
 
 @app.command(epilog="Example:  topa finetune --model my-model --data questions.jsonl --out my-tuned --fraction 0.1")
@@ -42,6 +44,13 @@ def finetune(
     ] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, changes the recipe.")] = None,
     workers: Annotated[int, typer.Option("--workers", help="Videos decoded at the same time.", min=1)] = 1,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", help="tensorboard, wandb (offline) or trackio, beside metrics.jsonl; repeatable."),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Start so many on this machine, one for each GPU.", min=1)
+    ] = None,
     accept_changes: Annotated[
         bool, typer.Option("--accept-changes", help="Go on with a run whose settings were others.")
     ] = False,
@@ -49,10 +58,11 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Train an aligned model further, on questions about real videos."""
-    from dataclasses import asdict
-
-    from ..finetuning import Source, configuration, plan
+    from ..finetuning import configuration, plan
     from ..finetuning import finetune as run
+    from ..labelled import Source
+    from ..training.loop import Watch
+    from ..training.processes import is_first, launch, started_by_launcher
 
     quiet()
     given = {"bridge": bridge, "fraction": fraction}
@@ -60,12 +70,26 @@ def finetune(
     config = configuration(model, recipe, changes, from_scratch=from_scratch)
     source = Source(data, data_format, videos, features)
     if dry_run:
-        planned = plan(config, model, source, out)
-        typer.echo(json.dumps(asdict(planned)) if as_json else str(planned))
+        planned = plan(config, model, source, out, processes=processes or 1)
+        if as_json:
+            typer.echo(json.dumps(planned.as_json()))
+            return
+        typer.echo(
+            f"data:    {planned.questions:,} questions about {planned.videos:,} videos; held out "
+            f"{planned.held_out_questions:,} about {planned.held_out_videos:,}; {planned.to_encode:,} clips to encode"
+        )
+        for reason, number in planned.left_out.items():
+            typer.echo(f"left out: {number:,}: {reason}")
+        say_plan(planned.cost, as_json)
         return
-    result = run(config, model, source, out, workers=workers, accept_changes=accept_changes)
+    if processes is not None and processes > 1 and not started_by_launcher():
+        launch(processes, sys.argv[1:])
+    watch = Watch(trackers=tuple(track or ()))
+    result = run(config, model, source, out, workers=workers, watch=watch, accept_changes=accept_changes)
+    if not is_first():
+        return
     if as_json:
-        typer.echo(json.dumps(asdict(result)))
+        typer.echo(json.dumps(result.as_json()))
         return
     training = result.training
     accuracy = "" if training.accuracy is None else f", right on held-out videos {training.accuracy:.3f}"
@@ -73,4 +97,5 @@ def finetune(
         f"fine-tuned: {out} ({result.questions:,} questions about {result.videos:,} videos, {training.steps} steps, "
         f"{training.seconds:.0f} s, loss {training.loss:.3f}{accuracy})"
     )
+    typer.echo(f"watch:      topa runs {out} --report")
     typer.echo(f"next:       topa ask VIDEO QUESTION --model {out}")

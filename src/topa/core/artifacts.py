@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,11 +102,15 @@ def output_folder(path: Path) -> Path:
     return path
 
 
-def finish(folder: Path, manifest: Manifest, files: Iterable[str]) -> Manifest:
-    """Hash the named files and write the manifest: the artifact is complete from here on."""
+def finish(folder: Path, manifest: Manifest, files: Iterable[str], known: Mapping[str, str] | None = None) -> Manifest:
+    """Hash the named files and write the manifest: the artifact is complete from here on.
+
+    known: hashes of files that another manifest has.
+    """
+    hashes = dict(known or {})
     done = manifest.model_copy(
         update={
-            "files": {name: sha256(folder / name) for name in sorted(files)},
+            "files": {name: hashes.get(name) or sha256(folder / name) for name in sorted(files)},
             "versions": {"topa": own_version(), "python": platform.python_version(), **manifest.versions},
         }
     )

@@ -55,7 +55,7 @@ class Texts(Sequence[str]):
 
     def encoded(self, index: int) -> bytes:
         """One text in UTF-8. index: from 0 on."""
-        return self._blob[self._ends[index - 1] if index else 0 : self._ends[index]].tobytes()
+        return self._blob[self._ends.item(index - 1) if index else 0 : self._ends.item(index)].tobytes()
 
 
 class Names(Texts):
@@ -96,33 +96,26 @@ class Names(Texts):
         return super().arrays() | {"name_hashes": self._hashes, "name_order": self._order}
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.find([name])[0] >= 0
+        return isinstance(name, str) and self.number(name) >= 0
+
+    def number(self, name: str) -> int:
+        """The number of a name, -1 where it isn't there."""
+        told = _bytes(name)
+        wanted = _hash(told)
+        return self._at(int(self._hashes.searchsorted(np.uint64(wanted))), wanted, told)
 
     def find(self, names: Sequence[str]) -> NDArray[np.int64]:
         """The number of each name, -1 for one that isn't there; int64 [len(names)]."""
         told = [_bytes(name) for name in names]
-        wanted = np.array([_hash(name) for name in told], np.uint64)
-        places = np.searchsorted(self._hashes, wanted)
-        inside = np.minimum(places, max(len(self) - 1, 0))
-        found = np.full(len(told), -1, np.int64)
-        if len(self):
-            numbers = self._order[inside]
-            ends = self._ends[numbers]
-            starts = np.where(numbers > 0, self._ends[numbers - 1], 0)
-            for row, (name, number, start, end) in enumerate(
-                zip(told, numbers.tolist(), starts.tolist(), ends.tolist(), strict=True)
-            ):
-                if self._blob[start:end].tobytes() == name:
-                    found[row] = number
-                elif int(self._hashes[inside[row]]) == int(wanted[row]):
-                    found[row] = self._behind(int(inside[row]), name)
-        return found
+        wanted = [_hash(name) for name in told]
+        places = self._hashes.searchsorted(np.array(wanted, np.uint64))
+        return np.array([self._at(*one) for one in zip(places.tolist(), wanted, told, strict=True)], np.int64)
 
-    def _behind(self, place: int, name: bytes) -> int:
-        """The number of a name among those of one hash: two names share one as good as never, but may."""
-        alike = self._hashes[place]
-        while place < len(self) and self._hashes[place] == alike:
-            if self.encoded(number := int(self._order[place])) == name:
+    def _at(self, place: int, wanted: int, name: bytes) -> int:
+        """The number of a name among those of its hash: two names share one as good as never, but may."""
+        while place < len(self._order) and self._hashes.item(place) == wanted:
+            number = self._order.item(place)
+            if self.encoded(number) == name:
                 return number
             place += 1
         return -1

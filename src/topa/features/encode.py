@@ -5,9 +5,7 @@ Reads Tideos (text space) or video files (image space), writes the store that al
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sized
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +18,8 @@ from ..core.errors import InputError, UsageError, VideoError
 from ..core.progress import bar
 from ..core.registry import unknown
 from ..tideos.tideo import Tideo
+from .clips import Clip
+from .decoding import decoders
 from .encoder import Encoder
 from .frames import FrameFeatures
 from .fusion import Fusion, fuse
@@ -108,7 +108,7 @@ def encode_videos(
 ) -> FeatureStore:
     """`frames` unit rows of image space for each video, under its id: the mapping's key, or the path as given.
 
-    workers: videos decoded at the same time, while the encoder works on those before; the result is the same.
+    workers: processes that decode, while the encoder works on the videos before; the result is the same.
     A video that can't be read stops nothing: the manifest lists it with the reason (config "failed": id to reason),
     and those that are cut or damaged too (config "truncated": ids). Raises VideoError where not one could be read,
     InputError for an id that comes twice or where there is no video at all, OutputError for an unwritable folder.
@@ -126,16 +126,17 @@ def encode_videos(
     writer = FeatureStoreWriter(out, encoder.identity, encoder.width, "image")
     failed: dict[str, str] = {}
     truncated: list[str] = []
-    with ThreadPoolExecutor(workers) as pool, bar("encode", len(paths), show=show) as line:
-        for name, decoding in _ahead(pool, paths, frames, short_side, workers):
+    clips = [Clip(name, str(path.absolute())) for name, path in paths.items()]
+    with decoders(min(workers, len(clips))) as pool, bar("encode", len(clips), show=show) as line:
+        for clip, decoding in pool.ahead(clips, frames, short_side):
             try:
                 sampled = decoding.result()
             except InputError as error:
-                failed[name] = str(error)
+                failed[clip.id] = str(error)
             else:
-                writer.add(_encode(sampled, encoder), name)
+                writer.add(_encode(sampled, encoder), clip.id)
                 if sampled.truncated:
-                    truncated.append(name)
+                    truncated.append(clip.id)
             line.advance(note=f"{len(failed)} failed" if failed else None)
     if len(failed) == len(paths):
         raise VideoError(f"none of {len(paths)} videos can be read. The first: {next(iter(failed.values()))}")
@@ -147,19 +148,6 @@ def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
     return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor, paths: Mapping[str, Path], frames: int, short_side: int | None, workers: int
-) -> Iterator[tuple[str, Future[SampledVideo]]]:
-    """Videos in order, decoded a few ahead of their use: never all in memory."""
-    waiting: deque[tuple[str, Future[SampledVideo]]] = deque()
-    for name, path in paths.items():
-        waiting.append((name, pool.submit(sample_frames, path, frames, short_side=short_side)))
-        if len(waiting) > workers:
-            yield waiting.popleft()
-    while waiting:
-        yield waiting.popleft()
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

@@ -84,15 +84,21 @@ class Encoder:
         longer than `text_limit` tokens is cut there and counted in `truncated`.
         """
         unique = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        ids, cut = self._tokenise(list(unique))
+        rows, cut = self.encode_distinct(list(unique), batch_size)
         self.truncated += sum(unique[text] in cut for text in texts) if cut else 0
-        rows = torch.empty(len(unique), self.width)
+        return rows[[unique[text] for text in texts]]
+
+    @torch.inference_mode()
+    def encode_distinct(self, texts: list[str], batch_size: int = 256) -> tuple[Tensor, set[int]]:
+        """Captions that are all different, each computed: rows as of `encode_texts`, and which captions were cut."""
+        ids, cut = self._tokenise(texts)
+        rows = torch.empty(len(texts), self.width)
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         for at in range(0, len(order), batch_size):
             batch = order[at : at + batch_size]
             output = self._model.get_text_features(**self._padded([ids[row] for row in batch]))
             rows[batch] = _unit(output)
-        return rows[[unique[text] for text in texts]]
+        return rows, cut
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image], batch_size: int = 32) -> Tensor:

@@ -31,6 +31,7 @@ from .shard import NAME, Item, Shard, read_shard, write_shard
 KIND = "features"
 INDEX = "index.safetensors"
 _BLOCK = 128  # rows that become float32 together: they stay in a processor's cache
+_TINY = 1e-12
 _UNIT = 1e-2  # how far a stored row's length may be from 1
 
 
@@ -103,7 +104,7 @@ class FeatureStore:
         shard, start, end = self._find(name)
         times = shard.times[start:end]
         return FrameFeatures(
-            values=self.rows(name),
+            values=self._rows(shard.values[start:end], [name], end - start),
             valid=torch.ones(end - start, dtype=torch.bool),
             space=self.space,
             encoder=self.encoder,
@@ -116,7 +117,7 @@ class FeatureStore:
 
     def length(self, name: str) -> int:
         """How many rows an item has. Raises InputError for an unknown id."""
-        return int(self._index.length[self._numbers([name])[0]])
+        return self._index.length.item(self._number(name))
 
     def lengths(self, names: Sequence[str] | None = None) -> NDArray[np.int32]:
         """How many rows each of some items has, int32 [n]; by default all items. Raises InputError for unknown ids."""
@@ -125,10 +126,7 @@ class FeatureStore:
     def rows(self, name: str) -> Tensor:
         """The values of one item alone, float32 [T, D] unit rows. Raises as `store[id]` does."""
         shard, start, end = self._find(name)
-        values, wrong = _unit(shard.values[start:end])
-        if wrong.any():
-            raise self._not_unit([name])
-        return values
+        return self._rows(shard.values[start:end], [name], end - start)
 
     def batch(self, ids: Sequence[str], frames: int) -> tuple[Tensor, Tensor]:
         """Many items at once, each as `FrameFeatures.resample(frames)` makes it.
@@ -137,15 +135,17 @@ class FeatureStore:
         Raises InputError that names the ids that have no features, or whose rows hold NaN or are no unit rows.
         """
         numbers = self._numbers(ids)
-        lengths = np.minimum(self._index.length[numbers], frames)
-        valid = np.arange(frames) < lengths[:, None]
-        values = np.zeros((len(ids), frames, self.width), np.float16)
-        self._gather(values, numbers, frames)
-        rows, wrong = _unit(values.reshape(-1, self.width))
-        bad = (wrong.view(len(ids), frames) & torch.from_numpy(valid)).any(dim=1)
-        if bad.any():
-            raise self._not_unit([ids[i] for i in torch.nonzero(bad).flatten().tolist()])
-        return rows.view(len(ids), frames, self.width), torch.from_numpy(valid)
+        valid = torch.from_numpy(np.arange(frames) < self._index.length[numbers][:, None])
+        values = torch.empty(len(ids), frames, self.width)
+        size = max(1, _BLOCK // frames)
+        stored = np.empty((size, frames, self.width), np.float16)
+        for start in range(0, len(ids), size):
+            names = ids[start : start + size]
+            part = stored[: len(names)]
+            self._gather(part, numbers[start : start + size], frames)
+            target = values[start : start + size].view(-1, self.width), valid[start : start + size].view(-1, 1)
+            self._rows(part.reshape(-1, self.width), names, frames, target)
+        return values, valid
 
     def pick(self, ids: Sequence[str], frames: Sequence[int]) -> Tensor:
         """Single rows: frame frames[i] of item ids[i], float32 [len(ids), D]. Raises as `batch` does."""
@@ -155,10 +155,7 @@ class FeatureStore:
         places = zip(index.file[numbers].tolist(), (index.start[numbers] + np.asarray(frames)).tolist(), strict=True)
         for row, (file, place) in enumerate(places):
             values[row] = self._shard(file).values[place]
-        rows, wrong = _unit(values)
-        if wrong.any():
-            raise self._not_unit(list(dict.fromkeys(ids[i] for i in torch.nonzero(wrong).flatten().tolist())))
-        return rows
+        return self._rows(values, ids, 1)
 
     def expect(self, encoder: str, space: Space) -> FeatureStore:
         """Itself, where it was made by this encoder in this space; else raises ArtifactMismatch with the remedy."""
@@ -176,7 +173,7 @@ class FeatureStore:
         return self
 
     def _gather(self, values: NDArray[np.float16], numbers: NDArray[np.int64], frames: int) -> None:
-        """Fill float16 [B, T, D] with the rows of items; those behind an item's last one are left as they are."""
+        """Fill float16 [B, T, D] with the rows of items, and with zeros behind an item's last row."""
         index = self._index
         places = zip(
             index.file[numbers].tolist(), index.start[numbers].tolist(), index.length[numbers].tolist(), strict=True
@@ -185,8 +182,30 @@ class FeatureStore:
             source = self._shard(file).values
             if length <= frames:
                 target[:length] = source[start : start + length]
+                target[length:] = 0
             else:
                 target[:] = source[start + np.arange(frames) * length // frames]
+
+    def _rows(
+        self,
+        stored: NDArray[np.float16],
+        names: Sequence[str],
+        each: int,
+        padded: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Float32 unit rows of stored ones [N, D], `each` of them of each name. padded: where to put the rows, and
+        which of them are no padding, bool [N, 1]; padding is zero. Raises InputError with the names of bad rows."""
+        found = torch.from_numpy(stored)
+        rows = found.float() if padded is None else padded[0].copy_(found)
+        lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+        unit = (lengths - 1).abs() <= _UNIT  # NaN compares false
+        if padded is not None:
+            unit |= ~padded[1]
+            lengths.clamp_min_(_TINY)
+        if not unit.all():
+            wrong = dict.fromkeys(names[row // each] for row in torch.nonzero(~unit[:, 0]).flatten().tolist())
+            raise self._not_unit(list(wrong))
+        return rows.div_(lengths)
 
     def _shard(self, number: int) -> Shard:
         shard = self._shards[number]
@@ -202,9 +221,13 @@ class FeatureStore:
         return shard
 
     def _find(self, name: str) -> tuple[Shard, int, int]:
-        number = self._numbers([name])[0]
-        start = int(self._index.start[number])
-        return self._shard(int(self._index.file[number])), start, start + int(self._index.length[number])
+        number = self._number(name)
+        start = self._index.start.item(number)
+        return self._shard(self._index.file.item(number)), start, start + self._index.length.item(number)
+
+    def _number(self, name: str) -> int:
+        number = self._index.names.number(name)
+        return number if number >= 0 else int(self._numbers([name])[0])
 
     def _numbers(self, names: Sequence[str]) -> NDArray[np.int64]:
         numbers = self._index.names.find(names)
@@ -293,9 +316,11 @@ def finish_store(
     space: Space,
     parents: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
+    known: Mapping[str, str] | None = None,
 ) -> FeatureStore:
     """Make a store of files that are there, named below `folder`; its items are in the order of their numbers.
 
+    known: hashes of files that another manifest has.
     Raises ArtifactError for a file that isn't whole, InputError where two items have one id.
     """
     shards = [read_shard(folder / name) for name in files]
@@ -325,22 +350,8 @@ def finish_store(
         config={**(config or {}), "space": space},
         parents=dict(parents or {}),
     )
-    finish(folder, manifest, [INDEX, *files])
+    finish(folder, manifest, [INDEX, *files], known)
     return FeatureStore.open(folder)
-
-
-def _unit(values: NDArray[np.float16]) -> tuple[Tensor, Tensor]:
-    """Float32 unit rows of stored half-precision ones [R, D], and which of them, bool [R], were no unit rows."""
-    stored = torch.from_numpy(values)
-    rows = torch.empty(stored.shape)
-    lengths = torch.empty(len(rows), 1)
-    for start in range(0, len(rows), _BLOCK):
-        block = rows[start : start + _BLOCK].copy_(stored[start : start + _BLOCK])
-        length = torch.linalg.vector_norm(block, dim=-1, keepdim=True)
-        lengths[start : start + _BLOCK] = length
-        block.div_(length.clamp_min(1e-12))  # zero rows stay zero
-    wrong = ~((lengths[:, 0] - 1).abs() <= _UNIT)  # NaN compares false
-    return rows, wrong
 
 
 def _damaged(path: Path, what: str) -> ArtifactError:

@@ -76,6 +76,11 @@ def build(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: 
             f"{config.llm}: its weights are {known}; this adapter was aligned with {config.llm_identity}, another "
             "model of the same shape. Give the language model it was aligned with."
         )
+    return shape(llm, config, bias=bias, std=std)
+
+
+def shape(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
+    """As `build`, on an LLM that isn't looked at: one without weights, for estimates."""
     return VideoLanguageModel(
         llm,
         config.feature_width,

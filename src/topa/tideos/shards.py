@@ -68,7 +68,7 @@ def merge(
     Raises InputError where there are none or some are missing, ArtifactError for one that isn't finished or was
     changed, ArtifactMismatch where they were not made alike, OutputError where the folder can't be written.
     """
-    shards = _shards(out)
+    shards = parts(out, "generate")
     manifests = [read_manifest(shard.folder(out), KIND, verify=True) for shard in shards]
     config = _common(shards, manifests)
     checks = checks or Checks(near=manifests[0].config["near"])
@@ -79,14 +79,14 @@ def merge(
             if path.exists():
                 own = {k: v for k, v in manifest.config.items() if k not in _ASSEMBLED}
                 ledgers.append(stack.enter_context(Ledger(path, own)))
-        parts = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
+        written = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
         spent = [ledger.spent() for ledger in ledgers]
         refused: dict[str, int] = {}
         for ledger in ledgers:
             for reason, number in ledger.errors().items():
                 refused[reason] = refused.get(reason, 0) + number
         return assemble(
-            (tideo for _, tideo in heapq.merge(*parts, key=lambda pair: pair[0])),
+            (tideo for _, tideo in heapq.merge(*written, key=lambda pair: pair[0])),
             out,
             seed=seed,
             checks=checks,
@@ -98,11 +98,15 @@ def merge(
         )
 
 
-def _shards(out: Path) -> list[Shard]:
+def parts(out: Path, verb: str) -> list[Shard]:
+    """The parts that lie in a folder, all of one division, in order. verb: what writes them.
+
+    Raises InputError where there are none, some are missing, or they are of several divisions.
+    """
     found = [_NAME.fullmatch(path.name) for path in sorted(out.iterdir())] if out.is_dir() else []
     shards = [Shard(int(match[1]), int(match[2])) for match in found if match]
     if not shards:
-        raise InputError(f"{out}: found no shards; expected folders such as shard-0-of-4. Run topa generate --shard.")
+        raise InputError(f"{out}: found no shards; expected folders such as shard-0-of-4. Run topa {verb} --shard.")
     of = {shard.of for shard in shards}
     if len(of) > 1:
         raise InputError(
@@ -113,7 +117,7 @@ def _shards(out: Path) -> list[Shard]:
     if missing:
         raise InputError(
             f"{out}: shards {', '.join(f'{n}/{shards[0].of}' for n in missing)} are missing. "
-            f"Run topa generate with --shard {missing[0]}/{shards[0].of}."
+            f"Run topa {verb} with --shard {missing[0]}/{shards[0].of}."
         )
     return sorted(shards, key=lambda shard: shard.index)
 

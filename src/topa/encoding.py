@@ -1,0 +1,181 @@
+"""Stores and memories of any size: the verbs behind `topa encode` and `topa memory`, put together from their parts.
+
+What is left is decided by what lies on the disk: every verb can be cut off, and goes on when it is given again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from .core.artifacts import output_folder
+from .core.cluster import map_shards
+from .core.errors import InputError, UsageError
+from .core.registry import unknown
+from .features import run
+from .features.clips import find_clips
+from .features.encoder import Encoder, identify
+from .features.fusion import Fusion
+from .features.run import Result
+from .features.sources import Clips, Source, Tideos
+from .features.store import FeatureStore
+from .memory.bank import MemoryBank, build_from_store
+from .microworld.paths import resolve
+from .tideos.assemble import TIDEOS
+from .tideos.index import TideoFile
+from .tideos.shards import Shard
+
+if TYPE_CHECKING:
+    from .memory.inspection import Inspection
+
+FRAMES = 10
+_WORKERS = 8  # at most, unless more are asked for
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is encoded, and where to. encoder: a folder, hub id or microworld/clip. part: of the items a shard.
+    frames, workers: for videos; fusion: for Tideos. batch_size: captions or pictures computed together. chunk: items
+    of one file of the store. None: the default. here: what inputs are relative to, also where another process works on
+    the plan; the ids of videos are the paths as they were given."""
+
+    inputs: tuple[Path, ...]
+    out: Path
+    encoder: str
+    part: Shard | None = None
+    frames: int | None = None
+    fusion: str | None = None
+    workers: int | None = None
+    batch_size: int | None = None
+    chunk: int | None = None
+    here: Path = field(default_factory=Path.cwd)
+
+
+def encode(plan: Plan, *, show: bool = True) -> Result:
+    """Encode the inputs of a plan into a store, or go on with it; see `topa.features.run`.
+
+    Raises UsageError for options that don't fit the inputs, InputError for inputs that can't be used.
+    """
+    source = source_of(plan, show=show)
+    name = resolve(plan.encoder)
+    return run.encode(
+        source,
+        plan.out,
+        identify(name),
+        partial(Encoder.from_pretrained, name),
+        part=plan.part,
+        batch_size=plan.batch_size,
+        show=show,
+    )
+
+
+def on_ray(plan: Plan, number: int) -> Result:
+    """Encode in `number` shards on the workers of a Ray cluster, or of this machine, and join them.
+
+    The folder must be one that all workers see. The same call again goes on with what is left. Raises UsageError where
+    Ray isn't installed, WorkerError where shards fail, with their own words.
+    """
+    source_of(plan)  # what is wrong with the inputs is told once, before any worker starts
+    encoder = str(Path(plan.encoder).absolute()) if Path(plan.encoder).is_dir() else plan.encoder
+    made = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
+    joined = run.join(plan.out)
+    joined.done = sum(one["done"] for one in made)
+    joined.seconds = max(one["seconds"] for one in made)
+    return joined
+
+
+def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
+    return encode(replace(plan, part=Shard(index, number)), show=False).as_json()
+
+
+def merge(out: Path) -> Result:
+    """Join the finished shards in a folder; see `topa.features.run.join`."""
+    return run.join(out)
+
+
+def source_of(plan: Plan, *, show: bool = True) -> Source:
+    """The items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
+    if not plan.inputs:
+        raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
+    files = [_tideos_in(plan.here / path) for path in plan.inputs]
+    tideos = [file for file in files if file is not None]
+    if not tideos:
+        if plan.fusion is not None:
+            raise UsageError("--fusion: videos have no captions to fuse. Leave it out.")
+        workers = plan.workers or min(os.cpu_count() or 1, _WORKERS)
+        paths = [plan.here / path for path in plan.inputs]
+        return Clips(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
+    if len(tideos) < len(files):
+        other = next(path for path, file in zip(plan.inputs, files, strict=True) if file is None)
+        raise UsageError(
+            f"encode: found Tideos ({tideos[0]}) and videos ({other}); expected one of the two, as a store is of text "
+            "or of images. Encode them into two folders."
+        )
+    for option, value in (("--frames", plan.frames), ("--workers", plan.workers)):
+        if value is not None:
+            raise UsageError(f"{option}: is for videos; Tideos have frames of their own. Leave it out.")
+    fusion = plan.fusion or "mean"
+    if fusion not in get_args(Fusion):
+        raise unknown("fusion", fusion, get_args(Fusion))
+    return Tideos(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
+
+
+def _tideos_in(path: Path) -> Path | None:
+    """The file of Tideos that is meant; None for what is none."""
+    if path.is_dir():
+        return path / TIDEOS if (path / TIDEOS).is_file() else None
+    return path if path.suffix.lower() == ".jsonl" else None
+
+
+def build_memory(
+    store: Path, out: Path, rows: int, *, seed: int = 0, near: float | None = None, tideos: Path | None = None
+) -> MemoryBank:
+    """A memory of `rows` frames of a text-space store, fewer where it has fewer or some are near duplicates.
+
+    tideos: where the captions are; by default what topa encode noted. Without either the memory has no captions.
+    Raises what `build_from_store` raises, and InputError where the Tideos are others than those that were encoded.
+    """
+    opened = FeatureStore.open(store)
+    output_folder(out)
+    files = [tideos] if tideos else _noted(opened)
+    bank = build_from_store(opened, rows, seed, captions=_captions(files) if files else None, near=near)
+    bank.save(out)
+    return bank
+
+
+def inspect_memory(folder: Path) -> Inspection:
+    """What is in a memory; see `topa.memory.inspection`."""
+    from .memory.inspection import inspect
+
+    return inspect(MemoryBank.load(folder))
+
+
+def _noted(store: FeatureStore) -> list[Path]:
+    """The Tideos that a store was made of, where they are still there."""
+    paths = run.paths_of(store)
+    if not paths or not all(path.is_file() for path in paths):
+        return []
+    if Tideos.hash(paths) != store.manifest.parents.get("tideos_file"):
+        raise InputError(
+            f"{paths[0]}: was changed since {store.path} was made of it. Name the Tideos that were encoded with "
+            "--tideos, or encode again."
+        )
+    return paths
+
+
+def _captions(paths: Sequence[Path]) -> Callable[[str], list[str]]:
+    files = [TideoFile.open(path) for path in paths]
+
+    def of(name: str) -> list[str]:
+        for file in files:
+            if (number := file.ids.number(name)) >= 0:
+                return [frame.caption for frame in file[number].frames]
+        raise InputError(
+            f"{paths[0]}: found no Tideo {name!r}; expected the Tideos that were encoded. Name their file: --tideos."
+        )
+
+    return of

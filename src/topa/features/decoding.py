@@ -1,0 +1,204 @@
+"""Videos decoded in processes of their own: many at a time, and one that kills its decoder takes nothing else along.
+
+The processes are started afresh, not forked, since a fork of a process with torch's threads may hang; nothing of torch
+is loaded in them. A request is a line of JSON; a reply is a line of JSON and the pixels of its pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from queue import LifoQueue
+from typing import IO, Any
+
+from PIL import Image
+
+from ..core.errors import TopaError, VideoError
+from .clips import Clip
+from .video import SampledVideo, VideoInfo, sample_frames
+
+_GONE = (BrokenPipeError, EOFError, ValueError)  # what reading from, or writing to, a dead process ends in
+
+
+@contextmanager
+def decoders(workers: int) -> Iterator[Decoders]:
+    """Processes that decode, up to `workers` at a time; they end with the block."""
+    pool = Decoders(workers)
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+class Decoders:
+    """Processes that decode, each started when it is first needed, and anew after it has died."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._threads = ThreadPoolExecutor(workers)
+        self._idle: LifoQueue[_Process | None] = LifoQueue()
+        self._alive: set[_Process] = set()
+        for _ in range(workers):
+            self._idle.put(None)
+
+    def ahead(
+        self, clips: Iterable[Clip], frames: int, short_side: int | None = None
+    ) -> Iterator[tuple[Clip, Future[SampledVideo]]]:
+        """Clips in their order, decoded a few ahead of their use: never all in memory.
+
+        A future raises what `sample_frames` raises, and VideoError where the process died.
+        """
+        waiting: deque[tuple[Clip, Future[SampledVideo]]] = deque()
+        for clip in clips:
+            waiting.append((clip, self._threads.submit(self._decode, clip, frames, short_side)))
+            if len(waiting) > self._workers:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+
+    def close(self) -> None:
+        """End all processes; what they are at is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._alive):
+            process.kill()
+        self._threads.shutdown()
+        for process in list(self._alive):
+            process.end()
+
+    def _decode(self, clip: Clip, frames: int, short_side: int | None) -> SampledVideo:
+        process = self._idle.get()
+        try:
+            if process is None:
+                process = _Process()
+                self._alive.add(process)
+            return process.ask(clip, frames, short_side)
+        except _GONE as error:
+            died, process = process, None
+            code = 0
+            if died is not None:
+                self._alive.discard(died)
+                code = died.end()
+            why = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise VideoError(
+                f"{clip.path}: the process that decoded it died ({why}). It needs more memory than there is, or "
+                "breaks the decoder: give another file. To have it tried again, touch it and run the same command."
+            ) from error
+        finally:
+            self._idle.put(process)
+
+
+class _Process:
+    """One process that decodes one video at a time."""
+
+    def __init__(self) -> None:
+        # In a session of its own, as Ctrl-C is for the run to answer. Found where this process finds its modules.
+        self._process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def ask(self, clip: Clip, frames: int, short_side: int | None) -> SampledVideo:
+        """Have a clip decoded. Raises VideoError with what the decoder said, one of `_GONE` where it died."""
+        asked, told = self._pipes()
+        asked.write(json.dumps({**asdict(clip), "frames": frames, "short_side": short_side}).encode() + b"\n")
+        asked.flush()
+        reply = json.loads(told.readline())  # of nothing, this is a ValueError
+        if "error" in reply:
+            raise VideoError(reply["error"])
+        pictures = [_picture(told, *size) for size in reply["sizes"]]
+        return SampledVideo(
+            [pictures[number] for number in reply["shown"]],
+            reply["times"],
+            reply["truncated"],
+            VideoInfo(**reply["info"]),
+        )
+
+    def kill(self) -> None:
+        """End it at once: whoever waits for its reply learns that it died."""
+        self._process.kill()
+
+    def end(self) -> int:
+        """End it, if it is not dead; gives its exit code, negative for a signal."""
+        asked, told = self._pipes()
+        with suppress(OSError):
+            asked.close()
+        told.close()
+        try:
+            return self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._process.wait()
+
+    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
+        if self._process.stdin is None or self._process.stdout is None:
+            raise EOFError
+        return self._process.stdin, self._process.stdout
+
+
+def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
+    pixels = source.read(3 * width * height)
+    if len(pixels) < 3 * width * height:
+        raise EOFError
+    return Image.frombytes("RGB", (width, height), pixels)
+
+
+def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer requests until there are no more."""
+    for line in requests:
+        asked = json.loads(line)
+        pictures: list[Image.Image] = []
+        try:
+            sampled = sample_frames(
+                asked["path"],
+                asked["frames"],
+                start=asked["start"],
+                end=asked["end"],
+                short_side=asked["short_side"],
+            )
+        except TopaError as error:
+            reply: dict[str, Any] = {"error": str(error)}
+        except Exception as error:  # whatever a library makes of a broken file is that file's failure
+            reply = {"error": f"{asked['path']}: can't be decoded ({type(error).__name__}: {error})."}
+        else:
+            reply, pictures = _reply(sampled)
+        replies.write(json.dumps(reply).encode() + b"\n")
+        for picture in pictures:
+            replies.write(picture.tobytes())
+        replies.flush()
+
+
+def _reply(sampled: SampledVideo) -> tuple[dict[str, Any], list[Image.Image]]:
+    """A frame that is shown several times is sent once."""
+    pictures = list({id(picture): picture.convert("RGB") for picture in sampled.frames}.values())
+    places = {name: place for place, name in enumerate(dict.fromkeys(map(id, sampled.frames)))}
+    reply = {
+        "sizes": [picture.size for picture in pictures],
+        "shown": [places[id(picture)] for picture in sampled.frames],
+        "times": sampled.times,
+        "truncated": sampled.truncated,
+        "info": asdict(sampled.info),
+    }
+    return reply, pictures
+
+
+if __name__ == "__main__":
+    # Where memory runs out, this process is to be ended, not the one that waits for it.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not print into an answer
+    with suppress(BrokenPipeError):
+        serve(sys.stdin.buffer, answers)
