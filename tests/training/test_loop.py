@@ -19,7 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from models.tiny import model as tiny_model
-from topa.core.errors import ArtifactError, InputError, UsageError
+from topa.core.errors import ArtifactError, OutputError, UsageError
+from topa.core.locks import alone
 from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
 from topa.training.loop import NotFinite, Watch, train
@@ -266,6 +267,12 @@ def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, capsys, stop):
     drop = ("tokens_per_second", "seconds", "wait")
     told = [[{k: v for k, v in row.items() if k not in drop} for row in rows(tmp_path / n)] for n in ("whole", "cut")]
     assert told[0] == told[1]
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with alone(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
+        run(tmp_path)
+    run(tmp_path)
 
 
 def test_what_was_logged_behind_the_checkpoint_is_logged_once(tmp_path, monkeypatch):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from features.towers import unit
 from topa.core.errors import InputError
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStore, FeatureStoreWriter
@@ -157,7 +156,8 @@ def stored(tmp_path) -> tuple[AlignmentSet, StoredSet]:
     with_times = FeatureStoreWriter(tmp_path / "store", "tiny", 12, "text")
     for i in range(20):
         number = 1 + i % 7
-        rows = unit(torch.randn(number, 12, generator=torch.Generator().manual_seed(i)).half().float())
+        drawn = torch.randn(number, 12, generator=torch.Generator().manual_seed(i))
+        rows = torch.nn.functional.normalize(drawn, dim=-1)
         features.append(FrameFeatures(rows, torch.ones(number, dtype=torch.bool), "text", "tiny"))
         with_times.add(features[-1], f"t{i}")
         frames = tuple(TextFrame(caption=f"a {COLOURS[i % 4]} ball") for _ in range(number))

@@ -84,7 +84,7 @@ def align(
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
-    typer.echo(f"watch:   topa runs {out} --report")
+    typer.echo(f"look:    topa runs {out} --out {out}/report")
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
 
 

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..core.errors import InputError
+from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Tideo
@@ -90,6 +91,7 @@ def estimate(
     mean, longest = statistics.fmean(lengths), max(lengths)
     rows = max(1, min(config.pass_tokens // longest, -(-config.batch_size // processes)))
     targets = max(p.target[1] - p.target[0] for p in prompts) * rows
+    vocabulary = model.llm.config.get_text_config().vocab_size
     counted = model.parameter_report()
     trainable = counted.total_trainable
     seen = int(config.epochs * len(places) * mean)
@@ -104,19 +106,25 @@ def estimate(
         left_out=1 - len(prompts) / len(drawn),
         frozen_bytes=counted.frozen * bits // 8 // (processes if config.sharded else 1),
         adapter_bytes=4 * _FLOAT * trainable,
-        activation_bytes=_activations(model, config, compute) * rows * longest,
-        logit_bytes=targets * model.llm.config.get_text_config().vocab_size * (_FLOAT if compute == _FLOAT else _FLOAT + compute),
+        activation_bytes=activation_bytes(model, config, compute) * rows * longest,
+        logit_bytes=targets * vocabulary * (_FLOAT if compute == _FLOAT else _FLOAT + compute),
         flop=(6.0 if config.checkpointing else 4.0) * counted.frozen * seen,
     )
 
 
-def _activations(model: VideoLanguageModel, config: TrainConfig, size: int) -> int:
-    """Bytes that a token leaves behind for the backward pass: in each layer the inputs of both norms in float32,
-    queries, keys, values, what attention gives and three tensors of the feed-forward; with checkpointing the inputs of
-    the layers and all of one."""
+def activation_bytes(model: VideoLanguageModel, config: TrainConfig, size: int) -> int:
+    """Bytes that a token leaves behind for the backward pass; size: those of a number in the LLM's activations.
+
+    In each layer the inputs of both norms in float32, queries, keys, values and what attention gives, each head wider
+    by the video bias, what the adapter reads, gives and weighs, and three tensors of the feed-forward. With
+    checkpointing: the inputs of the layers, and all of one layer.
+    """
     shape = model.llm.config.get_text_config()
     heads, width, inner = shape.num_attention_heads, shape.hidden_size, getattr(shape, "intermediate_size", None)
     groups = getattr(shape, "num_key_value_heads", None) or heads
-    own = 2 * width * _FLOAT + size * (2 * width + 2 * width * groups // heads + 3 * (inner or 4 * width))
+    dim = getattr(shape, "head_dim", None) or width // heads
+    attention = 2 * (heads + groups) * (dim + EXTRA) + 2 * heads * dim
+    weighed = heads * max((len(layer.prompt) for layer in model.adapted_layers.values()), default=0)
+    own = _FLOAT * (2 * width + weighed) + size * (attention + 3 * (inner or 4 * width))
     layers = shape.num_hidden_layers
-    return layers * width * size + own if config.checkpointing else layers * own
+    return int(layers * width * size + own if config.checkpointing else layers * own)

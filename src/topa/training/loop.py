@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from safetensors.torch import save as to_bytes
 
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import TopaError
+from ..core.locks import alone
 from ..core.progress import bar, console
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
@@ -115,7 +116,7 @@ def train(
     up. held_out: validated every epoch, or as configured; `out/best.safetensors` is the best adapter so far. parents:
     hashes of what the samples were made of. accept_changes: go on with a run whose settings were others.
     Raises UsageError where `out` holds a run of other settings, NotFinite with the samples' names when the loss or a
-    gradient is no number, OutputError where `out` can't be written; KeyboardInterrupt after a checkpoint when the run
+    gradient is no number, OutputError where `out` can't be written or another run is at it; KeyboardInterrupt after a checkpoint when the run
     is told to stop.
     """
     output_folder(out)
@@ -123,12 +124,13 @@ def train(
     per_epoch = batches_per_epoch(len(data), config.batch_size)
     run = _Run(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
     told = {"samples": len(data), "processes": processes.of, "parents": dict(parents or {})}
-    if processes.first:
-        runfile.open_run(out, kind, run.steps, config, told, accept_changes=accept_changes)
-    processes.wait()
-    if run.resume() and run.state.step == run.steps and (out / runfile.RESULT).is_file():
-        return run.state.result()
-    return run.go()
+    with alone(out) if processes.first else nullcontext():
+        if processes.first:
+            runfile.open_run(out, kind, run.steps, config, told, accept_changes=accept_changes)
+        processes.wait()
+        if run.resume() and run.state.step == run.steps and (out / runfile.RESULT).is_file():
+            return run.state.result()
+        return run.go()
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,7 @@ class _Run:
                 row = self._take(step, gradients, stopping, waited=steps.waited)
                 self.state.seconds = before + time.monotonic() - began
                 log.write(row)
+                log.flush()  # others watch
                 line.advance(note=_note(self.state.loss, row))
                 last = self.state.step == self.steps
                 if last or self.state.step % (self.config.validate_every or self.per_epoch) == 0:
@@ -207,7 +210,6 @@ class _Run:
                     self._validate(log)
                 stop = bool(gradients.beside[1].item())
                 if first and (last or stop or time.monotonic() - self.saved > 60 * self.config.checkpoint_minutes):
-                    log.flush()
                     self._save()
                 if stop and not last:
                     raise KeyboardInterrupt

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +38,8 @@ def open_run(
     path = folder / RUN
     now = {"kind": kind, "settings": config.model_dump(mode="json"), **told}
     if not path.is_file():
-        _write(path, {**now, "steps": steps, "started": datetime.now(UTC).isoformat(timespec="seconds")})
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(path, {**now, "steps": steps, "started": started, "command": _command()})
         return
     try:
         found = json.loads(path.read_text())
@@ -59,6 +62,12 @@ def open_run(
     if changed:
         history = [*found.get("changes", []), sorted(changed.values())]
         _write(path, {**found, **now, "steps": steps, "changes": history})
+
+
+def _command() -> str | None:
+    """What was typed, where topa was started from a command line."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join(["topa", *words[1:]]) if words[0] in ("topa", "__main__.py") else None
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:
