@@ -97,8 +97,8 @@ def test_options_that_repeat_are_named(tmp_path):
 
 
 def test_fields_that_are_not_read_are_named(tmp_path, capsys):
-    asked(tmp_path, item(difficulty="hard"), item(strat=3))
-    assert "own.jsonl: fields that aren't read: difficulty, strat" in capsys.readouterr().err.replace("\n", " ")
+    asked(tmp_path, item(difficulty="hard"), item(begin=3))
+    assert "own.jsonl: fields that aren't read: difficulty, begin" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
