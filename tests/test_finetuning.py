@@ -269,6 +269,8 @@ def test_what_cannot_be_used_is_left_out_and_named(micro_model, labelled, tmp_pa
     said = capsys.readouterr().err.replace("\n", " ")
     assert "left out, 1: the video is missing (such as gone, gone.mp4" in said
     assert "5 questions left out" in (tmp_path / "out" / "README.md").read_text()
+    again = tune(micro_model, data, tmp_path / "out")
+    assert (again.left_out, again.training) == (result.left_out, result.training)
 
 
 def test_nothing_that_can_be_used(micro_model, labelled, tmp_path):
