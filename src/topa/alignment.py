@@ -5,10 +5,9 @@ Used by `topa align`, by the demo, and wherever the default model is needed for 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .core.artifacts import MANIFEST, output_folder
+from .core.artifacts import MANIFEST, output_folder, sha256
 from .core.errors import ArtifactMismatch, UsageError
-from .core.progress import console
+from .core.progress import console, track
 from .core.registry import Registry
-from .features.encode import encode_tideos
+from .encoding import Plan, encode
+from .features.encode import encode_frames
 from .features.encoder import Encoder, feature_width, identify
 from .features.store import FeatureStore
 from .memory.bank import MemoryBank, build_from_store
@@ -47,6 +47,8 @@ FEATURES = "features"
 WRITERS = Registry("writer", {"microworld": "topa.microworld.writer:write_tideos"})
 """Functions (count, seed) -> Tideos."""
 HELD_OUT_SEED = 1_000_003
+_COMPARED = 64  # Tideos whose features are encoded again where it isn't clear what they were made of
+_ROUNDING = 5e-3  # between features of one text: half precision, and other batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,44 +77,57 @@ class Corpus:
         return captions, torch.cat([self.store.rows(self.ids[i]) for i in chosen])
 
 
-def encode(tideos: Sequence[Tideo], encoder: Encoder, config: AlignConfig, out: Path, *, show: bool = True) -> Corpus:
-    """Features of all Tideos, from `out` where they were encoded before, by the same encoder from the same texts.
+def open_corpus(tideos: Path, config: AlignConfig, features: Path, *, show: bool = True) -> Corpus:
+    """The Tideos of a file with their features, which are encoded into `features` where that holds no store.
 
-    Raises ArtifactMismatch where `out` holds features of something else.
+    Raises ArtifactMismatch where it holds features of something else.
     """
-    if not (out / "manifest.json").is_file():
-        parents = {"tideos": texts_of(tideos)}
-        encode_tideos(tideos, encoder, out, fusion=config.fusion, parents=parents, show=show)
-    return open_corpus(tideos, [t.id for t in tideos], encoder.identity, config, out)
-
-
-def texts_of(tideos: Iterable[Tideo]) -> str:
-    """A hash of all that is encoded of these Tideos."""
-    digest = hashlib.sha256()
-    for tideo in tideos:
-        digest.update(tideo.model_dump_json(include={"id", "frames"}).encode())
-    return digest.hexdigest()
-
-
-def open_corpus(
-    tideos: Sequence[Tideo], ids: Sequence[str], encoder: str, config: AlignConfig, features: Path
-) -> Corpus:
-    """Tideos with the store that was made of them. Raises ArtifactMismatch for features of something else."""
+    if not (features / MANIFEST).is_file():
+        encode(Plan((tideos,), features, config.encoder, fusion=config.fusion), show=show)
     store = FeatureStore.open(features)
-    store.expect(encoder, "text")
+    store.expect(identify(resolve(config.encoder)), "text")
     fusion = store.manifest.config.get("fusion", config.fusion)
     if fusion != config.fusion:
         raise ArtifactMismatch(
             f"{features}: features are of fusion '{fusion}'; expected '{config.fusion}'. Encode again into another "
             f"folder, or align with --set fusion={fusion}."
         )
-    missing = [name for name in ids if name not in store]
+    corpus = Corpus(told := TideoFile.open(tideos, show=show), told.ids, store)
+    missing = [name for name in corpus.ids if name not in store]
     if missing:
         raise ArtifactMismatch(
             f"{features}: has no features for {len(missing)} Tideos ({', '.join(missing[:3])}...). "
             "Encode them again into another folder."
         )
-    return Corpus(tideos, ids, store)
+    if store.manifest.parents.get("tideos_file") != sha256(tideos):
+        _expect_texts(corpus, config, show=show)
+    return corpus
+
+
+def _expect_texts(corpus: Corpus, config: AlignConfig, *, show: bool) -> None:
+    """Features that were made of another file may still be those of these texts: of a part of it, or with other
+    questions. All numbers of frames are compared, and the features of some, which are encoded again."""
+    store = corpus.store
+    number = len(corpus.ids)
+    wrong = ""
+    for i, tideo in enumerate(track(corpus.tideos, "comparing texts", number, show=show)):
+        if store.length(corpus.ids[i]) != len(tideo.frames):
+            wrong = f"{tideo.id} has another number of frames"
+            break
+    chosen = range(0, number, max(1, number // _COMPARED))
+    if not wrong:
+        encoder = Encoder.from_pretrained(resolve(config.encoder))
+        for i in chosen:
+            found = encode_frames(corpus.tideos[i].frames, encoder, config.fusion)
+            if (store.rows(corpus.ids[i]) - found).abs().max() > _ROUNDING:
+                wrong = f"those of {corpus.ids[i]} differ"
+                break
+    if wrong:
+        raise ArtifactMismatch(
+            f"{store.path}: features were made of other texts ({wrong}); expected those of these Tideos. "
+            "Encode them again into another folder."
+        )
+    console.print(f"{store.path}: was made of another file; the features of {len(chosen)} Tideos fit these texts")
 
 
 def make_memory(corpus: Corpus, rows: int, seed: int, places: range | None = None) -> MemoryBank:
@@ -226,13 +241,10 @@ def align(
     if processes.first:
         if tideos is None and not path.is_file():
             write_jsonl(_written(config), path)
-        if not (folder / MANIFEST).is_file():
-            encoder = Encoder.from_pretrained(resolve(config.encoder))
-            encode(TideoFile.open(path, show=watch.show), encoder, config, folder, show=watch.show)
-    processes.wait()
-    told = TideoFile.open(path, show=watch.show and processes.first)
-    corpus = open_corpus(told, told.ids, identify(resolve(config.encoder)), config, folder)
-    training, testing = _split(config, len(told), own=tideos is not None)
+        open_corpus(path, config, folder, show=watch.show)
+    processes.wait()  # for what the first one has written
+    corpus = open_corpus(path, config, folder, show=False)
+    training, testing = _split(config, len(corpus.ids), own=tideos is not None)
     model, described = new_model(
         config, corpus.store.encoder, corpus.store.width, lambda: corpus.pairs(training), processes
     )

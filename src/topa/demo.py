@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .alignment import TIDEOS, Corpus, card, encode, load_prompter, make_memory, new_model
+from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus
 from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
@@ -139,11 +139,10 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
 
     with log.stage("write Tideos (text only)"):
-        tideos = list(write_tideos(config.microworld_tideos, config.seed))
-        write_jsonl(tideos, out / TIDEOS)
+        write_jsonl(write_tideos(config.microworld_tideos, config.seed), out / TIDEOS)
     with log.stage("encode them with CLIP's text tower"):
         encoder = Encoder.from_pretrained(resolve(config.encoder))
-        corpus = encode(tideos, encoder, config, out / "features", show=show)
+        corpus = open_corpus(out / TIDEOS, config, out / FEATURES, show=show)
     with log.stage("build the memory"):
         memory = make_memory(corpus, config.memory_rows, config.seed)
     training = corpus.alignment_set(config.frames)

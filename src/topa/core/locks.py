@@ -25,7 +25,7 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
+        except BlockingIOError as error:
             raise OutputError(
                 f"{folder}: another process is at work in it. Wait for its end, or name another folder with --out."
             ) from error
