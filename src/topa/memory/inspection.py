@@ -20,6 +20,7 @@ NEAR = (0.9999, 0.98, 0.95)
 """Cosines from which rows count as equal, nearly equal, alike."""
 _SAMPLE, _SPREAD, _CAPTIONS = 256, 8192, 10_000  # rows looked at for neighbours, for dimensions, for words
 _CHUNK = 1 << 13
+_UNIT = 1e-2  # how far a row's length may be from 1
 _EXAMPLES = 5
 
 
@@ -63,17 +64,16 @@ def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection
     rng = random.Random(seed)
     count = len(bank)
     sample = torch.tensor(sorted(rng.sample(range(count), min(_SAMPLE, count))))
-    queries = torch.nan_to_num(bank.values[sample].float())
+    queries, _ = _unit(bank.values[sample])
     alike = torch.zeros(len(NEAR), len(sample), dtype=torch.int64)
     best, nearest = torch.full((len(sample),), -torch.inf), torch.zeros(len(sample), dtype=torch.int64)
     total = torch.zeros(len(sample), dtype=torch.float64)
     bad = 0
     with bar("inspect", count, show=show) as line:
         for start in range(0, count, _CHUNK):
-            rows = bank.values[start : start + _CHUNK].float()
-            unit = (torch.linalg.vector_norm(rows, dim=-1) - 1).abs() <= 1e-2
-            bad += int((~unit).sum())
-            scores = queries @ torch.nan_to_num(rows, 0, 0, 0).T
+            rows, wrong = _unit(bank.values[start : start + _CHUNK])
+            bad += wrong
+            scores = queries @ rows.T
             own = torch.nonzero((sample >= start) & (sample < start + len(rows))).flatten()
             scores[own, sample[own] - start] = -torch.inf
             alike += torch.stack([(scores >= limit).sum(dim=1) for limit in NEAR])
@@ -100,6 +100,14 @@ def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection
     )
 
 
+def _unit(stored: Tensor) -> tuple[Tensor, int]:
+    """Float32 unit rows of stored ones, zeros for those that are none, and how many these are."""
+    rows = stored.float()
+    lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    unit = (lengths - 1).abs() <= _UNIT  # NaN compares false
+    return torch.where(unit, rows / lengths, 0.0), int((~unit).sum())
+
+
 def _words(bank: MemoryBank, rng: random.Random) -> tuple[tuple[int, float, int] | None, float | None]:
     if bank.captions is None:
         return None, None
@@ -111,7 +119,7 @@ def _words(bank: MemoryBank, rng: random.Random) -> tuple[tuple[int, float, int]
 
 def _dimensions(values: Tensor, rng: random.Random) -> float:
     rows = torch.tensor(sorted(rng.sample(range(len(values)), min(_SPREAD, len(values)))))
-    own = torch.nan_to_num(values[rows].float(), 0, 0, 0)
+    own, _ = _unit(values[rows])
     centred = own - own.mean(dim=0)
     variances = torch.linalg.eigvalsh((centred.T @ centred).double()).clamp_min(0)
     if not variances.sum() > 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
 
 from ..core.errors import UsageError
 from ..core.progress import bar
@@ -78,7 +79,7 @@ def _leaves(values: Tensor, rows: NDArray[np.int64], generator: np.random.Genera
 
 def _thin(values: Tensor, leaf: NDArray[np.int64], near: float, kept_for: NDArray[np.int64]) -> None:
     """Leave out of one leaf every row that is near to an earlier one that is kept."""
-    own = values[leaf].float()
+    own = normalize(values[leaf].float(), dim=-1)  # of half-precision rows products alone are no cosines
     close = (own @ own.T >= near).numpy()
     left = np.zeros(len(leaf), bool)
     for row in np.flatnonzero(np.triu(close, 1).any(axis=1)).tolist():
@@ -95,6 +96,6 @@ def _put_back(values: Tensor, near: float, kept_for: NDArray[np.int64]) -> None:
     out = np.flatnonzero(kept_for != np.arange(len(kept_for)))
     for start in range(0, len(out), _READ):
         rows = out[start : start + _READ]
-        cosines = (values[rows].float() * values[kept_for[rows]].float()).sum(dim=1).numpy()
+        cosines = cosine_similarity(values[rows].float(), values[kept_for[rows]].float()).numpy()
         lost = rows[cosines < near - 1e-6]
         kept_for[lost] = lost
