@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from .alignment import save_models
 from .benchmarks.questions import Unfit, VideoQuestion
 from .core.artifacts import output_folder, sha256, write_atomically
 from .core.errors import InputError, UsageError
@@ -38,7 +38,7 @@ from .tideos.tideo import TextFrame, Tideo
 from .training.data import AlignmentSet, Labels, batches_per_epoch
 from .training.estimate import Estimate, estimate
 from .training.finetune import FinetuneConfig, LabelledSet, read_finetune_recipe
-from .training.loop import BEST, TrainResult, Watch, train
+from .training.loop import TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
 from .training.processes import Processes
 
@@ -152,7 +152,7 @@ def finetune(
         described = base.model_copy(update={"bridge": config.bridge, "protocol": config.protocol})
         about = _about(config, model, source, chosen, result)
         text = saved.card(described, str(learner.parameter_report()), about)
-        _save(out, described, learner, result, memory, text)
+        save_models(out, described, learner, result, memory, text)
     videos = len({source.name(q) for q in chosen.training})
     return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
 
@@ -341,20 +341,3 @@ def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Se
         f"{result.loss:.3f}, right on {videos[1]:,} held-out videos {accuracy}.\n\n"
         f"```json\n{config.model_dump_json(indent=1)}\n```"
     )
-
-
-def _save(
-    out: Path,
-    described: SavedConfig,
-    model: VideoLanguageModel,
-    result: TrainResult,
-    memory: MemoryBank | None,
-    card: str,
-) -> None:
-    for folder, state in ((out / "best", None), (out, model.adapter_state_dict())):
-        if state is None and result.best is None:
-            continue
-        output_folder(folder)
-        if memory is not None:
-            memory.save(folder)
-        saved.save(folder, described, load_file(out / BEST) if state is None else state, card)
