@@ -296,13 +296,18 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
 
 
 def save_models(
-    out: Path, described: SavedConfig, model: VideoLanguageModel, result: TrainResult, memory: MemoryBank, about: str
+    out: Path,
+    described: SavedConfig,
+    model: VideoLanguageModel,
+    result: TrainResult,
+    memory: MemoryBank | None,
+    about: str,
 ) -> None:
-    """The adapter as it is now in `out`, and the best on held-out samples in `out/best`; the memory is with both."""
-    manifest = memory.save(out)
+    """The adapter as it is now in `out`, and the best on held-out samples in `out/best`; a memory is with both."""
+    files = [] if memory is None else [*memory.save(out).files, MANIFEST]
     if result.best is not None:
         best = output_folder(out / "best")
-        for name in (*manifest.files, MANIFEST):
+        for name in files:
             _link(out / name, best / name)
         saved.save(best, described, load_file(out / BEST), about)
     saved.save(out, described, model.adapter_state_dict(), about)

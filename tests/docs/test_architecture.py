@@ -28,18 +28,8 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": STAGES | {"inference"},
     "runs": {"core", "training.metrics", "training.trackers"},
     "cli": STAGES
-    | {
-        "training",
-        "inference",
-        "benchmarks",
-        "runs",
-        "pipeline",
-        "alignment",
-        "exchange",
-        "writing",
-        "encoding",
-        "demo",
-    },
+    | {"training", "inference", "benchmarks", "runs"}
+    | {"pipeline", "alignment", "finetuning", "labelled", "exchange", "writing", "encoding", "demo"},
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""
 HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}

@@ -64,7 +64,7 @@ def align(
     if dry_run:
         from ..alignment import plan
 
-        _say_plan(plan(config, tideos=tideos, processes=processes or 1), as_json)
+        say_plan(plan(config, tideos=tideos, processes=processes or 1), as_json)
         return
     from ..training.processes import launch, started_by_launcher
 
@@ -88,7 +88,8 @@ def align(
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
 
 
-def _say_plan(found: Estimate, as_json: bool) -> None:
+def say_plan(found: Estimate, as_json: bool) -> None:
+    """Print what a run would take."""
     if as_json:
         typer.echo(json.dumps(found.as_json()))
         return

@@ -28,7 +28,7 @@ _WINDOW = 16
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The texts of one (textual) video."""
+    """The texts of one (textual) video. description: "" where there is none, of a video that only has questions."""
 
     description: str
     questions: tuple[Question, ...]
@@ -219,7 +219,11 @@ def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng:
     longer than the prompter's window another task is tried, and None given where none fits."""
     choices = [q for q in labels.questions if q.options and q.answer is not None]
     opens = [q for q in labels.questions if q.right is not None]
-    shares = {"choose": mix.choose * bool(choices), "answer": mix.answer * bool(opens), "describe": mix.describe}
+    shares = {
+        "choose": mix.choose * bool(choices),
+        "answer": mix.answer * bool(opens),
+        "describe": mix.describe * bool(labels.description),
+    }
     if not any(shares.values()):
         shares["describe"] = 1.0
     while any(shares.values()):

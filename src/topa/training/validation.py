@@ -6,6 +6,7 @@ Reads an `AlignmentSet`, gives `HeldOut` to the loop, which keeps the best adapt
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,11 +67,12 @@ def validate(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, 
             loss = mean_nll(logits_of(model, batch), batch.targets.to(model.device))
             total += loss.item() * weight * step.targets
         targets += step.targets
-    captions = min(len(data), config.validation_captions) if config.describe else 0
+    described = [i for i, own in enumerate(data.labels) if own.description] if config.describe else []
+    captions = described[: config.validation_captions]
     with for_reading(model):
         accuracy, questions = _accuracy(model, prompter, data, config)
         rouge = _rouge(model, prompter, data, captions) if captions else None
-    return HeldOut(total / targets, accuracy, rouge, questions, captions)
+    return HeldOut(total / targets, accuracy, rouge, questions, len(captions))
 
 
 def _accuracy(
@@ -88,10 +90,10 @@ def _accuracy(
     return right / len(questions), len(questions)
 
 
-def _rouge(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, captions: int) -> float:
+def _rouge(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, captions: Sequence[int]) -> float:
     found = []
-    for start in range(0, captions, _TOGETHER):
-        members = range(start, min(start + _TOGETHER, captions))
+    for start in range(0, len(captions), _TOGETHER):
+        members = captions[start : start + _TOGETHER]
         prompts = [prompter.describe(data.shown(i)) for i in members]
         room = _LONGEST
         if prompter.window is not None:
