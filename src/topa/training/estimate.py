@@ -66,8 +66,8 @@ def estimate(
     processes: int = 1,
 ) -> Estimate:
     """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes of a
-    number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the prompter's
-    window.
+    number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the
+    prompter's window.
 
     Arithmetic: 2 operations per frozen weight and token forwards, as many backwards (frozen weights need no gradient of
     their own), and forwards once more with checkpointing.
