@@ -182,6 +182,19 @@ def test_samples_on_disk_are_those_in_memory(stored):
     assert (read.labels, read.names) == (memory.labels, memory.names)
 
 
+def test_features_that_are_no_numbers_are_named(stored):
+    """Written as numbers, damaged afterwards: the sample is named when it is read."""
+    _, disk = stored
+    path = next(disk.store.path.glob("features-*.safetensors"))
+    data = bytearray(path.read_bytes())
+    rows = disk.store.rows("t2").half().numpy().tobytes()
+    at = bytes(data).index(rows[:24])
+    data[at : at + 2] = b"\x00\x7e"  # a half-precision NaN
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="features of 't2' hold NaN"):
+        replace(disk, store=FeatureStore.open(disk.store.path)).features([0, 2, 3])
+
+
 def test_a_part_on_disk_is_that_part(stored):
     memory, disk = stored
     part = replace(disk, places=range(12, 20))
