@@ -35,8 +35,8 @@ from topa.memory.bank import MemoryBank
 from topa.memory.projection import project
 from topa.models import VideoLanguageModel
 from topa.prompts.prompt import Prompt
-from topa.training.align import loss_of
 from topa.training.data import collate
+from topa.training.reading import loss_of
 
 VOCABULARY, WIDTH, LAYERS, FEATURES, FRAMES = 32_000, 512, 8, 768, 10
 START = 15  # tokens of the instruction, before the frames

@@ -66,11 +66,14 @@ def topa(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of the micro world, aligned for a second: whole, not good."""
-    from topa.pipeline import align
+    from topa.alignment import align
     from topa.training.config import read_recipe
+    from topa.training.loop import Watch
 
     out = tmp_path_factory.mktemp("micro") / "model"
-    align(read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"]), out, show=False)
+    align(
+        read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"]), out, watch=Watch(show=False)
+    )
     return out
 
 

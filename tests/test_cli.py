@@ -88,7 +88,8 @@ def test_align_as_json(topa, tmp_path):
     assert done.code == 0
     told = json.loads(done.out)
     assert told["steps"] == 1
-    assert set(told) == {"steps", "seconds", "loss", "accuracy"}
+    assert set(told) == {"steps", "seconds", "loss", "accuracy", "held_out", "best", "best_step"}
+    assert told["best"]["step"] == told["best_step"] == 1
     again = topa(*words)
     assert json.loads(again.out) == told
     assert "resuming at step 1 of 1" in again.err

@@ -169,7 +169,7 @@ def test_the_full_demo_trains_its_baselines_over_the_seeds(tmp_path):
     models = {path.name for path in tmp_path.glob("model-*")}
     kinds = ("", "blind_trained-", "noise_trained-", "video_trained-")
     assert models == {f"model-{kind}{seed}" for kind in kinds for seed in (0, 1)}
-    settings = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in models}
+    settings = {name: json.loads((tmp_path / name / "run.json").read_text())["settings"] for name in models}
     assert {name for name, told in settings.items() if told["noise"]} == {f"model-noise_trained-{s}" for s in (0, 1)}
     assert settings["model-1"]["seed"] == 1
     assert report.seeds["alignments"] == 2

@@ -312,7 +312,7 @@ def test_two_processes_on_one_folder(tideos, folder, tmp_path) -> None:
     (tmp_path / "store").mkdir()
     with (tmp_path / "store" / "run.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(OutputError, match="another process is encoding into it"):
+        with pytest.raises(OutputError, match="another process is at work in it"):
             encode(tideos, tmp_path / "store", folder)
     assert len(encode(tideos, tmp_path / "store", folder)) == 300
 

@@ -1,226 +1,23 @@
-"""All stages of pre-alignment together: what they leave behind, and what they refuse to mix."""
+"""The model that is there without having been asked for, and where it is kept."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
-import torch
-from safetensors.torch import load_file
 
-from features.towers import save_clip
-from topa import Topa, pipeline
-from topa.core.artifacts import own_version, read_manifest
-from topa.core.errors import ArtifactMismatch, InputError, OutputError, UsageError
-from topa.features.encode import encode_tideos
-from topa.features.encoder import Encoder
-from topa.features.store import FeatureStore, FeatureStoreWriter
-from topa.memory.bank import MemoryBank
-from topa.microworld.paths import fingerprint, resolve
-from topa.microworld.writer import write_tideos
-from topa.pipeline import HELD_OUT_SEED, align, cache_folder, default_model, load, read_tideos, save_tideos
-from topa.tideos.tideo import TextFrame
+from topa import pipeline
+from topa.core.artifacts import own_version
+from topa.core.errors import OutputError
+from topa.microworld.paths import fingerprint
+from topa.pipeline import cache_folder, default_model, load
 from topa.training.config import AlignConfig, read_recipe
 
-TINY = ("microworld_tideos=60", "epochs=1", "validation=10")
 
-
-def config(*settings: str) -> AlignConfig:
-    return read_recipe("microworld", [*TINY, *settings])
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def config() -> AlignConfig:
+    return read_recipe("microworld", ["microworld_tideos=60", "epochs=1", "validation=10"])
 
 
 def never(*_, **__):
     raise AssertionError("this was done before")
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Encoder:
-    return Encoder.from_pretrained(resolve("microworld/clip"))
-
-
-@pytest.fixture
-def tideos(tmp_path: Path) -> Path:
-    save_tideos(write_tideos(30, 3), tmp_path / "own.jsonl")
-    return tmp_path / "own.jsonl"
-
-
-def test_what_a_run_leaves(micro_model):
-    found = contents(micro_model)
-    for name in ("adapter.safetensors", "metrics.jsonl", "config.json", "README.md", "memory.safetensors", "run.json"):
-        assert found[name], name
-    told = json.loads(found["config.json"])
-    assert (told["llm"], told["encoder"], told["frames"]) == ("microworld/llm", "microworld/clip", 5)
-    steps = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
-    assert [row["step"] for row in steps] == [1, 2, 2]
-    assert 0 <= steps[-1]["held_out_accuracy"] <= 1
-    assert all((micro_model / name).stat().st_mode & 0o044 for name in ("adapter.safetensors", "config.json"))
-
-
-def test_the_card_tells_how_it_was_made(micro_model):
-    card = (micro_model / "README.md").read_text()
-    assert "base_model: microworld/llm" in card
-    assert "60 Tideos; steps 2, " in card
-    assert "keep their own licences" in card
-    settings = json.loads(card.split("```json")[1].split("```")[0])
-    assert AlignConfig(**settings) == config()
-
-
-def test_a_finished_run_is_left_as_it_is(micro_model, monkeypatch):
-    before = contents(micro_model)
-    for stage in ("encode_tideos", "AlignmentSet.make"):
-        assert stage.split(".")[0] in dir(pipeline)
-    monkeypatch.setattr(pipeline, "encode_tideos", never)
-    monkeypatch.setattr("topa.training.align.loss_of", never)
-    align(config(), micro_model, show=False)
-    assert contents(micro_model) == before
-
-
-def test_the_same_command_elsewhere_gives_the_same_bytes(micro_model, tmp_path):
-    align(config(), tmp_path / "again", show=False)
-    for name in ("adapter.safetensors", "memory.safetensors", "captions.safetensors", "tideos.jsonl", "config.json"):
-        assert (tmp_path / "again" / name).read_bytes() == (micro_model / name).read_bytes(), name
-
-
-def test_training_moved_every_part_of_the_adapter(micro_model, tmp_path):
-    """Other seeds aside, two epochs are not one: nothing trainable stands still."""
-    align(config("epochs=2"), tmp_path / "two", show=False)
-    one, two = (load_file(folder / "adapter.safetensors") for folder in (micro_model, tmp_path / "two"))
-    assert not [name for name in one if torch.equal(one[name], two[name])]
-
-
-def test_the_memory_is_made_of_training_frames_only(micro_model):
-    memory = MemoryBank.load(micro_model)
-    training = [f.caption for t in read_tideos(micro_model / "tideos.jsonl") for f in t.frames]
-    assert sorted(memory.captions) == sorted(training)
-    held_out = {f.caption for t in write_tideos(10, HELD_OUT_SEED) for f in t.frames}
-    assert held_out - set(training)
-    assert not set(memory.captions) & (held_out - set(training))
-    # The held-out Tideos were encoded, and with the same store: they could have slipped in.
-    assert len(FeatureStore.open(micro_model / "features")) == 70
-
-
-def test_a_small_memory_is_a_sample(tmp_path):
-    align(config("memory_rows=25"), tmp_path, show=False)
-    assert read_manifest(tmp_path, "memory", verify=True).counts == {"rows": 25}
-    assert len(load(tmp_path).memory) == 25
-
-
-def test_own_tideos_and_features_that_are_kept(tmp_path, tideos, monkeypatch):
-    settings, features = config("validation=3"), tmp_path / "features"
-    align(settings, tmp_path / "a", tideos=tideos, features=features, show=False)
-    memory = MemoryBank.load(tmp_path / "a")
-    told = read_tideos(tideos)
-    assert sorted(memory.captions) == sorted(f.caption for t in told[:27] for f in t.frames)
-    assert not (tmp_path / "a" / "features").exists()
-    monkeypatch.setattr(pipeline, "encode_tideos", never)
-    align(settings, tmp_path / "b", tideos=tideos, features=features, show=False)
-    assert (tmp_path / "a/adapter.safetensors").read_bytes() == (tmp_path / "b/adapter.safetensors").read_bytes()
-
-
-def test_tideos_without_questions_train_as_well(tmp_path):
-    bare = [t.model_copy(update={"questions": ()}) for t in write_tideos(20, 3)]
-    save_tideos(bare, tmp_path / "bare.jsonl")
-    result = align(config(), tmp_path / "out", tideos=tmp_path / "bare.jsonl", show=False)
-    assert result.accuracy is None
-    assert "held-out Tideos not measured" in (tmp_path / "out" / "README.md").read_text()
-
-
-def test_a_features_folder_with_other_things_keeps_them(tmp_path, tideos):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    align(config("validation=3"), tmp_path / "out", tideos=tideos, features=tmp_path / "mine", show=False)
-    assert (tmp_path / "mine" / "thesis.tex").read_text() == "years of work"
-
-
-def test_features_of_something_else_are_refused(tmp_path, tideos, encoder):
-    told = list(read_tideos(tideos))
-    features = tmp_path / "features"
-
-    def made(of: list, fusion: str = "caption", **parents: str) -> None:
-        encode_tideos(of, encoder, features, fusion=fusion, parents=parents, show=False)
-
-    def refused(words: str) -> None:
-        with pytest.raises(ArtifactMismatch, match=words):
-            align(config(), tmp_path / "out", tideos=tideos, features=features, show=False)
-        assert not (tmp_path / "out" / "config.json").exists()
-
-    made(told[:-1])
-    refused(f"has no features for 1 Tideos .{told[-1].id}.*Encode them again")
-    cut = [told[0].model_copy(update={"frames": told[0].frames[:-1]}), *told[1:]]
-    made(cut)
-    refused(f"of other texts .{told[0].id} has another number of frames.*Encode them again")
-    made(told, fusion="mean")
-    refused("of fusion 'mean'; expected 'caption'.*--set fusion=mean")
-    made(told, tideos="of other texts")
-    refused("made of other texts; expected those of these Tideos")
-    made(told)
-    align(config(), tmp_path / "out", tideos=tideos, features=features, show=False)
-
-
-def test_changed_captions_are_encoded_again_or_refused(tmp_path, tideos):
-    align(config(), tmp_path / "a", tideos=tideos, features=tmp_path / "features", show=False)
-    told = list(read_tideos(tideos))
-    other = TextFrame(caption="a small red ball")
-    save_tideos([told[0].model_copy(update={"frames": (other, *told[0].frames[1:])}), *told[1:]], tideos)
-    with pytest.raises(ArtifactMismatch, match="made of other texts"):
-        align(config(), tmp_path / "b", tideos=tideos, features=tmp_path / "features", show=False)
-
-
-def test_features_of_another_encoder_or_space_are_refused(tmp_path, tideos, encoder):
-    other = Encoder.from_pretrained(save_clip(tmp_path / "other-clip"))
-    encode_tideos(read_tideos(tideos), other, tmp_path / "features", show=False)
-    with pytest.raises(ArtifactMismatch, match=f"made by other-clip-.*expected {encoder.identity}.*topa encode"):
-        align(config(), tmp_path / "out", tideos=tideos, features=tmp_path / "features", show=False)
-    FeatureStoreWriter(tmp_path / "images", encoder.identity, encoder.width, "image").close()
-    with pytest.raises(ArtifactMismatch, match="holds features of image space; expected text space"):
-        align(config(), tmp_path / "out", tideos=tideos, features=tmp_path / "images", show=False)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("{", "the line: Invalid JSON"),
-        ("", "the line: Invalid JSON"),
-        ('{"id": "a", "frames": [], "description": "b"}', "frames: "),
-        ('{"id": "a", "frames": [{"caption": " "}], "description": "b"}', "frames.0.caption: "),
-        ('{"id": "a", "frames": [{"caption": "c"}], "description": "b", "colour": 1}', "colour: "),
-        ('{"id": "a", "frames": [{"caption": "c"}]}', "description: Field required"),
-    ],
-)
-def test_a_broken_line_is_named(tmp_path, tideos, line, words):
-    lines = tideos.read_text().splitlines()
-    tideos.write_text("\n".join([*lines[:4], line, *lines[5:]]) + "\n")
-    with pytest.raises(InputError, match=f"own.jsonl:5: {words}.*Mend or remove the line"):
-        align(config(), tmp_path / "out", tideos=tideos, show=False)
-
-
-def test_files_without_tideos(tmp_path, tideos):
-    (tmp_path / "empty.jsonl").touch()
-    (tmp_path / "bytes.jsonl").write_bytes(b"\xff\xfe\x80")
-    with pytest.raises(InputError, match="found no Tideos; expected one JSON object a line"):
-        read_tideos(tmp_path / "empty.jsonl")
-    for path in (tmp_path / "bytes.jsonl", tmp_path / "gone.jsonl", tmp_path):
-        with pytest.raises(InputError, match=r"can't be read .*Expected Tideos as JSON Lines"):
-            read_tideos(path)
-    tideos.write_text(tideos.read_text() * 2)
-    with pytest.raises(InputError, match="twice"):
-        align(config(), tmp_path / "out", tideos=tideos, show=False)
-
-
-def test_a_recipe_that_writes_nothing_needs_tideos(tmp_path):
-    with pytest.raises(UsageError, match="found no Tideos; expected --tideos FILE"):
-        align(config("microworld_tideos=0"), tmp_path, show=False)
-
-
-def test_tideos_survive_being_written(tmp_path):
-    told = tuple(write_tideos(5, 1))
-    save_tideos(told, tmp_path / "a.jsonl")
-    assert read_tideos(tmp_path / "a.jsonl") == told
 
 
 def test_the_default_model_is_made_once(tmp_path, monkeypatch, capfd, micro_video):
@@ -264,22 +61,3 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("TOPA_CACHE", str(tmp_path / "file"))
     with pytest.raises(OutputError, match=r"can't be written .*TOPA_CACHE"):
         default_model(show=False)
-
-
-def test_lora_goes_the_same_way(tmp_path, micro_video):
-    """Aligned, checkpointed, saved, loaded and asked like prompts."""
-    settings = ["microworld_tideos=40", "epochs=1", "validation=5", "adapter=lora", "lora_rank=2"]
-    align(read_recipe("microworld", settings), tmp_path / "run", show=False)
-    engine = Topa.from_pretrained(tmp_path / "run", resolve=resolve)
-    assert (engine.config.adapter, engine.config.lora_rank) == ("lora", 2)
-    kept = load_file(tmp_path / "run" / "adapter.safetensors")
-    updates = [name for name in kept if name.endswith("lora_B.default.weight")]
-    assert len(updates) == 6 * 7
-    assert all(kept[name].any() for name in updates)
-    assert not any("base_layer" in name or name.startswith("prompts") for name in kept)
-    found = engine.model.adapter_state_dict()
-    assert found.keys() == kept.keys()
-    assert all(torch.equal(found[name], kept[name]) for name in kept)
-    assert engine.ask(micro_video, "what colour is the toy at the end ?", ["red", "blue"]).choice in (0, 1)
-    checkpoint = next((tmp_path / "run" / "checkpoints").glob("step-*"))
-    assert {f"model.{name}" for name in kept} <= load_file(checkpoint / "state.safetensors").keys()

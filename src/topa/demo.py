@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus
 from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
@@ -39,12 +40,13 @@ from .microworld.questions import TIME_KINDS
 from .microworld.writer import MicroVideo, make_videos, write_tideos
 from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
-from .pipeline import DEFAULT_RECIPE, Corpus, card, encode, load_prompter, make_memory, new_model, save_tideos
+from .pipeline import DEFAULT_RECIPE
 from .prompts.prompt import Prompter
+from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Question
-from .training.align import align
 from .training.config import AlignConfig, read_recipe
 from .training.data import AlignmentSet, Labels, add_noise
+from .training.loop import Watch, train
 
 ABOUT = {
     "chance": "picks an option at random",
@@ -137,11 +139,10 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
 
     with log.stage("write Tideos (text only)"):
-        tideos = list(write_tideos(config.microworld_tideos, config.seed))
-        save_tideos(tideos, out / "tideos.jsonl")
+        write_jsonl(write_tideos(config.microworld_tideos, config.seed), out / TIDEOS)
     with log.stage("encode them with CLIP's text tower"):
         encoder = Encoder.from_pretrained(resolve(config.encoder))
-        corpus = encode(tideos, encoder, config, out / "features", show=show)
+        corpus = open_corpus(out / TIDEOS, config, out / FEATURES, show=show)
     with log.stage("build the memory"):
         memory = make_memory(corpus, config.memory_rows, config.seed)
     training = corpus.alignment_set(config.frames)
@@ -219,8 +220,8 @@ def _align(
     memory: MemoryBank,
     show: bool,
 ) -> VideoLanguageModel:
-    model, described = new_model(encoder, config, pairs)
-    result = align(model, load_prompter(config, model.llm), data, config, out, show=show)
+    model, described = new_model(config, encoder.identity, encoder.width, lambda: pairs)
+    result = train(model, load_prompter(config, model.llm), data, config, out, watch=Watch(show))
     memory.save(out)
     saved.save(out, described, model.adapter_state_dict(), card(config, described, result, model))
     return model.eval()

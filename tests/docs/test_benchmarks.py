@@ -23,3 +23,18 @@ def test_a_group_runs(group: str, tmp_path: Path) -> None:
     assert {row["name"] for row in rows} == {group}
     assert all(row["ratio"] > 0 and row["ours"] > 0 for row in rows)
     assert len(done.stdout.splitlines()) == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_fine_tuning_runs(tmp_path: Path) -> None:
+    script = RUN.with_name("finetuning.py")
+    small = ["--videos", "8", "--test-videos", "4", "--seeds", "1", "--fractions", "0.5", "1", "--set", "epochs=1"]
+    small += ["--align", "microworld_tideos=60", "--align", "epochs=1", "--align", "validation=5"]
+    command = [sys.executable, str(script), str(tmp_path / "out"), *small, "--json", str(tmp_path / "figures.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "figures.json").read_text())
+    assert len(told["rows"]) == 2 * (1 + 2 * 2)
+    assert {row["groups"] for row in told["rows"]} == {4}
+    assert len(done.stdout.splitlines()) == 2 + 2 * 3

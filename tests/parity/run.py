@@ -27,8 +27,8 @@ from topa.models import VideoLanguageModel, saved
 from topa.models.base import load_llm
 from topa.models.released import convert, import_adapter
 from topa.prompts.prompt import Prompt
-from topa.training.align import loss_of
 from topa.training.data import collate
+from topa.training.reading import loss_of
 
 LOSS, NLL, GRADIENT = 1e-5, 1e-4, 5e-5
 STEPS = 10

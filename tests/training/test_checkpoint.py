@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,23 @@ def test_a_failed_save_keeps_the_older_ones(tmp_path, monkeypatch, fails):
     assert checkpoint.load(tmp_path, *setup(steps=0)) == {"step": 2}
     assert {"step-00000001", "step-00000002"} <= set(steps(tmp_path)) <= {".unfinished", *steps(tmp_path)}
     assert "step-00000003" not in steps(tmp_path)
+
+
+def test_when_the_disk_is_full_the_older_checkpoint_stays(tmp_path):
+    """A real limit of the system: no file of this process may grow beyond it."""
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, *setup(seed=step), {})
+    large = {"a.weight": nn.Parameter(torch.ones(100, 100))}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
+    try:
+        with pytest.raises(OutputError, match=r"can't write a checkpoint .File too large.*earlier ones are kept"):
+            checkpoint.save(tmp_path, 3, large, torch.optim.AdamW(large.values()), {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoint.load(tmp_path, *setup(steps=0)) == {"step": 2}
+    checkpoint.save(tmp_path, 3, large, torch.optim.AdamW(large.values()), {})
+    assert "step-00000003" in steps(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_answered(tmp_path):

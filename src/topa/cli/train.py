@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .app import Json, app, quiet
 
+if TYPE_CHECKING:
+    from ..training.estimate import Estimate
 
-@app.command(epilog="Example:  topa align --recipe microworld --out my-model --set epochs=2")
+
+@app.command(
+    epilog="Example:  topa align --recipe microworld --out my-model --set epochs=2\n\n"
+    "On two GPUs:  topa align --recipe llama2-7b --tideos textvid --features features --processes 2 --out topa-7b"
+)
 def align(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
     ],
     recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
     tideos: Annotated[
-        Path | None, typer.Option("--tideos", help="Tideos as JSON Lines, instead of the recipe's.")
+        Path | None,
+        typer.Option("--tideos", help="Tideos as JSON Lines, or a set of topa generate, instead of the recipe's."),
     ] = None,
-    features: Annotated[Path | None, typer.Option("--features", help="Where the Tideos' features are, or go.")] = None,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Where topa encode has put the Tideos' features, or they go.")
+    ] = None,
     llm: Annotated[
         str | None, typer.Option("--llm", help="The frozen language model, instead of the recipe's.")
     ] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value, changes the recipe.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", help="tensorboard, wandb (offline) or trackio, beside metrics.jsonl; repeatable."),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            help="Start so many on this machine, one for each GPU. On several machines: torchrun or accelerate launch "
+            "-m topa.cli align ...",
+            min=1,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Load no weights: print what would train, memory, steps and tokens.")
+    ] = False,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on with a run whose settings were others.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Teach a frozen language model to read text features: pre-alignment, on text only."""
@@ -32,15 +61,53 @@ def align(
 
     changes = [*(settings or []), *([] if llm is None else [f"llm={llm}"])]
     config = read_recipe(recipe, changes)
-    from dataclasses import asdict
+    if dry_run:
+        from ..alignment import plan
 
-    from ..pipeline import align as run
+        say_plan(plan(config, tideos=tideos, processes=processes or 1), as_json)
+        return
+    from ..training.processes import launch, started_by_launcher
+
+    if processes is not None and processes > 1 and not started_by_launcher():
+        launch(processes, sys.argv[1:])
+    from ..alignment import align as run
+    from ..training.loop import Watch
+    from ..training.processes import is_first
 
     quiet()
-    result = run(config, out, tideos=tideos, features=features)
+    watch = Watch(trackers=tuple(track or ()))
+    result = run(config, out, tideos=tideos, features=features, watch=watch, accept_changes=accept_changes)
+    if not is_first():
+        return
     if as_json:
-        typer.echo(json.dumps(asdict(result)))
+        typer.echo(json.dumps(result.as_json()))
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
+    typer.echo(f"look:    topa runs {out} --out {out}/report")
     typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+
+
+def say_plan(found: Estimate, as_json: bool) -> None:
+    """Print what a run would take."""
+    if as_json:
+        typer.echo(json.dumps(found.as_json()))
+        return
+    total = sum(found.trainable.values())
+    typer.echo(f"trains:  {total:,} numbers ({', '.join(f'{k} {v:,}' for k, v in found.trainable.items())})")
+    typer.echo(f"frozen:  {found.frozen:,}")
+    typer.echo(
+        f"memory:  {_size(found.bytes)} a process: frozen {_size(found.frozen_bytes)}, adapter with optimiser "
+        f"{_size(found.adapter_bytes)}, activations {_size(found.activation_bytes)}, logits {_size(found.logit_bytes)}"
+    )
+    left_out = f", {found.left_out:.1%} of the samples too long" if found.left_out else ""
+    typer.echo(
+        f"steps:   {found.steps:,} over {found.samples:,} samples, {found.passes:.1f} passes each; longest prompt "
+        f"{found.longest} tokens{left_out}"
+    )
+    hours = found.flop / 1e14 / 3600
+    typer.echo(f"tokens:  {found.tokens:,}; {found.flop:.1e} operations, {hours:,.1f} h at 100 TFLOP/s")
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.0f} MB"

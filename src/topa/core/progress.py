@@ -11,14 +11,28 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskProgressColumn,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 T = TypeVar("T")
 console = Console(stderr=True)
+
+
+_AVERAGED = 3600.0  # seconds of progress that the time left is told from; rich's 30 hold no two steps of a large model
+_BESIDE = 90  # characters beside the bar that a note about training needs
+
+
+class _Note(ProgressColumn):
+    """The note as it is; where the terminal is narrow, its end goes before a number does."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
 
 
 class Bar:
@@ -38,17 +52,23 @@ class Bar:
 
 @contextmanager
 def bar(label: str, total: int | None, *, show: bool = True) -> Iterator[Bar]:
-    """A progress bar that is drawn only on a terminal."""
+    """A progress bar that is drawn only on a terminal: how much is done, the time it took, the time left, the note.
+
+    The first advance tells no speed: it may be what an earlier sitting did.
+    """
+    whole = Column(no_wrap=True)
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        BarColumn(max(8, min(40, console.width - _BESIDE))),
+        MofNCompleteColumn(table_column=whole),
+        TimeElapsedColumn(table_column=whole.copy()),
+        TimeRemainingColumn(table_column=whole.copy()),
+        _Note(table_column=Column()),
     )
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as progress:
+    drawn = show and console.is_terminal
+    with Progress(
+        *columns, console=console, transient=True, disable=not drawn, speed_estimate_period=_AVERAGED
+    ) as progress:
         yield Bar(progress, total, label)
 
 

@@ -9,11 +9,15 @@ from typing import Any
 
 from .errors import UsageError
 
+_FEW = 24
+
 
 def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """The answer to a name nobody knows: the nearest known one, and all of them."""
+    """The answer to a name nobody knows: the nearest known one, and all of them where they are few or none is near."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
+    if near and len(names) > _FEW:
+        return UsageError(f"unknown {what} {name!r}; did you mean {near[0]!r}? There are {len(names)} of them.")
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return UsageError(f"unknown {what} {name!r}{hint} Known: {', '.join(names)}.")
 

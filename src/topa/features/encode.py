@@ -5,7 +5,7 @@ Reads Tideos (text space) or video files (image space), writes the store that al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,11 +13,12 @@ from typing import get_args
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ..core.errors import InputError, UsageError, VideoError
 from ..core.progress import bar
 from ..core.registry import unknown
-from ..tideos.tideo import Tideo
+from ..tideos.tideo import TextFrame, Tideo
 from .clips import Clip
 from .decoding import decoders
 from .encoder import Encoder
@@ -65,9 +66,7 @@ def encode_tideos(
     with bar("encode", len(tideos) if isinstance(tideos, Sized) else None, show=show) as line:
         while chunk := list(islice(stream, _CHUNK)):
             frames = [frame for tideo in chunk for frame in tideo.frames]
-            captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
-            rows = encoder.encode_texts([caption for texts in captions for caption in texts])
-            values = fuse(rows, [len(texts) for texts in captions], fusion)
+            values = encode_frames(frames, encoder, fusion)
             end = 0
             for tideo in chunk:
                 start, end = end, end + len(tideo.frames)
@@ -76,6 +75,13 @@ def encode_tideos(
                 writer.add(FrameFeatures(own, valid, "text", encoder.identity), tideo.id)
                 line.advance()
     return writer.close(parents, {"fusion": fusion, "cut_captions": encoder.truncated - cut})
+
+
+def encode_frames(frames: Sequence[TextFrame], encoder: Encoder, fusion: Fusion) -> Tensor:
+    """One unit row of text space for each textual frame: float32 [T, D]."""
+    captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
+    rows = encoder.encode_texts([caption for texts in captions for caption in texts])
+    return fuse(rows, [len(texts) for texts in captions], fusion)
 
 
 def encode_video(

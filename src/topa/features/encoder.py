@@ -144,6 +144,20 @@ def identify(name: str | Path) -> str:
     return str(name) if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
 
 
+def feature_width(name: str | Path) -> int:
+    """D of an encoder, from its configuration alone. Raises InputError where that can't be read."""
+    from transformers import AutoConfig
+
+    folder = _folder(name)
+    try:
+        return _width(AutoConfig.from_pretrained(str(name if folder is None else folder)))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{name}: has no configuration of a CLIP-like model that can be read ({str(error).splitlines()[0]}). Check "
+            "the name, the folder and the network."
+        ) from error
+
+
 def _unit(output: Any) -> Tensor:
     """What a tower returned, as float32 unit rows on the CPU. transformers 5 wraps the embedding."""
     rows: Tensor = getattr(output, "pooler_output", output)

@@ -6,18 +6,17 @@ kept, however a process ends; the rest is encoded, and the bytes are those of a 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest, sha256, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
+from ..core.locks import alone
 from ..core.progress import bar, console, track
 from ..tideos.shards import Shard, parts
 from .captions import SCRATCH, remove
@@ -28,7 +27,6 @@ from .sources import Encoded, Failure, Source
 from .store import INDEX, KIND, FeatureStore, finish_store
 
 RUN, FAILED = "run.json", "failed.json"
-_LOCK = "run.lock"
 _FORMAT = 1
 _LONG = 60.0  # seconds from which it is worth while to say how long a run will take
 _AGAIN = "What is encoded is kept: free some space, then run the same command again."
@@ -83,7 +81,7 @@ def encode(
     config = {"encoder": identity, **source.config, "chunk": source.chunk, "shard": None if part is None else str(part)}
     if part is not None:
         _check(out, {**config, "shard": _all(part.of)})
-    with _alone(folder):
+    with alone(folder):
         _begin(folder, config, source.paths)
         left = _left(folder, chunks, source, show)
         done = len(numbers) - sum(len(chunks[number]) for number in left)
@@ -122,7 +120,7 @@ def join(out: Path) -> Result:
         if other := _difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
             raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Encode all shards with the same options.")
     config = {**runs[0]["config"], "shard": _all(len(shards))}
-    with _alone(out, wait=True):
+    with alone(out, wait=True):
         _begin(out, config, runs[0]["paths"])
         (out / MANIFEST).unlink(missing_ok=True)
         known = {
@@ -330,24 +328,6 @@ def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 
 def _short(value: Any) -> str:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else repr(value)
-
-
-@contextmanager
-def _alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """One process at a time; the kernel frees the lock when it ends. Raises OutputError where another one has it."""
-    try:
-        lock = (folder / _LOCK).open("w")
-    except OSError as error:
-        raise OutputError(f"{folder}: can't be written ({error.strerror}). Name another one with --out.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{folder}: another process is encoding into it. Wait for it, or name another folder with --out; "
-                "--shard i/n lets several processes share the work."
-            ) from error
-        yield
 
 
 def _tell(text: str) -> None:

@@ -23,7 +23,8 @@ from .last_layer import narrow_last_layer
 IMPLEMENTATION = "topa"
 # Modules an attention layer may consist of. A part that isn't here may change the keys in a way the prompt would miss.
 _KNOWN_PARTS = {"q_proj", "k_proj", "v_proj", "o_proj", "out_proj", "dense", "q_norm", "k_norm", "rotary_emb"}
-_EXTRA = 8  # head widths stay multiples of 8, which fast attention kernels ask for
+EXTRA = 8
+"""By how much the video bias widens a head: widths stay multiples of 8, which fast attention kernels ask for."""
 
 PromptStates = dict[int, tuple[Tensor, Tensor]]
 
@@ -186,9 +187,9 @@ def _fold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, is_video: Ten
     """
     flag = is_video.to(key.dtype)[:, None, :, None].expand(*key.shape[:3], 1)
     return (
-        torch.cat([query, functional.pad(bias.to(query.dtype)[..., None], (0, _EXTRA - 1))], dim=-1),
-        torch.cat([key, functional.pad(flag, (0, _EXTRA - 1))], dim=-1),
-        functional.pad(value, (0, _EXTRA)),
+        torch.cat([query, functional.pad(bias.to(query.dtype)[..., None], (0, EXTRA - 1))], dim=-1),
+        torch.cat([key, functional.pad(flag, (0, EXTRA - 1))], dim=-1),
+        functional.pad(value, (0, EXTRA)),
     )
 
 

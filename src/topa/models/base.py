@@ -38,31 +38,40 @@ class Legacy(BaseModel):
     prompts: Literal["released-llama2", "released-llama3"]
 
 
-def load_llm(name: str, folder: str, *, legacy: Legacy | None = None, bits: int | None = None) -> PreTrainedModel:
+def load_llm(
+    name: str,
+    folder: str,
+    *,
+    legacy: Legacy | None = None,
+    bits: int | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+) -> PreTrainedModel:
     """The frozen LLM behind `folder` (a folder or a hub id); `name` is for the message.
 
-    float32 on a CPU, and the checkpoint's own half precision on a GPU. legacy: the changes a released adapter asks
-    for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises InputError where the model can't be
-    loaded, UsageError where it can't take the changes.
+    device: a GPU where there is one. dtype: float32 on a CPU, and the checkpoint's own half precision on a GPU. legacy:
+    the changes a released adapter asks for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises
+    InputError where the model can't be loaded, UsageError where it can't take the changes.
     """
     if bits not in (None, 4, 8) or (bits is not None and is_meta_folder(folder)):
         raise UsageError(
             f"language model {name!r}: found bits={bits}, expected 8 or 4, and a model in Hugging Face's format. Leave "
             "bits out, or convert the model first."
         )
-    on_gpu = torch.cuda.is_available()
+    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_gpu = device.type != "cpu"
     if is_meta_folder(folder):
         weights, params = read_meta(Path(folder))
         changes: dict[str, Any] = {}
         if legacy is not None:
             changes = {"rope_theta": legacy.rope_theta, "last_layers": legacy.last_layers}
         llm = llama_from_meta(weights, params, **changes)
-        return llm.cuda() if on_gpu else llm.float()
-    options: dict[str, Any] = {"dtype": "auto" if on_gpu else torch.float32}
+        return llm.to(device, dtype or (llm.dtype if on_gpu else torch.float32))
+    options: dict[str, Any] = {"dtype": dtype or ("auto" if on_gpu else torch.float32)}
     if bits is not None:
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
     if on_gpu:
-        options["device_map"] = "cuda"
+        options["device_map"] = {"": device}
     try:
         config = AutoConfig.from_pretrained(folder)
         if legacy is not None:
@@ -77,6 +86,23 @@ def load_llm(name: str, folder: str, *, legacy: Legacy | None = None, bits: int 
         ) from error
     if legacy is not None and legacy.last_layers is not None:
         _keep_last(model, legacy.last_layers)
+    return model
+
+
+def empty_llm(name: str, folder: str) -> PreTrainedModel:
+    """The LLM behind `folder` without its weights, on the meta device: its shapes, for estimates. Raises InputError
+    where its configuration can't be read."""
+    if is_meta_folder(folder):  # whose params.json doesn't tell all shapes
+        return load_llm(name, folder, device=torch.device("cpu")).to("meta")
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"language model {name!r}: has no configuration that can be read ({str(error).splitlines()[0]}). Expected "
+            "the id or the folder of a Hugging Face causal language model; the weights aren't needed."
+        ) from error
     return model
 
 

@@ -58,9 +58,10 @@ class SavedConfig(BaseModel):
     legacy: Legacy | None = None
 
 
-def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
+def build(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
     """The model that `config` describes, on an LLM that was loaded for it, untrained.
 
+    bias, std: of an adapter that will not be loaded but trained from its random start; see `VideoLanguageModel`.
     Raises ArtifactError where the LLM has another shape than the one it was aligned with, ArtifactMismatch where it
     has other weights.
     """
@@ -75,13 +76,21 @@ def build(llm: PreTrainedModel, config: SavedConfig) -> VideoLanguageModel:
             f"{config.llm}: its weights are {known}; this adapter was aligned with {config.llm_identity}, another "
             "model of the same shape. Give the language model it was aligned with."
         )
+    return shape(llm, config, bias=bias, std=std)
+
+
+def shape(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
+    """As `build`, on an LLM that isn't looked at: one without weights, for estimates."""
     return VideoLanguageModel(
         llm,
         config.feature_width,
         frames=config.frames,
         tokens_per_frame=config.tokens_per_frame,
         prompt_length=config.prompt_length,
+        bias=bias,
         adapted_layers=config.adapted_layers,
+        prompt_std=std,
+        temporal_std=std,
         lora_rank=config.lora_rank,
     )
 

@@ -5,12 +5,19 @@ Built from `templates`; used literally by training and by inference, so that the
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ..core.errors import InputError
 from .templates import LETTERS, TOPA, Templates
+
+_KNOWN = 20_000
+
+
+class TooLong(InputError):
+    """A prompt that the language model, or the run, has no room for."""
 
 
 class Tokenizer(Protocol):
@@ -53,7 +60,7 @@ class Prompter:
     tokens_per_frame: LLM positions per frame (1 in the paper). Segments are tokenised one by one: a target never
     merges with what stands before it, whatever the tokenizer. window: tokens the model can read; None for no limit.
     A prompt that is longer loses the ends of its listed options, all to the same length; the question's own words and
-    the target are never cut: where that doesn't suffice, InputError.
+    the target are never cut: where that doesn't suffice, TooLong.
     """
 
     def __init__(
@@ -68,9 +75,11 @@ class Prompter:
         self.templates = templates
         self.window = window
         self._known: dict[str, tuple[int, ...]] = {}
+        # Training prepares batches in one thread and validates in another; a Rust tokenizer serves one at a time.
+        self._lock = threading.Lock()
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises, and InputError
+        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises, and TooLong
         where the window is too small."""
         check_options(options)
         return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
@@ -100,7 +109,7 @@ class Prompter:
 
     def _checked(self, prompt: Prompt) -> Prompt:
         if self.window is not None and len(prompt) > self.window:
-            raise InputError(
+            raise TooLong(
                 f"prompt: found {len(prompt)} tokens, expected at most {self.window}, which the language model can "
                 "read. The question's words and the answer are never cut. Ask a shorter question."
             )
@@ -143,10 +152,12 @@ class Prompter:
         ids = self._known.get(text)
         if ids is None:
             # Split: a question that contains "</s>" is text, and doesn't end the sequence.
-            encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+            with self._lock:
+                encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
             ids = tuple(encoded["input_ids"])
-            if len(self._known) < 100_000:
-                self._known[text] = ids
+            if len(self._known) >= _KNOWN:  # a run over millions of texts must not keep them all
+                self._known.clear()
+            self._known[text] = ids
         return ids
 
     def _build(self, head: str, frames: int, body: str, target: str | None) -> Prompt:

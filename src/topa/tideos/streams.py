@@ -39,7 +39,7 @@ class Stream:
         try:
             if not path.is_file():
                 found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing there"
-                raise InputError(f"{path}: found {found}; expected a file to read seeds from. Look at the path.")
+                raise InputError(f"{path}: found {found}; expected a file to read. Look at the path.")
             self.size = path.stat().st_size
             self._raw = path.open("rb")
         except OSError as error:

@@ -5,7 +5,8 @@ Written by a writer (or read from JSON Lines), encoded by `topa.features`, train
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -67,3 +68,13 @@ class Tideo(BaseModel):
     description: Text
     questions: tuple[Question, ...] = ()
     source: dict[str, Any] = Field(default_factory=dict)
+
+
+class Tideos(Protocol):
+    """Tideos by their numbers, in memory or in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Tideo: ...
+
+    def __iter__(self) -> Iterator[Tideo]: ...

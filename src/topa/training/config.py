@@ -1,13 +1,14 @@
 """What a training run is told: one value, from a recipe file and `--set key=value`.
 
-Read by `training.align`; layers never see it.
+Read by `training.loop` and the stages around it; layers never see it.
 """
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,10 +18,67 @@ from ..core.registry import unknown
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class AlignConfig(BaseModel):
-    """A pre-alignment run."""
+class TrainConfig(BaseModel):
+    """What the loop is told, whether it aligns on text or fine-tunes on videos."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    protocol: Literal["selection", "logits"] = Field(
+        "selection", description="how the model compares options: by their letter, or by their text"
+    )
+    choose: float = Field(0.5, ge=0, description="share of multiple choice, answered by letter")
+    answer: float = Field(0.25, ge=0, description="share of open questions")
+    describe: float = Field(0.25, ge=0, description="share of summaries")
+    noise: float = Field(
+        0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number"
+    )
+    epochs: int = Field(20, gt=0, description="passes over all samples")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising learning rate")
+    batch_size: int = Field(32, gt=0, description="samples of one step, over all processes")
+    max_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="longest prompt, answer included: options are shortened, other tasks tried, and samples that "
+        "don't fit left out, counted; an answer is never cut. By default what the language model can read",
+    )
+    pass_tokens: int = Field(
+        16384, gt=0, description="tokens that a process reads at once, padding included; a step takes several passes"
+    )
+    lr: float = Field(5e-3, gt=0, description="learning rate at the end of the warm-up")
+    projector_lr: float | None = Field(
+        None, gt=0, description="the same for projector and temporal vectors; lr by default"
+    )
+    weight_decay: float = Field(0.1, ge=0, description="of AdamW")
+    decay: Literal["matrices", "all"] = Field(
+        "matrices",
+        description="what decays: the projector's and LoRA's matrices, or gates, biases and embeddings too, as in the "
+        "paper's recipe",
+    )
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any, the paper's")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the frozen language model; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    checkpointing: bool = Field(
+        False, description="compute a layer's activations again in the backward pass, which saves memory"
+    )
+    compiled: bool = Field(False, description="compile the layers of the language model with torch.compile")
+    sharded: bool = Field(
+        False, description="spread the frozen language model over the processes (FSDP), where it doesn't fit into one"
+    )
+    validation: int = Field(200, ge=0, description="held-out samples")
+    validation_captions: int = Field(32, ge=0, description="of them, how many are described, for ROUGE-L")
+    validate_every: int | None = Field(None, gt=0, description="steps between validations; by default an epoch")
+    checkpoint_minutes: float = Field(5.0, ge=0, description="time between checkpoints")
+    seed: int = Field(0, description="of every draw: data, adapter, order, noise")
+
+    def model_post_init(self, _: Any) -> None:
+        """What one field can't say of itself: shares add up to something."""
+        if self.choose + self.answer + self.describe <= 0:
+            raise ValueError("choose + answer + describe must be more than 0")
+
+
+class AlignConfig(TrainConfig):
+    """A pre-alignment run: the model, what it is aligned on, and the loop's settings."""
 
     llm: str = Field(description="folder or hub id of the frozen language model")
     bits: int = Field(0, description="8 or 4: quantise the frozen language model by bitsandbytes; 0: as it is")
@@ -45,34 +103,17 @@ class AlignConfig(BaseModel):
         description="length of the warm start's targets, in embeddings; 0: a random projector, the paper's",
     )
     temperature: float = Field(0.01, gt=0, description="tau of the projection at inference")
-    protocol: Literal["selection", "logits"] = Field(
-        "selection", description="how the model compares options: by their letter, or by their text"
-    )
-    choose: float = Field(0.5, ge=0, description="share of multiple choice, answered by letter")
-    answer: float = Field(0.25, ge=0, description="share of open questions")
-    describe: float = Field(0.25, ge=0, description="share of summaries")
-    noise: float = Field(
-        0.0, ge=0, description="deviation of Gaussian noise on the unit features, per vector: noise/sqrt(D) per number"
-    )
-    epochs: int = Field(20, gt=0, description="passes over all samples")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of the steps with a rising learning rate")
-    batch_size: int = Field(32, gt=0, description="samples of one step")
-    lr: float = Field(5e-3, gt=0, description="learning rate at the end of the warm-up")
-    projector_lr: float | None = Field(
-        None, gt=0, description="the same for projector and temporal vectors; lr by default"
-    )
-    weight_decay: float = Field(0.1, ge=0, description="on the projector's matrix only")
-    clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
-    validation: int = Field(200, ge=0, description="held-out Tideos")
-    checkpoint_minutes: float = Field(5.0, ge=0, description="time between checkpoints")
-    seed: int = Field(0, description="of every draw: data, adapter, order, noise")
 
-    def model_post_init(self, _: Any) -> None:
-        """What one field can't say of itself: shares add up to something, and bits are some that exist."""
+    def model_post_init(self, context: Any) -> None:
+        """Also: bits are some that exist, and what is spread over processes is neither quantised nor trained."""
+        super().model_post_init(context)
         if self.bits not in (0, 4, 8):
             raise ValueError(f"bits must be 8, 4 or 0 for none, not {self.bits}")
-        if self.choose + self.answer + self.describe <= 0:
-            raise ValueError("choose + answer + describe must be more than 0")
+        if self.sharded and (self.bits or self.adapter == "lora"):
+            raise ValueError("sharded goes with a language model that is neither quantised nor changed by LoRA")
+
+
+C = TypeVar("C", bound=TrainConfig)
 
 
 def recipes() -> list[str]:
@@ -80,7 +121,7 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def read_recipe(name: str, settings: list[str] | None = None) -> AlignConfig:
+def read_recipe(name: str, settings: Sequence[str] = ()) -> AlignConfig:
     """A recipe by name or file, changed by `key=value` settings.
 
     Raises UsageError for an unknown recipe, key, or a value of the wrong type.
@@ -94,18 +135,27 @@ def read_recipe(name: str, settings: list[str] | None = None) -> AlignConfig:
         values: dict[str, Any] = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error}). Expected lines of the form key = value.") from error
-    for setting in settings or []:
+    return configure(AlignConfig, values, settings, path.name)
+
+
+def configure(kind: type[C], values: Mapping[str, Any], settings: Sequence[str], where: str) -> C:
+    """A configuration from `values`, changed by `key=value` settings; `where` is for messages.
+
+    Raises UsageError for an unknown key, or a value of the wrong type.
+    """
+    given = dict(values)
+    for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: expected key=value, as in --set epochs=5.")
-        values[key.strip()] = value.strip()
-    for key in values:
-        if key not in AlignConfig.model_fields:
-            raise unknown("setting", key, AlignConfig.model_fields)
+        given[key.strip()] = value.strip()
+    for key in given:
+        if key not in kind.model_fields:
+            raise unknown("setting", key, kind.model_fields)
     try:
-        return AlignConfig(**values)
+        return kind(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        found = f"{where}: {first['msg']} (found {first['input']!r})" if where else str(first["msg"])
-        raise UsageError(f"{path.name}: {found}. Mend it in the recipe, or with --set key=value.") from error
+        field = ".".join(map(str, first["loc"]))
+        found = f"{field}: {first['msg']} (found {first['input']!r})" if field else str(first["msg"])
+        raise UsageError(f"{where}: {found}. Mend it in the recipe, or with --set key=value.") from error

@@ -15,25 +15,38 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from models.tiny import model as tiny_model
-from topa.core.errors import ArtifactError, UsageError
-from topa.training import align as training
-from topa.training import checkpoint
-from topa.training.align import NotFinite, align, loss_of, parameter_groups, schedule, validate
+from topa.core.errors import ArtifactError, OutputError, UsageError
+from topa.core.locks import alone
+from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
+from topa.training.loop import NotFinite, Watch, train
+from topa.training.optimiser import parameter_groups, schedule
+from topa.training.prepare import prepare
+from topa.training.processes import Processes
+from topa.training.reading import loss_of
+from topa.training.validation import HeldOut, validate
 
 from .small import config, model, prompter, samples
+
+QUIET = Watch(show=False)
 
 
 def run(out: Path, **changes):
     made = model()
     held = samples(8)
-    return made, align(made, prompter(), samples(), config(**changes), out, held_out=held, show=False)
+    return made, train(made, prompter(), samples(), config(**changes), out, held_out=held, watch=QUIET)
 
 
 def rows(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(out: Path) -> list[dict]:
+    """The rows of training, without those of validation and gates."""
+    return [row for row in rows(out) if "loss" in row]
 
 
 def state(made) -> dict[str, torch.Tensor]:
@@ -50,7 +63,7 @@ def batch_of(made, size: int = 4):
 
 def test_the_loss_falls_and_the_frames_are_read(tmp_path):
     made, result = run(tmp_path, epochs=40, lr=0.1, choose=0.0, answer=1.0, describe=0.0)
-    losses = [row["loss"] for row in rows(tmp_path) if "loss" in row]
+    losses = [row["loss"] for row in steps(tmp_path)]
     assert len(losses) == result.steps == 120
     assert losses[-1] < losses[0] / 2
     (seen,) = epoch_batches(samples(), prompter(), Mix(0, 1, 0), batch_size=12, seed=0, epoch=0)
@@ -74,11 +87,23 @@ def test_the_loss_is_that_of_the_targets_alone():
 
 def test_metrics_tell_every_step(tmp_path):
     _, result = run(tmp_path)
-    found = rows(tmp_path)
-    assert [row["step"] for row in found[:-1]] == list(range(1, 10))
-    assert [row["epoch"] for row in found[:-1]] == [0] * 3 + [1] * 3 + [2] * 3
-    assert found[-1] == {"step": 9, "held_out_accuracy": result.accuracy, "held_out_loss": found[-1]["held_out_loss"]}
-    assert all(row["lr"] > 0 and row["gradient_norm"] > 0 and row["tokens_per_second"] > 0 for row in found[:-1])
+    found = steps(tmp_path)
+    assert [row["step"] for row in found] == list(range(1, 10))
+    assert [row["epoch"] for row in found] == [0] * 3 + [1] * 3 + [2] * 3
+    for row in found:
+        assert row["lr"] > 0
+        assert row["gradient_norm"] > 0
+        assert row["tokens"] > row["samples"] == 4
+        assert row["tokens_per_second"] == pytest.approx(row["tokens"] / row["seconds"], rel=0.1)
+        assert 0 <= row["wait"] <= row["seconds"]
+    held = [row for row in rows(tmp_path) if "held_out" in row]
+    assert [row["step"] for row in held] == [3, 6, 9]
+    assert held[-1]["held_out"] == result.held_out.as_json()
+    gates = [row for row in rows(tmp_path) if "gates" in row]
+    assert [row["step"] for row in gates] == [0, 3, 6, 9]
+    assert gates[0]["gates"] == [0.0] * 3
+    assert min(gates[-1]["gates"]) > 0
+    assert json.loads((tmp_path / "result.json").read_text()) == result.as_json()
 
 
 def test_the_same_run_gives_the_same_weights(tmp_path):
@@ -116,6 +141,29 @@ def test_every_trainable_parameter_is_in_one_group_and_no_other():
     assert fast == {id(p) for p in made.projector.parameters()}
 
 
+def test_the_papers_recipe_decays_everything():
+    groups = parameter_groups(model(), config(weight_decay=0.1, decay="all"))
+    assert [group["weight_decay"] for group in groups] == [0.1] * len(groups)
+
+
+def test_loras_matrices_decay():
+    made = tiny_model(lora_rank=2)
+    decayed = [p for g in parameter_groups(made, config(weight_decay=0.1)) if g["weight_decay"] for p in g["params"]]
+    lora = [p for name, p in made.named_trainable().items() if name.startswith("lora.")]
+    assert {id(p) for p in decayed} == {id(p) for p in (*lora, made.projector.linear.weight)}
+
+
+def test_without_a_limit_gradients_stay_as_they_are(tmp_path):
+    run(tmp_path / "free", clip=0.0)
+    run(tmp_path / "tight", clip=1e-3)
+    free, tight = (steps(tmp_path / name) for name in ("free", "tight"))
+    assert free[0]["gradient_norm"] == tight[0]["gradient_norm"] > 1e-3
+    moved = [
+        state(run(tmp_path / n, clip=c)[0])["projector.linear.weight"] for n, c in (("free", 0.0), ("tight", 1e-3))
+    ]
+    assert not torch.equal(*moved)
+
+
 def test_learning_rates_follow_the_schedule(tmp_path, monkeypatch):
     seen = []
     original = torch.optim.AdamW.step
@@ -135,9 +183,9 @@ def test_after_validation_everything_trainable_still_learns():
     with torch.no_grad():
         for layer in made.prompts:
             layer.gate.fill_(0.3)  # a closed gate keeps gradients from its prompts by design
-    accuracy, loss = validate(made, prompter(), samples(8), config())
-    assert 0 <= accuracy <= 1
-    assert loss > 0
+    found = validate(made, prompter(), samples(8), config())
+    assert 0 <= found.accuracy <= 1
+    assert found.loss > 0
     before = state(made)
     optimizer = torch.optim.SGD(parameter_groups(made, config()), lr=1e-2)
     loss_of(made, batch_of(made, 12)).backward()
@@ -154,52 +202,56 @@ def test_closed_gates_open_first(tmp_path):
     assert not any(torch.equal(fresh[name], value) for name, value in made.adapter_state_dict().items())
 
 
-def test_validation_counts_whole_answers(monkeypatch):
-    """An oracle that knows the right letter, and one that is wrong about one token of each answer."""
-    data, settings = samples(10), config()
-    batches = list(epoch_batches(data, prompter(), Mix(1, 0, 0), batch_size=4, seed=settings.seed, epoch=-1))
-
-    class Oracle:
-        def __init__(self, wrong: set[int]) -> None:
-            self.given, self.wrong = iter(batches), wrong
-            monkeypatch.setattr("topa.training.align._logits", self)
-
-        def __call__(self, _, asked):
-            batch = next(self.given)
-            assert torch.equal(asked.ids, batch.ids)
-            told = batch.targets.clone()
-            for row, member in enumerate(batch.members):
-                if member in self.wrong:
-                    told[(batch.rows == row).nonzero()[1]] = 0  # the letter, between its brackets
-            return torch.nn.functional.one_hot(told, 61).float() * 50
-
-    assert validate(Oracle(set()), prompter(), data, settings) == (1.0, pytest.approx(0, abs=1e-6))
-    assert validate(Oracle({0, 7, 9}), prompter(), data, settings)[0] == pytest.approx(0.7)
+def test_without_held_out_samples_nothing_is_claimed(tmp_path):
+    result = train(model(), prompter(), samples(), config(), tmp_path, watch=QUIET)
+    assert (result.held_out, result.best, result.accuracy) == (None, None, None)
+    assert not [row for row in rows(tmp_path) if "held_out" in row]
+    assert not (tmp_path / "best.safetensors").exists()
 
 
-def test_without_choices_nothing_is_claimed(tmp_path):
-    held = samples(3)
-    held = replace(held, labels=tuple(replace(own, questions=()) for own in held.labels))
-    result = align(model(), prompter(), samples(), config(), tmp_path, held_out=held, show=False)
-    assert result.accuracy is None
-    assert all("held_out_loss" not in row for row in rows(tmp_path))
+def test_the_best_adapter_is_kept(tmp_path, monkeypatch):
+    """The second of three validations finds the best one."""
+    seen = []
+
+    def told(made, *_):
+        seen.append(state(made))
+        return HeldOut(1.0, [0.2, 0.9, 0.5][len(seen) - 1], None, 8, 0)
+
+    monkeypatch.setattr(loop, "validate", told)
+    _, result = run(tmp_path)
+    assert (result.best_step, result.best.accuracy, result.held_out.accuracy) == (6, 0.9, 0.5)
+    assert equal(load_file(tmp_path / "best.safetensors"), seen[1])
+    assert json.loads((tmp_path / "result.json").read_text())["best"]["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [((0.5, 2.0), (0.4, 1.0)), ((0.5, 1.0), (0.5, 1.1)), ((None, 1.0), (None, 1.1)), ((0.0, 3.0), (None, 1.0))],
+)
+def test_better_is_more_answers_right_then_less_loss(one, other):
+    assert HeldOut(one[1], one[0], None, 1, 0).rank > HeldOut(other[1], other[0], None, 1, 0).rank
+
+
+def test_validations_come_as_often_as_asked(tmp_path):
+    run(tmp_path, validate_every=4)
+    assert [row["step"] for row in rows(tmp_path) if "held_out" in row] == [4, 8, 9]
 
 
 class Stop(Exception):
     pass
 
 
-def stopped_after(out: Path, monkeypatch, steps: int, **changes) -> None:
+def stopped_after(out: Path, monkeypatch, number: int, **changes) -> None:
     """A run that dies behind a step, its last metrics not yet in a checkpoint."""
-    original, count = training.loss_of, [0]
+    original, count = loop.loss_of, [0]
 
     def counted(*args):
-        if count[0] == steps:
+        if count[0] == number:
             raise Stop
         count[0] += 1
         return original(*args)
 
-    monkeypatch.setattr(training, "loss_of", counted)
+    monkeypatch.setattr(loop, "loss_of", counted)
     with pytest.raises(Stop):
         run(out, **changes)
     monkeypatch.undo()
@@ -213,9 +265,15 @@ def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, capsys, stop):
     assert f"resuming at step {stop} of 9" in capsys.readouterr().err
     assert equal(state(made), state(whole))
     assert (result.loss, result.accuracy) == (expected.loss, expected.accuracy)
-    drop = ("tokens_per_second",)
+    drop = ("tokens_per_second", "seconds", "wait")
     told = [[{k: v for k, v in row.items() if k not in drop} for row in rows(tmp_path / n)] for n in ("whole", "cut")]
     assert told[0] == told[1]
+
+
+def test_two_runs_in_one_folder(tmp_path):
+    with alone(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
+        run(tmp_path)
+    run(tmp_path)
 
 
 def test_what_was_logged_behind_the_checkpoint_is_logged_once(tmp_path, monkeypatch):
@@ -224,7 +282,8 @@ def test_what_was_logged_behind_the_checkpoint_is_logged_once(tmp_path, monkeypa
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')  # a line cut off by a kill
     run(tmp_path, checkpoint_minutes=0.0)
-    assert [row["step"] for row in rows(tmp_path)] == [*range(1, 10), 9]
+    assert [row["step"] for row in steps(tmp_path)] == [*range(1, 10)]
+    assert len(rows(tmp_path)) == 9 + 3 + 4
 
 
 def test_a_damaged_checkpoint_costs_steps_and_nothing_else(tmp_path, monkeypatch, capsys):
@@ -268,7 +327,43 @@ def test_a_folder_holds_one_run(tmp_path, changes, words):
 def test_other_data_is_another_run(tmp_path):
     run(tmp_path)
     with pytest.raises(UsageError, match="samples: 12 then, 13 now"):
-        align(model(), prompter(), samples(13), config(), tmp_path, show=False)
+        train(model(), prompter(), samples(13), config(), tmp_path, watch=QUIET)
+
+
+def test_a_run_goes_on_with_other_settings_when_told_to(tmp_path, monkeypatch, capsys):
+    stopped_after(tmp_path, monkeypatch, 4, checkpoint_minutes=0.0)
+    made = model()
+    changed = config(lr=0.5, checkpoint_minutes=0.0)
+    with pytest.raises(UsageError, match=r"lr: 0.02 then, 0.5 now.*--accept-changes"):
+        train(made, prompter(), samples(), changed, tmp_path, held_out=samples(8), watch=QUIET)
+    train(made, prompter(), samples(), changed, tmp_path, held_out=samples(8), watch=QUIET, accept_changes=True)
+    assert "going on with other settings: lr: 0.02 then, 0.5 now" in capsys.readouterr().err
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["settings"]["lr"] == 0.5
+    assert told["changes"] == [["lr: 0.02 then, 0.5 now"]]
+    rates = [row["lr"] for row in steps(tmp_path)]
+    assert max(rates[:4]) < 0.03 < rates[4]
+
+
+def test_what_changes_rounding_only_is_said_and_not_refused(tmp_path, monkeypatch, capsys):
+    stopped_after(tmp_path, monkeypatch, 4, checkpoint_minutes=0.0)
+    run(tmp_path, pass_tokens=60, checkpoint_minutes=3.0)
+    assert "pass_tokens: 16384 then, 60 now: results are the same but for rounding" in flat(capsys.readouterr().err)
+    assert [row["step"] for row in steps(tmp_path)] == list(range(1, 10))
+
+
+def flat(said: str) -> str:
+    """Without the line breaks of a narrow console."""
+    return " ".join(said.split())
+
+
+def test_parts_of_a_step_give_the_step(tmp_path):
+    whole, _ = run(tmp_path / "whole", noise=0.2)
+    parts, _ = run(tmp_path / "parts", noise=0.2, pass_tokens=40)
+    for name, value in state(whole).items():
+        torch.testing.assert_close(value, state(parts)[name], atol=1e-5, rtol=1e-4)
+    losses = [[row["loss"] for row in steps(tmp_path / name)] for name in ("whole", "parts")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
 @pytest.mark.parametrize("text", ["{", "3", "[1]"])
@@ -286,16 +381,38 @@ def test_features_that_are_no_numbers_are_named(tmp_path, value):
     made = model()
     before = state(made)
     with pytest.raises(NotFinite, match=r"step \d+: loss .*samples \[.*\b7\b.*\].*lower lr"):
-        align(made, prompter(), data, config(epochs=1, lr=1e-9), tmp_path, show=False)
+        train(made, prompter(), data, config(epochs=1, lr=1e-9), tmp_path, watch=QUIET)
     assert all(value.isfinite().all() for value in made.adapter_state_dict().values())
     assert all(torch.allclose(before[name], value, atol=1e-6) for name, value in made.adapter_state_dict().items())
     assert checkpoint.load(tmp_path / "checkpoints", {}, torch.optim.SGD([torch.zeros(1)])) is None
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "loss_of", lambda made, _: made.projector.linear.weight.sum() * torch.nan)
+    monkeypatch.setattr(loop, "loss_of", lambda made, _: made.projector.linear.weight.sum() * torch.nan)
     with pytest.raises(NotFinite, match="step 0: loss nan"):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_told_to_stop_leaves_a_checkpoint(tmp_path, monkeypatch, name):
+    """Ctrl-C, and what clusters send: the step is finished, and the next run goes on behind it."""
+    whole, _ = run(tmp_path / "whole")
+    original, count, before = loop.loss_of, [0], signal.getsignal(name)
+
+    def counted(*args):
+        count[0] += 1
+        if count[0] == 4:
+            signal.raise_signal(name)
+        return original(*args)
+
+    monkeypatch.setattr(loop, "loss_of", counted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut")
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "cut" / "checkpoints").iterdir()] == ["step-00000004"]
+    assert signal.getsignal(name) == before
+    made, _ = run(tmp_path / "cut")
+    assert equal(state(made), state(whole))
 
 
 @pytest.mark.timeout(200)
@@ -328,7 +445,7 @@ def test_a_killed_process_goes_on_to_the_bit(tmp_path):
         assert ("resuming at step" in said) == (out == killed)
     assert (killed / "adapter.safetensors").read_bytes() == (whole / "adapter.safetensors").read_bytes()
     assert (killed / "memory.safetensors").read_bytes() == (whole / "memory.safetensors").read_bytes()
-    assert [row["step"] for row in rows(killed)] == [*range(1, 61), 60]
+    assert [row["step"] for row in steps(killed)] == [*range(1, 61)]
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
@@ -355,8 +472,7 @@ def test_checkpointed_layers_share_nothing_and_give_the_same_loss():
     batch = next(epoch_batches(samples(6), prompter(), Mix(1, 0, 0), batch_size=6, seed=0, epoch=0))
     made = tiny_model()
     expected = loss_of(made, batch)
-    made.llm.gradient_checkpointing_enable({"use_reentrant": False})
-    made.llm.train()
+    prepare(made, config(checkpointing=True), Processes())
     found = loss_of(made, batch)
     torch.testing.assert_close(found, expected)
     found.backward()

@@ -1,0 +1,55 @@
+"""The verb that looks at training runs: runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import Json, app
+
+
+@app.command(epilog="Example:  topa runs my-runs --sort lr --out runs-report")
+def runs(
+    folders: Annotated[list[Path], typer.Argument(help="Runs, or folders above them.", metavar="DIR")],
+    sort: Annotated[
+        str,
+        typer.Option(
+            "--sort",
+            help="accuracy, loss or rouge_l (the best held-out ones), train_loss, step, seconds, tokens_per_second, "
+            "started, name, or a setting.",
+        ),
+    ] = "accuracy",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write report.html and its plots as PNG into this folder.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List training runs with their best numbers and what differs between them; with --out, plot them."""
+    from ..runs.read import find_runs
+    from ..runs.table import ordered, table, told
+
+    found = ordered(find_runs(folders), sort)
+    page = None
+    if out is not None:
+        from ..runs.report import write_report
+
+        page = write_report(found, out, " ".join(["topa runs", *map(str, folders), "--out", str(out)]))
+    if as_json:
+        typer.echo(json.dumps({"runs": [told(run) for run in found], "report": None if page is None else str(page)}))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a run is a line, however long
+    drawn, lines = table(found, console.width)
+    console.print(drawn)
+    for line in lines:
+        typer.echo(line)
+    for note in [note for run in found for note in run.notes]:
+        typer.echo(f"note: {note}", err=True)
+    if page is not None:
+        typer.echo(f"report: {page}")

@@ -1,0 +1,150 @@
+"""Labelled videos: which of their questions a run learns from, and which it is validated on.
+
+Reads questions by `benchmarks.questions`, and what is known of their videos' features; used by `topa.finetuning`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path
+
+from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion
+from .core.errors import InputError
+from .features.clips import Clip
+from .features.gathered import Gathered
+from .prompts.templates import LETTERS
+from .tideos.tally import Tally
+from .training.finetune import FinetuneConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Labelled videos. data: the file of questions, in one of `FORMATS`. videos: the folder that their paths start
+    from; the file's own by default. features: a folder of features that are there, or go there."""
+
+    data: Path
+    format: str = "jsonl"
+    videos: Path | None = None
+    features: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the videos are."""
+        return self.data.parent if self.videos is None else self.videos
+
+    def name(self, question: VideoQuestion) -> str:
+        """What its video is called: the path in the folder."""
+        path = question.video
+        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
+        return Path(normpath(inside)).as_posix()
+
+    def clip(self, question: VideoQuestion) -> Clip:
+        """What it is about: the id is the video's name, with `#1.5-8` behind it for a part."""
+        name = self.name(question)
+        if question.start is not None or question.end is not None:
+            start, end = ("" if s is None else f"{s:.10g}" for s in (question.start, question.end))
+            name = f"{name}#{start}-{end}"
+        return Clip(name, str(question.video.absolute()), question.start, question.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which questions a run learns from, and which it is validated on; no video has some of both.
+
+    left_out: the others that can't be used, with the reasons. unseen: questions beyond the fraction of the videos.
+    """
+
+    training: tuple[VideoQuestion, ...]
+    held_out: tuple[VideoQuestion, ...]
+    left_out: tuple[Unfit, ...]
+    unseen: int
+
+    @property
+    def tally(self) -> Tally:
+        """What was left out, by reason."""
+        tally = Tally()
+        for unfit in self.left_out:
+            tally.add(unfit.reason, f"{unfit.id}, {unfit.video}: {unfit.detail}" if unfit.detail else unfit.id)
+        return tally
+
+
+def select(source: Source, config: FinetuneConfig, known: Gathered) -> Selection:
+    """Which questions are for training, and which are held out, decided by video and by the seed alone.
+
+    A part of the videos is drawn, not of the questions: those of one video stand together, and a tenth of them all
+    would show most videos. known: features that are there; a video may be missing then.
+    Raises InputError where nothing can be used, or where the held-out share is no whole video.
+    """
+    usable: list[tuple[str, VideoQuestion]] = []
+    left_out: list[Unfit] = []
+    for asked in _asked(source):
+        unfit = asked if isinstance(asked, Unfit) else _unfit(asked, source, config, known)
+        if unfit is not None:
+            left_out.append(unfit)
+        elif isinstance(asked, VideoQuestion):
+            usable.append((source.name(asked), asked))
+    videos = sorted({name for name, _ in usable})
+    if not videos:
+        raise nothing(source.data, left_out)
+    held = set(_drawn(videos, round(config.held_out * len(videos)), f"{config.seed} held out"))
+    if config.held_out and (not held or len(held) == len(videos)):
+        raise InputError(
+            f"{source.data}: found questions about {len(videos)} videos, of which a share of {config.held_out:g} is "
+            f"{len(held)}; expected at least one for training and one for validation. Give more videos, another "
+            "--set held_out=, or go without validation: --set held_out=0"
+        )
+    training = [name for name in videos if name not in held]
+    number = math.ceil(config.fraction * len(training) - 1e-9)
+    seen = set(_drawn(training, number, f"{config.seed} fraction"))
+    return Selection(
+        tuple(q for name, q in usable if name in seen),
+        tuple(q for name, q in usable if name in held),
+        tuple(left_out),
+        sum(name not in seen and name not in held for name, _ in usable),
+    )
+
+
+def _asked(source: Source) -> Iterable[Asked]:
+    read = FORMATS.load(source.format)
+    if not source.folder.is_dir():
+        raise InputError(f"{source.folder}: found no such folder; expected the videos. Name another one with --videos.")
+    asked: Iterable[Asked] = read(source.data, source.folder)
+    return asked
+
+
+def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, known: Gathered) -> Unfit | None:
+    """Why nothing can be learned from a question, as far as can be told without opening its video."""
+    asked = question.question
+    reason, detail = "", ""
+    shares = {
+        "choose": config.choose * (asked.answer is not None),
+        "answer": config.answer * (asked.right is not None),
+        "describe": config.describe * bool(question.description),
+    }
+    if len(asked.options) > len(LETTERS):
+        reason, detail = f"more than {len(LETTERS)} options", str(len(asked.options))
+    elif asked.right is None and not question.description:
+        reason = "no answer is given"
+    elif not any(shares.values()):
+        reason, detail = "its task has no share", "--set choose=, answer= or describe="
+    elif not question.video.is_file() and source.clip(question).id not in known:
+        reason, detail = "the video is missing", str(question.video)
+    return Unfit(question.id, source.name(question), reason, detail) if reason else None
+
+
+def _drawn(names: Sequence[str], number: int, key: str) -> list[str]:
+    """So many of them; a smaller number is part of a larger one, whatever else there is."""
+    return sorted(names, key=lambda name: hashlib.sha256(f"{key}\0{name}".encode()).digest())[:number]
+
+
+def nothing(data: Path, left_out: Sequence[Unfit]) -> InputError:
+    """The error where no question can be used."""
+    reasons = "; ".join(Selection((), (), tuple(left_out), 0).tally.lines()) or "there are no questions"
+    return InputError(
+        f"{data}: found no question that can be used: {reasons}. Expected questions with answers, and their videos. "
+        "Name the folder that their paths start from with --videos."
+    )

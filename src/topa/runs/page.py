@@ -1,0 +1,155 @@
+"""The report on runs as one HTML page: no script, no network, light and dark, wide and narrow.
+
+Reads runs and their plots; gives the text of `report.html` to `report.write_report`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from . import wording
+from .plots import Look
+from .read import Run, differing
+from .table import columns
+
+# Even if something hostile got past the escaping, the browser would run and fetch nothing.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_NARROW = "(max-width: 46rem)"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plot in every look, as data URIs."""
+
+    name: str
+    heading: str
+    looks: Mapping[Look, str]
+
+
+def page(runs: Sequence[Run], drawn: Sequence[Run], pictures: Iterable[Picture], command: str) -> str:
+    """The whole page. runs: all of them, in their order; drawn: those in the pictures; command: what made the page."""
+    title = f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared"
+    notes = [note for run in runs for note in run.notes]
+    if len(drawn) < len(runs):
+        notes.append(f"Drawn are {len(drawn)} of {len(runs)} runs: the first of the table that have a step.")
+    sections = {
+        "runs": ("All runs", _table(runs) if len(runs) > 1 else ""),
+        **{picture.name: (picture.heading, _picture(picture, drawn)) for picture in pictures},
+        "settings": ("Settings" if len(runs) == 1 else "Settings of all of them", _settings(runs)),
+        "commands": ("Run it again", _commands(runs)),
+        "notes": ("Notes", _list(notes)),
+    }
+    filled = {key: section for key, section in sections.items() if section[1]}
+    links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in filled.items())
+    body = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>\n{content}</section>\n'
+        for key, (heading, content) in filled.items()
+    )
+    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
+    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f'<header>\n<h1>{escape(title)}</h1>\n{_headline(runs)}<nav aria-label="Sections">{links}</nav>\n</header>\n'
+        f"<main>\n{body}</main>\n<footer>Made by <code>{escape(command)}</code> on {made}.</footer>\n</body>\n</html>\n"
+    )
+
+
+def _headline(runs: Sequence[Run]) -> str:
+    run = runs[0]
+    facts = [run.kind, wording.model(run.llm) if run.llm else None, f"{run.state}, step {wording.steps(run)}"]
+    if run.started:
+        facts.append(f"started {run.started[:16].replace('T', ' ')}")
+    lead = " · ".join(fact for fact in facts if fact)
+    if len(runs) > 1:
+        lead = f"The first one, {run.name}: {lead}"
+    cards = []
+    for measure, about in (
+        ("accuracy", "right answers, held out"),
+        ("rouge_l", "ROUGE-L, held out"),
+        ("loss", "held-out loss"),
+    ):
+        best = run.best(measure)
+        if best is not None:
+            value = wording.decimal(best.value) if measure == "loss" else wording.percent(best.value)
+            cards.append((value, about, f"the best, at step {best.step:,}"))
+    if run.loss is not None:
+        cards.append((wording.decimal(run.loss), "training loss", "mean of the last steps"))
+    if run.seconds is not None:
+        rate = f"{run.tokens_per_second:,.0f} tokens a second" if run.tokens_per_second else ""
+        cards.append((wording.duration(run.seconds), "of training", rate))
+    shown = "".join(f"<li><b>{escape(v)}</b><span>{escape(a)}</span><i>{escape(s)}</i></li>" for v, a, s in cards)
+    return f'<p class="lead">{escape(lead)}</p>\n<ul class="cards" aria-label="Best numbers">{shown}</ul>\n'
+
+
+def _table(runs: Sequence[Run]) -> str:
+    shown, lines = columns(runs)
+    head = "".join(f'<th scope="col"{_side(c.right)}>{escape(c.title)}</th>' for c in shown)
+    rows = "".join(
+        "<tr>"
+        + f'<th scope="row">{escape(shown[0].cells[row])}</th>'
+        + "".join(f"<td{_side(c.right)}>{_cell(c.cells[row])}</td>" for c in shown[1:])
+        + "</tr>\n"
+        for row in range(len(runs))
+    )
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table><thead><tr>'
+        f"{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n" + _list(lines)
+    )
+
+
+def _cell(text: str) -> str:
+    """The step of a best value stands below it."""
+    value, at, step = text.partition(" at ")
+    return escape(value) + (f"<small>at {escape(step)}</small>" if at else "")
+
+
+def _side(right: bool) -> str:
+    return ' class="number"' if right else ""
+
+
+def _picture(picture: Picture, drawn: Sequence[Run]) -> str:
+    """The drawing for this paper and width; which one that is, the browser says."""
+    looks = picture.looks
+    names = ", ".join(run.name for run in drawn)
+    words = escape(f"{picture.heading} by step, of {names}. The best numbers are written above.")
+    return (
+        "<figure><picture>"
+        f'<source media="(prefers-color-scheme: dark) and {_NARROW}" srcset="{looks[Look(True, True)]}">'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{looks[Look(True, False)]}">'
+        f'<source media="{_NARROW}" srcset="{looks[Look(False, True)]}">'
+        f'<img src="{looks[Look(False, False)]}" alt="{words}"></picture></figure>\n'
+    )
+
+
+def _settings(runs: Sequence[Run]) -> str:
+    differ = set(differing(runs)) if len(runs) > 1 else set()
+    same: dict[str, Any] = {}
+    for run in runs:
+        same |= {key: value for key, value in run.settings.items() if key not in differ}
+    rows = "".join(
+        f"<div><dt>{escape(key)}</dt><dd>{escape(wording.setting(value))}</dd></div>" for key, value in same.items()
+    )
+    return f'<dl class="facts">{rows}</dl>\n' if rows else ""
+
+
+def _commands(runs: Sequence[Run]) -> str:
+    told = [run for run in runs if run.command]
+    return "".join(
+        f'<pre tabindex="0" role="region" aria-label="Command of {escape(run.name)}"><code>{escape(run.command or "")}'
+        "</code></pre>\n"
+        for run in told
+    )
+
+
+def _list(notes: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<ul class="notes">{items}</ul>\n' if items else ""

@@ -1,0 +1,44 @@
+"""One pass of the model over a batch: logits where targets are predicted, and their loss."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
+
+from ..models.topa_model import VideoLanguageModel
+from .data import Batch
+from .loss import mean_nll
+
+
+def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
+    """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
+    return mean_nll(logits_of(model, batch), batch.targets.to(model.device))
+
+
+def logits_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
+    """float32 [N, V] where the targets are predicted, and nowhere else; what all rows begin with is read once."""
+    shared = batch.shared if _goes_on(model) else 0
+    device = model.device
+    ids = batch.ids.to(device)
+    logits: Tensor = model(
+        ids[:, shared:],
+        frames=batch.frames.to(device),
+        frame_valid=batch.frame_valid.to(device),
+        is_slot=batch.is_slot[:, shared:].to(device),
+        attention_mask=batch.visible[:, shared:].to(device),
+        context=model.begin(ids[:1, :shared], len(ids)) if shared else None,
+        positions=(batch.rows.to(device), batch.columns.to(device) - shared),
+    )
+    return logits.float()
+
+
+def _goes_on(model: VideoLanguageModel) -> bool:
+    """Whether what was read first can be gone on from, with gradients: layers that are checkpointed keep nothing, those
+    that are spread over processes are gathered again only for what they gave, not for keys and values, and those that
+    are compiled would be so for every length of it."""
+    return not any(
+        getattr(module, "gradient_checkpointing", False)
+        or isinstance(module, FSDPModule)
+        or module._compiled_call_impl is not None
+        for module in model.llm.modules()
+    )

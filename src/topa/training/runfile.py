@@ -1,0 +1,74 @@
+"""`run.json`: which run a folder holds, so that no other goes on in it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..core.artifacts import write_atomically
+from ..core.errors import ArtifactError, UsageError
+from ..core.progress import console
+from .config import TrainConfig
+
+RUN = "run.json"
+RESULT = "result.json"
+_NO_MATTER = {"checkpoint_minutes"}  # of no influence on the weights
+_ROUNDING = {"processes", "pass_tokens", "checkpointing", "compiled", "sharded"}  # equal but for rounding
+
+
+def open_run(
+    folder: Path,
+    kind: str,
+    steps: int,
+    config: TrainConfig,
+    told: Mapping[str, Any],
+    *,
+    accept_changes: bool,
+) -> None:
+    """Write `run.json`, or compare with the one that is there.
+
+    told: what beside the configuration makes it this run. Settings that change nothing but rounding may change, which
+    is said. Raises UsageError that shows what differs unless `accept_changes`, ArtifactError for a file that isn't one.
+    """
+    path = folder / RUN
+    now = {"kind": kind, "settings": config.model_dump(mode="json"), **told}
+    if not path.is_file():
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        _write(path, {**now, "steps": steps, "started": started, "command": _command()})
+        return
+    try:
+        found = json.loads(path.read_text())
+        before = {**found["settings"], **{key: found[key] for key in ("kind", *told)}}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(
+            f"{path}: found no settings of a run ({error!r}); expected JSON. Name another folder with --out."
+        ) from error
+    flat = {**now["settings"], **{key: now[key] for key in ("kind", *told)}}
+    changed = {k: f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in flat.items() if before.get(k) != v}
+    if rounding := [text for key, text in changed.items() if key in _ROUNDING]:
+        console.print(f"going on with {'; '.join(rounding)}: results are the same but for rounding")
+    if matter := [text for key, text in changed.items() if key not in _ROUNDING | _NO_MATTER]:
+        if not accept_changes:
+            raise UsageError(
+                f"{folder}: holds a run with other settings ({'; '.join(matter)}). Name another folder with --out, or "
+                "go on with the new settings: --accept-changes"
+            )
+        console.print(f"going on with other settings: {'; '.join(matter)}", style="yellow")
+    if changed:
+        history = [*found.get("changes", []), sorted(changed.values())]
+        _write(path, {**found, **now, "steps": steps, "changes": history})
+
+
+def _command() -> str | None:
+    """What was typed, where topa was started from a command line."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join(["topa", *words[1:]]) if words[0] in ("topa", "__main__.py") else None
+
+
+def _write(path: Path, told: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(told, indent=1) + "\n")

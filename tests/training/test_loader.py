@@ -1,0 +1,91 @@
+"""Batches made ahead: in order, with their errors, and no thread is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from topa.training.loader import Ahead
+
+
+def threads() -> int:
+    return threading.active_count()
+
+
+def test_everything_comes_in_order():
+    assert list(Ahead(iter(range(100)))) == list(range(100))
+    assert list(Ahead(iter([]))) == []
+
+
+def test_an_error_comes_where_it_belongs():
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("the third")
+
+    ahead = iter(Ahead(items()))
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(ValueError, match="the third"):
+        next(ahead)
+
+
+def test_none_is_an_item():
+    assert list(Ahead(iter([None, 0, None]))) == [None, 0, None]
+
+
+def test_items_are_made_while_others_are_used():
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        made.set()
+        yield 2
+
+    ahead = Ahead(items())
+    first = next(iter(ahead))
+    assert first == 1
+    assert made.wait(10)  # nobody has asked for the second one
+    ahead.close()
+
+
+def test_only_some_are_made_ahead():
+    taken = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            taken.append(number)
+            yield number
+
+    ahead = Ahead(items())
+    next(iter(ahead))
+    ahead.close()
+    assert len(taken) < 50
+
+
+def test_closing_ends_the_thread():
+    before = threads()
+    ahead = Ahead(iter(range(10**9)))
+    next(iter(ahead))
+    ahead.close()
+    ahead.close()
+    assert threads() == before
+
+
+def test_waiting_is_measured():
+    gate = threading.Event()
+
+    def items() -> Iterator[int]:
+        gate.wait(10)
+        yield 1
+
+    ahead = Ahead(items())
+    timer = threading.Timer(0.2, gate.set)
+    timer.start()
+    list(ahead)
+    timer.join()
+    assert 0.0 <= ahead.waited < 5
+    ahead = Ahead(items())
+    for _ in ahead:
+        assert ahead.waited < 0.1
