@@ -84,6 +84,6 @@ def _chunks(cloud: Tensor) -> Iterator[Tensor]:
 
 
 def _root(covariance: Tensor) -> Tensor:
-    found = torch.linalg.eigh(covariance)
-    vectors: Tensor = found.eigenvectors
-    return (vectors * found.eigenvalues.clamp(min=0).sqrt()) @ vectors.T
+    values, vectors = torch.linalg.eigh(covariance)
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root
