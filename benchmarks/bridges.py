@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import itertools
 import json
 import platform
 import random
@@ -36,6 +35,7 @@ from topa.core.artifacts import output_folder, own_version, write_atomically
 from topa.core.progress import console, track
 from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
+from topa.features.stretches import representatives, stretches
 from topa.features.video import sample_frames
 from topa.inference.scoring import score_options
 from topa.memory.bank import MemoryBank
@@ -395,31 +395,11 @@ def segments(world: World, _: int, uneven: bool, count: int = MANY, mean: bool =
     raw: cut by image features; else by what they are projected to.
     """
     told = frames(world, 0, count, uneven)
-    seen = (world.seen(count, uneven) if raw else told).double()
-    sums = F.pad(seen.cumsum(1), (0, 0, 1, 0))
-    cost = torch.full((VIDEOS, count + 1, count + 1), torch.inf, dtype=torch.float64)
-    for a, b in itertools.combinations(range(count + 1), 2):  # of unit rows, what isn't in the mean is variation
-        cost[:, a, b] = (b - a) - (sums[:, b] - sums[:, a]).square().sum(-1) / (b - a)
-    best, back = cost[:, 0], []
-    for _ in range(FRAMES - 1):
-        best, before = (best[:, :, None] + cost).min(1)
-        back.append(before)
-    every, end = torch.arange(VIDEOS), torch.full((VIDEOS,), count)
-    bounds = [end]
-    for before in reversed(back):
-        end = before[every, end]
-        bounds.insert(0, end)
-    bounds.insert(0, torch.zeros_like(end))
-    slots = []
-    for a, b in itertools.pairwise(bounds):
-        inside = (torch.arange(count) >= a[:, None]) & (torch.arange(count) < b[:, None])
-        if mean:
-            slots.append(F.normalize((told * inside[..., None]).sum(1), dim=-1))
-        else:
-            middle = (seen * inside[..., None]).sum(1)
-            like = (seen * middle[:, None]).sum(-1).masked_fill(~inside, -torch.inf)
-            slots.append(told[every, like.argmax(1)])
-    return torch.stack(slots, dim=1)
+    seen = world.seen(count, uneven) if raw else told
+    if mean:
+        means = [[own[a:b].mean(0) for a, b in stretches(video, FRAMES)] for own, video in zip(told, seen, strict=True)]
+        return F.normalize(torch.stack([torch.stack(row) for row in means]), dim=-1)
+    return take(told, torch.tensor([representatives(video, FRAMES) for video in seen]))
 
 
 def conditions() -> Iterator[Condition]:

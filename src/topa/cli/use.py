@@ -18,6 +18,13 @@ Model = Annotated[
         "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
     ),
 ]
+Among = Annotated[
+    int | None,
+    typer.Option(
+        "--among",
+        help="Look at so many frames and read those that stand for the video's scenes. Default: evenly spread ones.",
+    ),
+]
 Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads.", metavar="VIDEO")]
 
 
@@ -68,6 +75,7 @@ def ask(
             help="How options are compared: logits (their text) or selection (their letter). Default: the model's own.",
         ),
     ] = None,
+    among: Among = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question about a video, freely or by choosing among options."""
@@ -76,14 +84,16 @@ def ask(
 
         raise unknown("protocol", protocol, ("selection", "logits"))
     engine = _engine(video, model)
-    answer = engine.ask(video, question, choice or (), protocol=protocol)
+    seen = video if among is None else engine.look(video, among=among)
+    answer = engine.ask(seen, question, choice or (), protocol=protocol)
     _print(answer, as_json)
 
 
 @app.command(epilog="Example:  topa caption clip.mp4 --json")
-def caption(video: Video, model: Model = None, as_json: Json = False) -> None:
+def caption(video: Video, model: Model = None, among: Among = None, as_json: Json = False) -> None:
     """Describe a video in words."""
-    _print(_engine(video, model).caption(video), as_json)
+    engine = _engine(video, model)
+    _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
 
 
 def _engine(video: Path, model: Path | None) -> Any:

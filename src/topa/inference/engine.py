@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from ..core.errors import ArtifactMismatch, InputError
+from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
+from ..features.stretches import representatives
 from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
@@ -114,13 +115,24 @@ class Topa:
             self.save_pretrained(folder, card)
             return saved.push(Path(folder), repository, private=private)
 
-    def look(self, video: str | Path) -> Seen:
+    def look(self, video: str | Path, *, among: int | None = None) -> Seen:
         """Sample, encode and project a video, and say what each frame was read as.
 
-        Raises InputError or VideoError where no frame can be had.
+        among: encode so many evenly spread frames and keep those that stand for the scenes of the video (see
+        `features.stretches`), as many as the model reads; by default just as many are sampled, the paper's way.
+        Raises InputError or VideoError where no frame can be had, UsageError where `among` is less than that.
         """
-        sampled = sample_frames(video, self.config.frames)
+        if among is not None and among < self.config.frames:
+            raise UsageError(
+                f"{video}: found among={among}; expected {self.config.frames} or more: the model reads so many frames. "
+                "Ask for more, such as four times as many."
+            )
+        sampled = sample_frames(video, among or self.config.frames)
         values = self.encoder.encode_images(sampled.frames)
+        if among is not None:
+            kept = representatives(values, self.config.frames)
+            values = values[kept]
+            sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
         readings = []
