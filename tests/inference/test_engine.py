@@ -234,14 +234,17 @@ def test_what_is_loaded_is_what_was_saved(engine, micro_model):
     assert not engine.model.training
 
 
-def test_more_frames_than_it_was_aligned_with_are_sampled_and_told(engine, micro_video):
+def test_of_more_frames_than_it_was_aligned_with_those_are_read_that_stand_for_scenes(engine, micro_video):
     seen = engine.look(micro_video)
     features = seen.features
-    many = replace(features, values=features.values.repeat_interleave(3, 0), valid=features.valid.repeat(3), times=None)
-    answer = engine.ask(replace(seen, features=many), QUESTION, ["red", "blue"])
-    assert answer.warnings == ("15 frames were given and 5 of them read, evenly spread",)
-    assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
-    assert engine.caption(replace(seen, features=many)).text == engine.caption(seen).text
+    numbers = torch.tensor([0] * 8 + [1, 2, 2, 3, 4, 4])
+    many = features.take(numbers).resample(15)
+    assert (len(many), int(many.valid.sum())) == (15, 14)
+    for given in (many, features.take(numbers)):
+        answer = engine.ask(replace(seen, features=given), QUESTION, ["red", "blue"])
+        assert answer.warnings == (f"{len(given)} frames were given and 5 of them read",)
+        assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
+        assert engine.caption(replace(seen, features=given)).text == engine.caption(seen).text
 
 
 def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):

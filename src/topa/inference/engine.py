@@ -212,24 +212,31 @@ class Topa:
         return int(self._read(seen)[1].sum())
 
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. More frames than it was aligned with are
-        sampled evenly. Raises InputError where there is no frame."""
+        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. Of more frames than it was aligned with,
+        those that stand for the scenes; a released adapter gets the ones that its authors' code takes.
+        Raises InputError where there is no frame."""
         features = seen.features
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
         if len(features) > self.config.frames:
-            features = features.resample(self.config.frames)
+            features = self._fewer(features)
         values, valid = features.values, features.valid
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             values, valid = fill(values, self.config, self.memory)
         return values[None], valid[None]
+
+    def _fewer(self, features: FrameFeatures) -> FrameFeatures:
+        if self.config.legacy is not None:
+            return features.resample(self.config.frames)
+        shown = features.take(features.valid.nonzero().flatten())
+        return shown.take(torch.tensor(representatives(shown.values, self.config.frames)))
 
     def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
         found = []
         if seen.truncated:
             found.append("the video file is damaged or cut short; the answer rests on the part that could be read")
         if len(seen.features) > self.config.frames:
-            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read, evenly spread")
+            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read")
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)
