@@ -23,3 +23,23 @@ def test_a_group_runs(group: str, tmp_path: Path) -> None:
     assert {row["name"] for row in rows} == {group}
     assert all(row["ratio"] > 0 and row["ours"] > 0 for row in rows)
     assert len(done.stdout.splitlines()) == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_bridges_are_measured_once(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [
+        sys.executable, str(RUN.with_name("bridges.py")), "--out", str(tmp_path / "out"), "--seeds", "1",
+        "--only", "raw: no bridge", "--json", str(figures),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first = figures.read_bytes()
+    rows = {row["name"]: row for row in json.loads(first)["rows"]}
+    assert rows.keys() == {"projected", "raw: no bridge"}
+    assert rows["raw: no bridge"]["difference"]["high"] < -0.3
+    assert rows["raw: no bridge"]["distribution"] > 3 * rows["projected"]["distribution"]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "aligning" not in again.stderr + again.stdout
+    assert figures.read_bytes() == first
