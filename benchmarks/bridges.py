@@ -312,8 +312,20 @@ def nearest_rows(world: World, _: int, top: int = 1) -> Tensor:
     return F.normalize((weights[..., None] * world.bank[rows]).sum(-2), dim=-1)
 
 
-def projected_shifted(world: World, seed: int) -> Tensor:
-    return project(shifted(world, seed), world.bank, world.config.temperature)
+def projected_shifted(world: World, seed: int, others: int | None = None, clean: bool = False) -> Tensor:
+    """Projected after the mean shift. others: take the images' mean from so many videos that aren't asked about; else
+    from those that are. clean: from pictures of a good camera."""
+    if clean:
+        good = world.all_frames[:, even(FRAMES)]
+        return project(centre(world.images, good.mean((0, 1)), world.text_mean), world.bank, world.config.temperature)
+    if others is None:
+        return project(shifted(world, seed), world.bank, world.config.temperature)
+    halves = torch.arange(VIDEOS).chunk(2)
+    moved = []
+    for own, other in (halves, halves[::-1]):
+        drawn = random.Random(f"{seed} others").sample(other.tolist(), others)
+        moved.append(centre(world.images[own], world.images[drawn].mean((0, 1)), world.text_mean))
+    return project(torch.cat(moved), world.bank, world.config.temperature)
 
 
 def projected_centred(world: World, seed: int, tau: float = 0.01) -> Tensor:
@@ -424,6 +436,9 @@ def conditions() -> Iterator[Condition]:
     for top in (1, 4, 16, 32, 128):
         yield add("nearest row only" if top == 1 else f"projected, top {top}", partial(nearest_rows, top=top))
     yield add("projected after the mean shift", projected_shifted)
+    for others in (1, 3, 10, 30, 100):
+        name = f"projected after the mean shift, mean of {others} other videos"
+        yield add(name, partial(projected_shifted, others=others))
     for one_over in (10, 30, 100):
         given = partial(projected_centred, tau=1 / one_over)
         yield add(f"projected, queries and keys centred, tau 1/{one_over}", given)
@@ -438,6 +453,11 @@ def conditions() -> Iterator[Condition]:
         *((f"projected, {n:,} rows", partial(projected, rows=n), "plain") for n in (500, 2000, 5000)),
         *((f"projected, top {n}", partial(nearest_rows, top=n), "plain") for n in (1, 16)),
         ("projected after the mean shift", projected_shifted, "plain"),
+        *(
+            (f"projected after the mean shift, mean of {n} other videos", partial(projected_shifted, others=n), "plain")
+            for n in (1, 3, 10, 30, 100)
+        ),
+        ("projected after the mean shift, mean of clean pictures", partial(projected_shifted, clean=True), "plain"),
         ("projected, queries and keys centred, tau 1/30", partial(projected_centred, tau=1 / 30), "plain"),
         ("aligned centred, noise 0.5; images centred (C3)", centred, "centred, noise 0.5"),
         *((f"aligned with noise {n}; projected", projected, f"noise {n}") for n in NOISES),

@@ -278,6 +278,29 @@ def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
         engine.look(path, among=4)
 
 
+def test_a_model_gets_used_to_a_camera_and_stays_so(folder, micro_video, tmp_path):
+    engine = load(folder)
+    before = engine.look(micro_video)
+    engine.accustom([micro_video] * 30)
+    seen = engine.look(micro_video)
+    image = replace(before.features, values=engine.encoder.encode_images(before.images), space="image")
+    expected = engine.memory.project(engine.shift.move(image), engine.config.temperature)
+    torch.testing.assert_close(seen.features.values, expected.values)
+    assert not torch.allclose(seen.features.values, before.features.values, atol=1e-3)
+    assert seen.evidence != before.evidence
+    engine.save_pretrained(tmp_path / "used")
+    again = load(tmp_path / "used")
+    assert torch.equal(again.look(micro_video).features.values, seen.features.values)
+    (tmp_path / "used" / "shift.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="expected a mean shift"):
+        load(tmp_path / "used")
+
+
+def test_pictures_that_are_read_as_they_are_need_no_getting_used_to(folder, micro_video):
+    with pytest.raises(UsageError, match="expected one with a memory"):
+        load(change(folder, bridge="raw")).accustom([micro_video] * 30)
+
+
 def test_a_video_without_frames_is_refused(engine, micro_video):
     seen = engine.look(micro_video)
     none = replace(seen.features, values=seen.features.values * 0, valid=~seen.features.valid)

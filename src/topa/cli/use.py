@@ -1,4 +1,4 @@
-"""Verbs that answer: demo, ask, caption."""
+"""Verbs that answer: demo, ask, caption; and what makes answers better: accustom."""
 
 from __future__ import annotations
 
@@ -94,6 +94,19 @@ def caption(video: Video, model: Model = None, among: Among = None, as_json: Jso
     """Describe a video in words."""
     engine = _engine(video, model)
     _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
+
+
+@app.command(epilog="Example:  topa accustom camera3/*.mp4 --model kitchen-model --out kitchen-model-camera3")
+def accustom(
+    videos: Annotated[list[Path], typer.Argument(help="Videos of one camera, 30 or more.", metavar="VIDEO...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model that is used to them.")],
+    model: Model = None,
+) -> None:
+    """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
+    engine = _engine(videos[0], model)
+    engine.accustom(videos)
+    engine.save_pretrained(out)
+    typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
 
 
 def _engine(video: Path, model: Path | None) -> Any:

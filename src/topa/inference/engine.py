@@ -15,12 +15,14 @@ import torch
 from PIL import Image
 
 from ..core.errors import ArtifactMismatch, InputError, UsageError
+from ..features.encode import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.stretches import representatives
 from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
+from ..memory.shift import Shift, measure_shift
 from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -32,6 +34,7 @@ from .answer import Answer, EvidenceFrame
 from .scoring import Protocol, Scores, generate, score_options
 
 Resolve = Callable[[str], str]
+SHIFT = "shift.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Pro
 class Topa:
     """A frozen LLM with an adapter, an encoder and a memory. Make one with `Topa.from_pretrained(folder)`.
 
-    Without a memory (`bridge` "raw"), pictures are read as they are: for an adapter that was trained on videos.
+    Without a memory (`bridge` "raw"), pictures are read as they are: for an adapter that was trained on videos. With a
+    shift (`bridge` "shifted"), it is applied before the memory.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Topa:
         encoder: Encoder,
         memory: MemoryBank | None,
         config: SavedConfig,
+        shift: Shift | None = None,
     ) -> None:
         remembered = config.encoder_identity if memory is None else memory.encoder
         if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
@@ -76,6 +81,7 @@ class Topa:
         self.encoder = encoder
         self.memory = memory
         self.config = config
+        self.shift = shift
 
     @classmethod
     def from_pretrained(
@@ -94,8 +100,9 @@ class Topa:
         model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
-        memory = MemoryBank.load(folder) if config.bridge == "projected" else None
-        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config)
+        memory = None if config.bridge == "raw" else MemoryBank.load(folder)
+        shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
+        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config, shift)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write adapter, memory, config and model card, and nothing of the LLM or the encoder.
@@ -105,6 +112,8 @@ class Topa:
         path = Path(folder)
         if self.memory is not None:
             self.memory.save(path)
+        if self.shift is not None:
+            self.shift.save(path / SHIFT)
         text = saved.card(self.config, str(self.model.parameter_report())) if card is None else card
         saved.save(path, self.config, self.model.adapter_state_dict(), text)
 
@@ -114,6 +123,18 @@ class Topa:
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, card)
             return saved.push(Path(folder), repository, private=private)
+
+    def accustom(self, videos: Sequence[str | Path]) -> None:
+        """Get used to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
+
+        It helps where pictures differ from those that the encoder knows, as dark or noisy ones do, and does nothing for
+        good ones. Raises UsageError for a model without a memory, and what `measure_shift` and `encode_video` raise.
+        """
+        if self.memory is None:
+            raise UsageError("accustom: this model reads pictures as they are; expected one with a memory to shift to.")
+        images = [encode_video(video, self.encoder, self.config.frames).features for video in videos]
+        self.shift = measure_shift(images, self.memory)
+        self.config = self.config.model_copy(update={"bridge": "shifted"})
 
     def look(self, video: str | Path, *, among: int | None = None) -> Seen:
         """Sample, encode and project a video, and say what each frame was read as.
@@ -135,6 +156,8 @@ class Topa:
             sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
+        if self.shift is not None:
+            image = self.shift.move(image)
         readings = []
         features = image
         if self.memory is not None:

@@ -67,9 +67,14 @@ def modality_gap(text: Tensor, image: Tensor) -> Gap:
     return Gap(float((m - n).square().sum()), max(0.0, float(distribution)))
 
 
+def centroid(cloud: Tensor) -> Tensor:
+    """The mean of rows [N, D] of any type, some at a time: float64 [D]."""
+    return torch.stack([rows.sum(dim=0) for rows in _chunks(cloud)]).sum(dim=0) / len(cloud)
+
+
 def _moments(cloud: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [D] and covariance [D, D] in float64."""
-    mean = torch.stack([rows.sum(dim=0) for rows in _chunks(cloud)]).sum(dim=0) / len(cloud)
+    mean = centroid(cloud)
     if not torch.isfinite(mean).all():
         raise InputError("modality gap: found NaN or infinite features; expected finite ones. Encode again.")
     covariance = mean.new_zeros(len(mean), len(mean))
