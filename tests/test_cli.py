@@ -59,6 +59,34 @@ def test_ask_says_the_answer_and_what_it_rests_on(topa, micro_model, micro_video
     assert done.err == ""
 
 
+def test_accustom_leaves_a_model_that_answers(topa, micro_model, micro_video, tmp_path):
+    done = topa("accustom", *[micro_video] * 30, "--model", micro_model, "--out", tmp_path / "used")
+    assert done.code == 0
+    assert done.out == f"next:   topa ask {micro_video} QUESTION --model {tmp_path / 'used'}\n"
+    read = [topa("ask", micro_video, QUESTION, "--model", m, "--json") for m in (micro_model, tmp_path / "used")]
+    assert read[0].code == read[1].code == 0
+    assert json.loads(read[0].out)["evidence"] != json.loads(read[1].out)["evidence"]
+    done = topa("accustom", micro_video, "--model", micro_model, "--out", tmp_path / "few")
+    assert (done.code, (tmp_path / "few").exists()) == (2, False)
+    assert "found 1 videos with frames; expected 30" in done.err
+
+
+def test_ask_and_caption_look_among_more_frames(topa, micro_model, micro_video):
+    times = {}
+    for among in (None, 10, 20):
+        more = () if among is None else ("--among", among)
+        asked = topa("ask", micro_video, QUESTION, "--model", micro_model, "--json", *more)
+        told = topa("caption", micro_video, "--model", micro_model, "--json", *more)
+        assert asked.code == told.code == 0
+        times[among] = [frame["time"] for frame in json.loads(asked.out)["evidence"]]
+        assert times[among] == [frame["time"] for frame in json.loads(told.out)["evidence"]]
+        assert [int(time) for time in times[among]] == [0, 1, 2, 3, 4]
+    assert times[None] != times[10] != times[20]
+    done = topa("caption", micro_video, "--model", micro_model, "--among", 3)
+    assert done.code == 2
+    assert "expected 5 or more" in done.err
+
+
 def test_json_alone_is_on_stdout(topa, micro_model, micro_video):
     for words in (("ask", micro_video, QUESTION), ("caption", micro_video)):
         done = topa(*words, "--json", "--model", micro_model)

@@ -38,3 +38,23 @@ def test_fine_tuning_runs(tmp_path: Path) -> None:
     assert len(told["rows"]) == 2 * (1 + 2 * 2)
     assert {row["groups"] for row in told["rows"]} == {4}
     assert len(done.stdout.splitlines()) == 2 + 2 * 3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_bridges_are_measured_once(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [
+        sys.executable, str(RUN.with_name("bridges.py")), "--out", str(tmp_path / "out"), "--seeds", "1",
+        "--only", "raw: no bridge", "--json", str(figures),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first = figures.read_bytes()
+    rows = {row["name"]: row for row in json.loads(first)["rows"]}
+    assert rows.keys() == {"projected", "raw: no bridge"}
+    assert rows["raw: no bridge"]["difference"]["high"] < -0.3
+    assert rows["raw: no bridge"]["distribution"] > 3 * rows["projected"]["distribution"]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "aligning" not in again.stderr + again.stdout
+    assert figures.read_bytes() == first

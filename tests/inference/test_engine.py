@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,10 +17,12 @@ from features.clips import steady, write_video
 from features.towers import save_clip
 from models.tiny import llm
 from topa import Topa
-from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, VideoError
+from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from topa.inference.answer import Answer
 from topa.inference.scoring import score_options
 from topa.microworld.paths import resolve
+from topa.microworld.render import render_frames
+from topa.microworld.world import write_story
 from topa.tideos.tideo import Question
 
 QUESTION = "what colour is the toy at the end ?"
@@ -230,14 +234,71 @@ def test_what_is_loaded_is_what_was_saved(engine, micro_model):
     assert not engine.model.training
 
 
-def test_more_frames_than_it_was_aligned_with_are_sampled_and_told(engine, micro_video):
+def test_of_more_frames_than_it_was_aligned_with_those_are_read_that_stand_for_scenes(engine, micro_video):
     seen = engine.look(micro_video)
     features = seen.features
-    many = replace(features, values=features.values.repeat_interleave(3, 0), valid=features.valid.repeat(3), times=None)
-    answer = engine.ask(replace(seen, features=many), QUESTION, ["red", "blue"])
-    assert answer.warnings == ("15 frames were given and 5 of them read, evenly spread",)
-    assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
-    assert engine.caption(replace(seen, features=many)).text == engine.caption(seen).text
+    numbers = torch.tensor([0] * 8 + [1, 2, 2, 3, 4, 4])
+    many = features.take(numbers).resample(15)
+    assert (len(many), int(many.valid.sum())) == (15, 14)
+    for given in (many, features.take(numbers)):
+        answer = engine.ask(replace(seen, features=given), QUESTION, ["red", "blue"])
+        assert answer.warnings == (f"{len(given)} frames were given and 5 of them read",)
+        assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
+        assert engine.caption(replace(seen, features=given)).text == engine.caption(seen).text
+
+
+def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
+    # Scenes of very different lengths: evenly spread frames miss the second and see the first three times.
+    pictures = list(render_frames(write_story(random.Random(4)), seed=0))
+    lengths = (22, 2, 5, 5, 6)
+    middles = [picture for scene, length in enumerate(lengths) for picture in [pictures[8 * scene + 4]] * length]
+    path = tmp_path / "uneven.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "20"})
+        stream.width, stream.height = middles[0].size
+        stream.pix_fmt = "yuv420p"
+        for picture in middles:
+            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        container.mux(stream.encode(None))
+    ends = torch.tensor(lengths).cumsum(0) / 8
+
+    def scenes(seen):
+        return torch.bucketize(seen.features.times.float(), ends, right=True).tolist()
+
+    assert scenes(engine.look(path)) == [0, 0, 0, 2, 4]
+    seen = engine.look(path, among=20)
+    assert scenes(seen) == [0, 1, 2, 3, 4]
+    # Pictures, features and evidence are of the same frames.
+    again = engine.encoder.encode_images(seen.images)
+    image = replace(seen.features, values=again, space="image")
+    torch.testing.assert_close(engine.memory.project(image, engine.config.temperature).values, seen.features.values)
+    assert [frame.time for frame in seen.evidence] == seen.features.times.tolist()
+    assert engine.ask(seen, QUESTION, ["red", "blue"]).warnings == ()
+    with pytest.raises(UsageError, match="among=4; expected 5 or more"):
+        engine.look(path, among=4)
+
+
+def test_a_model_gets_used_to_a_camera_and_stays_so(folder, micro_video, tmp_path):
+    engine = load(folder)
+    before = engine.look(micro_video)
+    engine.accustom([micro_video] * 30)
+    seen = engine.look(micro_video)
+    image = replace(before.features, values=engine.encoder.encode_images(before.images), space="image")
+    expected = engine.memory.project(engine.shift.move(image), engine.config.temperature)
+    torch.testing.assert_close(seen.features.values, expected.values)
+    assert not torch.allclose(seen.features.values, before.features.values, atol=1e-3)
+    assert seen.evidence != before.evidence
+    engine.save_pretrained(tmp_path / "used")
+    again = load(tmp_path / "used")
+    assert torch.equal(again.look(micro_video).features.values, seen.features.values)
+    (tmp_path / "used" / "shift.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="expected a mean shift"):
+        load(tmp_path / "used")
+
+
+def test_pictures_that_are_read_as_they_are_need_no_getting_used_to(folder, micro_video):
+    with pytest.raises(UsageError, match="expected one with a memory"):
+        load(change(folder, bridge="raw")).accustom([micro_video] * 30)
 
 
 def test_a_video_without_frames_is_refused(engine, micro_video):

@@ -99,6 +99,11 @@ def test_from_the_command_line_to_an_answer(parts: dict[str, Path], topa) -> Non
     filled, valid = fill(seen.features.values, engine.config, engine.memory)
     torch.testing.assert_close(filled, values)
     assert valid.all()
+    # Of more frames, those that the released code takes.
+    many = features.take(torch.tensor([*[0] * 7, 1, 2, 3, 4, 5]))
+    taken = features.take(torch.tensor([0, 0, 0, 0, 2, 4]))
+    given, expected = (engine.ask(replace(whole, features=f), QUESTION, OPTIONS).scores for f in (many, taken))
+    assert given == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_model_without_memory_reads_pictures_as_they_are(parts: dict[str, Path], topa) -> None:

@@ -1,4 +1,4 @@
-"""Verbs that answer: demo, ask, caption."""
+"""Verbs that answer: demo, ask, caption; and what makes answers better: accustom."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ Model = Annotated[
     Path | None,
     typer.Option(
         "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
+    ),
+]
+Among = Annotated[
+    int | None,
+    typer.Option(
+        "--among",
+        help="Look at so many frames and read those that stand for the video's scenes. Default: evenly spread ones.",
     ),
 ]
 Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads.", metavar="VIDEO")]
@@ -68,6 +75,7 @@ def ask(
             help="How options are compared: logits (their text) or selection (their letter). Default: the model's own.",
         ),
     ] = None,
+    among: Among = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question about a video, freely or by choosing among options."""
@@ -76,14 +84,29 @@ def ask(
 
         raise unknown("protocol", protocol, ("selection", "logits"))
     engine = _engine(video, model)
-    answer = engine.ask(video, question, choice or (), protocol=protocol)
+    seen = video if among is None else engine.look(video, among=among)
+    answer = engine.ask(seen, question, choice or (), protocol=protocol)
     _print(answer, as_json)
 
 
 @app.command(epilog="Example:  topa caption clip.mp4 --json")
-def caption(video: Video, model: Model = None, as_json: Json = False) -> None:
+def caption(video: Video, model: Model = None, among: Among = None, as_json: Json = False) -> None:
     """Describe a video in words."""
-    _print(_engine(video, model).caption(video), as_json)
+    engine = _engine(video, model)
+    _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
+
+
+@app.command(epilog="Example:  topa accustom camera3/*.mp4 --model kitchen-model --out kitchen-model-camera3")
+def accustom(
+    videos: Annotated[list[Path], typer.Argument(help="Videos of one camera, 30 or more.", metavar="VIDEO...")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the model that is used to them.")],
+    model: Model = None,
+) -> None:
+    """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
+    engine = _engine(videos[0], model)
+    engine.accustom(videos)
+    engine.save_pretrained(out)
+    typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
 
 
 def _engine(video: Path, model: Path | None) -> Any:

@@ -47,6 +47,11 @@ class FrameFeatures:
         """D, the width of the encoder's space."""
         return self.values.shape[1]
 
+    def take(self, numbers: Tensor) -> FrameFeatures:
+        """The frames of these numbers, int64 [N], in this order."""
+        times = None if self.times is None else self.times[numbers]
+        return replace(self, values=self.values[numbers], valid=self.valid[numbers], times=times)
+
     def resample(self, frames: int) -> FrameFeatures:
         """Exactly `frames` frames: index (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
 
@@ -57,13 +62,7 @@ class FrameFeatures:
         if n == frames and n == len(self):
             return self
         if n >= frames:
-            take = have[torch.arange(frames) * n // frames]
-            return replace(
-                self,
-                values=self.values[take],
-                valid=self.valid[take],
-                times=None if self.times is None else self.times[take],
-            )
+            return self.take(have[torch.arange(frames) * n // frames])
         values = self.values.new_zeros(frames, self.width)
         values[:n] = self.values[have]
         times = None

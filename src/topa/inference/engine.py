@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 
-from ..core.errors import ArtifactMismatch, InputError
+from ..core.errors import ArtifactMismatch, InputError, UsageError
+from ..features.encode import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
+from ..features.stretches import representatives
 from ..features.video import sample_frames
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
+from ..memory.shift import Shift, measure_shift
 from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -31,6 +34,7 @@ from .answer import Answer, EvidenceFrame
 from .scoring import Protocol, Scores, generate, score_options
 
 Resolve = Callable[[str], str]
+SHIFT = "shift.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,8 @@ def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Pro
 class Topa:
     """A frozen LLM with an adapter, an encoder and a memory. Make one with `Topa.from_pretrained(folder)`.
 
-    Without a memory (`bridge` "raw"), pictures are read as they are: for an adapter that was trained on videos.
+    Without a memory (`bridge` "raw"), pictures are read as they are: for an adapter that was trained on videos. With a
+    shift (`bridge` "shifted"), it is applied before the memory.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Topa:
         encoder: Encoder,
         memory: MemoryBank | None,
         config: SavedConfig,
+        shift: Shift | None = None,
     ) -> None:
         remembered = config.encoder_identity if memory is None else memory.encoder
         if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
@@ -75,6 +81,7 @@ class Topa:
         self.encoder = encoder
         self.memory = memory
         self.config = config
+        self.shift = shift
 
     @classmethod
     def from_pretrained(
@@ -93,8 +100,9 @@ class Topa:
         model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
-        memory = MemoryBank.load(folder) if config.bridge == "projected" else None
-        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config)
+        memory = None if config.bridge == "raw" else MemoryBank.load(folder)
+        shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
+        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config, shift)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write adapter, memory, config and model card, and nothing of the LLM or the encoder.
@@ -104,6 +112,8 @@ class Topa:
         path = Path(folder)
         if self.memory is not None:
             self.memory.save(path)
+        if self.shift is not None:
+            self.shift.save(path / SHIFT)
         text = saved.card(self.config, str(self.model.parameter_report())) if card is None else card
         saved.save(path, self.config, self.model.adapter_state_dict(), text)
 
@@ -114,15 +124,40 @@ class Topa:
             self.save_pretrained(folder, card)
             return saved.push(Path(folder), repository, private=private)
 
-    def look(self, video: str | Path) -> Seen:
+    def accustom(self, videos: Sequence[str | Path]) -> None:
+        """Get used to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
+
+        It helps where pictures differ from those that the encoder knows, as dark or noisy ones do, and does nothing for
+        good ones. Raises UsageError for a model without a memory, and what `measure_shift` and `encode_video` raise.
+        """
+        if self.memory is None:
+            raise UsageError("accustom: this model reads pictures as they are; expected one with a memory to shift to.")
+        images = [encode_video(video, self.encoder, self.config.frames).features for video in videos]
+        self.shift = measure_shift(images, self.memory)
+        self.config = self.config.model_copy(update={"bridge": "shifted"})
+
+    def look(self, video: str | Path, *, among: int | None = None) -> Seen:
         """Sample, encode and project a video, and say what each frame was read as.
 
-        Raises InputError or VideoError where no frame can be had.
+        among: encode so many evenly spread frames and keep those that stand for the scenes of the video (see
+        `features.stretches`), as many as the model reads; by default just as many are sampled, the paper's way.
+        Raises InputError or VideoError where no frame can be had, UsageError where `among` is less than that.
         """
-        sampled = sample_frames(video, self.config.frames)
+        if among is not None and among < self.config.frames:
+            raise UsageError(
+                f"{video}: found among={among}; expected {self.config.frames} or more: the model reads so many frames. "
+                "Ask for more, such as four times as many."
+            )
+        sampled = sample_frames(video, among or self.config.frames)
         values = self.encoder.encode_images(sampled.frames)
+        if among is not None:
+            kept = representatives(values, self.config.frames)
+            values = values[kept]
+            sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
+        if self.shift is not None:
+            image = self.shift.move(image)
         readings = []
         features = image
         if self.memory is not None:
@@ -200,24 +235,31 @@ class Topa:
         return int(self._read(seen)[1].sum())
 
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. More frames than it was aligned with are
-        sampled evenly. Raises InputError where there is no frame."""
+        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. Of more frames than it was aligned with,
+        those that stand for the scenes; a released adapter gets the ones that its authors' code takes.
+        Raises InputError where there is no frame."""
         features = seen.features
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
         if len(features) > self.config.frames:
-            features = features.resample(self.config.frames)
+            features = self._fewer(features)
         values, valid = features.values, features.valid
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             values, valid = fill(values, self.config, self.memory)
         return values[None], valid[None]
+
+    def _fewer(self, features: FrameFeatures) -> FrameFeatures:
+        if self.config.legacy is not None:
+            return features.resample(self.config.frames)
+        shown = features.take(features.valid.nonzero().flatten())
+        return shown.take(torch.tensor(representatives(shown.values, self.config.frames)))
 
     def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
         found = []
         if seen.truncated:
             found.append("the video file is damaged or cut short; the answer rests on the part that could be read")
         if len(seen.features) > self.config.frames:
-            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read, evenly spread")
+            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read")
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)

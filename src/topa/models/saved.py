@@ -31,8 +31,8 @@ class SavedConfig(BaseModel):
     encoder is how it is loaded, encoder_identity what its features are signed with. temperature: tau of the
     projection. protocol: how options are compared unless asked otherwise. llm_layers and llm_width
     guard against another base model under the same name; llm_identity knows its weights. legacy: what a released
-    adapter needs, None for every other. bridge: how pictures come to the LLM: through the memory, or as they are, for
-    an adapter that was trained on videos.
+    adapter needs, None for every other. bridge: how pictures come to the LLM: through the memory, the same after a mean
+    shift, or as they are, for an adapter that was trained on videos.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +54,7 @@ class SavedConfig(BaseModel):
     fusion: Literal["mean", "caption"]
     temperature: float
     protocol: Literal["selection", "logits"]
-    bridge: Literal["projected", "raw"] = "projected"
+    bridge: Literal["projected", "shifted", "raw"] = "projected"
     legacy: Legacy | None = None
 
 

@@ -1,6 +1,6 @@
 """Checkpoints of a training run: written beside, renamed, verified by hash; the last two are kept.
 
-Written and read by `training.align`. Only tensors and JSON: nothing that could execute.
+Written and read by `training.loop`. Only tensors and JSON: nothing that could execute.
 """
 
 from __future__ import annotations
