@@ -26,6 +26,7 @@ from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, Output
 from topa.encoding import Plan
 from topa.features.encode import encode_tideos, encode_video
 from topa.features.encoder import Encoder
+from topa.features.shard import read_shard, write_shard
 from topa.features.store import FeatureStore
 from topa.tideos.jsonl import write_jsonl
 from topa.tideos.shards import Shard
@@ -198,8 +199,6 @@ def test_a_full_disk_while_a_file_of_the_store_is_written(tideos, folder, whole,
         written.append(path)
         write_shard(path, *rest)
 
-    from topa.features.shard import write_shard
-
     with monkeypatch.context() as patch:
         patch.setattr("topa.features.run.write_shard", full)
         with pytest.raises(OutputError, match=r"No space left.* free some space, then run the same command again"):
@@ -275,9 +274,22 @@ def test_what_is_damaged_is_made_again(tideos, folder, whole, tmp_path, damage, 
         with pytest.raises(InputError, match=r"features of 't49'.*hold NaN"):
             encoding.build_memory(store, tmp_path / "memory", 10_000)
     again = encode(tideos, store, folder)
+    for file in store.glob("features-*"):
+        read_shard(file, verify=True)
     assert again.manifest.counts == FeatureStore.open(whole).manifest.counts
     for one in ("t0", "t49", "t299"):
         torch.testing.assert_close(again[one].values, FeatureStore.open(whole)[one].values, atol=1e-3, rtol=0)
+
+
+def test_a_store_that_is_mended_is_unfinished_until_it_is_whole(tideos, folder, whole, tmp_path, monkeypatch) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(whole, store)
+    cut(store / "features-00003.safetensors")
+    monkeypatch.setattr(Encoder, "from_pretrained", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        encode(tideos, store, folder)
+    with pytest.raises(ArtifactError, match="unfinished"):
+        FeatureStore.open(store)
 
 
 def test_another_run_in_the_same_folder_is_refused_with_the_difference(tideos, folder, whole, tmp_path) -> None:

@@ -58,3 +58,21 @@ def test_bridges_are_measured_once(tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "aligning" not in again.stderr + again.stdout
     assert figures.read_bytes() == first
+
+
+@pytest.mark.slow
+def test_stores_are_measured(tmp_path: Path) -> None:
+    script, kept = RUN.with_name("stores.py"), tmp_path / "figures.json"
+    command = [sys.executable, str(script), "--quick", "--rounds", "1", "--json", str(kept)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {row["group"] for row in json.loads(kept.read_text())} == {"reads", "open", "memory", "near"}
+
+
+def test_the_kept_figures_of_stores_reach_what_they_must() -> None:
+    kept = json.loads(RUN.with_name("stores.json").read_text())
+    figures = {(row["group"], row["what"]): row["value"] for row in kept}
+    assert figures["reads", "ours, 256 at a time"] >= 40_000
+    assert figures["open", "store and Tideos, opened"] < 2
+    assert figures["open", "memory in use then"] < 500
+    assert figures["memory", "opened"] < 1

@@ -35,7 +35,7 @@ def test_the_tideo_is_one() -> None:
 def test_the_recipe_is_one(tmp_path: Path) -> None:
     (example,) = blocks("toml")
     (tmp_path / "own.toml").write_text(example)
-    assert read_recipe(str(tmp_path / "own.toml")).llm == "meta-llama/Llama-2-7b-hf"
+    assert read_recipe(str(tmp_path / "own.toml")).llm == "Qwen/Qwen3-0.6B-Base"
 
 
 def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
