@@ -46,7 +46,7 @@ def test_bridges_are_measured_once(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [
         sys.executable, str(RUN.with_name("bridges.py")), "--out", str(tmp_path / "out"), "--seeds", "1",
-        "--only", "raw: no bridge", "--json", str(figures),
+        "--only", "Bridges: raw", "--json", str(figures),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
