@@ -103,7 +103,7 @@ def test_a_model_that_reads_pictures_as_they_are(micro_model, labelled, tuned):
 
 def test_it_starts_from_the_aligned_adapter(micro_model, labelled, tuned, tmp_path):
     start = adapter(micro_model)
-    tune(micro_model, source(labelled), tmp_path / "still", "lr=1e-9", "projector_lr=1e-9")
+    tune(micro_model, source(labelled), tmp_path / "still", "lr=1e-9", "projector_lr=1e-9", "raw_projector=aligned")
     assert all(torch.allclose(start[name], value, atol=1e-6) for name, value in adapter(tmp_path / "still").items())
     assert not [name for name, value in adapter(tuned).items() if torch.equal(value, start[name])]
     tune(micro_model, source(labelled), tmp_path / "scratch", "lr=1e-9", "projector_lr=1e-9", from_scratch=True)
@@ -114,10 +114,26 @@ def test_it_starts_from_the_aligned_adapter(micro_model, labelled, tuned, tmp_pa
     assert json.loads((tmp_path / "scratch" / "run.json").read_text())["parents"]["adapter"] == "none"
 
 
+def test_a_projector_that_is_drawn_anew(micro_model, labelled, tuned, tmp_path):
+    """By the recipe where pictures come as they are, and only the projector."""
+    still = ("lr=1e-9", "projector_lr=1e-9")
+    tune(micro_model, source(labelled), tmp_path / "fresh", *still)
+    tune(micro_model, source(labelled), tmp_path / "projected", *still, "bridge=projected")
+    start, fresh, projected = (adapter(f) for f in (micro_model, tmp_path / "fresh", tmp_path / "projected"))
+    other = {name for name in start if not torch.allclose(start[name], fresh[name], atol=1e-6)}
+    assert other == {"projector.linear.weight"}
+    assert fresh["projector.linear.weight"].std() < 1 < start["projector.linear.weight"].std()
+    assert all(torch.allclose(start[name], projected[name], atol=1e-6) for name in start)
+    assert "with a projector drawn anew" in (tmp_path / "fresh" / "README.md").read_text()
+    assert "drawn anew" not in (tmp_path / "projected" / "README.md").read_text()
+
+
 def test_the_card_says_from_what_and_on_what(micro_model, labelled, tuned):
     card = (tuned / "README.md").read_text()
     assert "`questions.jsonl` (jsonl), 24 questions about 8 videos, pictures as they are" in card
-    assert f"from the pre-aligned adapter `{micro_model.name}`. 0 questions left out" in card
+    assert (
+        f"from the pre-aligned adapter `{micro_model.name}` with a projector drawn anew. 0 questions left out" in card
+    )
     assert "on 2 held-out videos 0." in card
     assert FinetuneConfig(**json.loads(card.split("```json")[1].split("```")[0])) == settings(micro_model)
     assert str(labelled) not in card

@@ -298,7 +298,10 @@ def _learner(
     torch.manual_seed(config.seed)
     model = saved.build(llm, base, bias=config.video_bias, std=config.init_std)
     if not config.from_scratch:
-        model.load_adapter_state_dict(saved.read_adapter(folder))
+        state = saved.read_adapter(folder)
+        if config.bridge == "raw" and config.raw_projector == "fresh":
+            state["projector.linear.weight"] = model.projector.linear.weight.detach()
+        model.load_adapter_state_dict(state)
     return prepare(model, config, processes), _prompter(base, config, llm)
 
 
@@ -334,6 +337,8 @@ def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Se
     )
     pictures = "as they are" if config.bridge == "raw" else "projected through the memory"
     share = "" if config.fraction == 1 else f" (a share of {config.fraction:g} of the training videos)"
+    if config.bridge == "raw" and config.raw_projector == "fresh" and not config.from_scratch:
+        start += " with a projector drawn anew"
     return (
         f"Fine-tuned on labelled videos, after TOPA (arXiv 2405.13911): `{source.data.name}` ({source.format}), "
         f"{len(chosen.training):,} questions about {videos[0]:,} videos{share}, pictures {pictures}, {start}. "

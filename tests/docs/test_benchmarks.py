@@ -35,7 +35,7 @@ def test_fine_tuning_runs(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "figures.json").read_text())
-    assert len(told["rows"]) == 2 * (1 + 2 * 2)
+    assert len(told["rows"]) == 2 + 2 * 2 + 3 * 2
     assert {row["groups"] for row in told["rows"]} == {4}
     assert len(done.stdout.splitlines()) == 2 + 2 * 3
 

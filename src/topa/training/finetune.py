@@ -39,6 +39,11 @@ class FinetuneConfig(TrainConfig):
     bridge: Literal["raw", "projected"] = Field(
         "raw", description="pictures as they are, the paper's, or through the model's memory"
     )
+    raw_projector: Literal["aligned", "fresh"] = Field(
+        "aligned",
+        description="bridge raw: the projector goes on from the aligned one, or is drawn anew, as after a warm start, "
+        "whose large weights hardly move",
+    )
     fraction: float = Field(
         1.0, gt=0, le=1, description="share of the training videos; a smaller one is part of a larger one"
     )
