@@ -25,7 +25,7 @@ def test_half_precision_is_for_gpus():
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
     assert dtype_for(config(), cpu) == dtype_for(config(precision="float32"), gpu) == torch.float32
     assert dtype_for(config(), gpu) == dtype_for(config(precision="bfloat16"), gpu) == torch.bfloat16
-    with pytest.raises(UsageError, match="precision 'bfloat16': found a CPU.*--set precision=float32"):
+    with pytest.raises(UsageError, match=r"precision 'bfloat16': found a CPU.*--set precision=float32"):
         dtype_for(config(precision="bfloat16"), cpu)
 
 
