@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ..core.errors import InputError
 from .templates import LETTERS, TOPA, Templates
 
-_KNOWN = 20_000
+_KNOWN = 2_000  # texts whose tokens are kept: instructions and whatever is asked often
 
 
 class TooLong(InputError):
