@@ -38,7 +38,12 @@ def test_links_lead_somewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "script", "kept"), [("speed", "run.py", "results.json"), ("writing", "writing.py", "writing.json")]
+    ("part", "script", "kept"),
+    [
+        ("speed", "run.py", "results.json"),
+        ("training", "training.py", "training.json"),
+        ("writing", "writing.py", "writing.json"),
+    ],
 )
 def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: str) -> None:
     folder = ROOT / "benchmarks"

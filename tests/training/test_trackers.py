@@ -7,8 +7,11 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,22 +73,34 @@ def records(path: Path) -> Iterator[bytes]:
         if left < 7:
             at += left
             continue
-        size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6 : at + 7]
+        if at + 7 + size > len(data):
+            return  # still being written
         pending += data[at + 7 : at + 7 + size]
         at += 7 + size
-        if kind in (1, 4):  # whole, or the last part
+        if kind in (b"\1", b"\4"):  # whole, or the last part
             yield pending
             pending = b""
 
 
-def logged(path: Path) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
-    """The settings and the values of a run of W&B."""
+def whole(path: Path) -> list[Any]:
+    """The records of a `.wandb` file when the last one is there: wandb's own process writes on after `finish`."""
     from wandb.proto import wandb_internal_pb2
 
+    deadline = time.monotonic() + 60
+    while True:
+        found = [wandb_internal_pb2.Record.FromString(data) for data in records(path)]
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+
+
+def logged(path: Path) -> tuple[dict[str, str], dict[str, dict[int, float]]]:
+    """The settings and the values of a run of W&B."""
     told: dict[str, str] = {}
     values: dict[str, dict[int, float]] = {}
-    for data in records(path):
-        record = wandb_internal_pb2.Record.FromString(data)
+    for record in whole(path):
         if record.WhichOneof("record_type") == "run":
             told |= {item.key: item.value_json for item in record.run.config.update}
             told |= {"name": record.run.display_name, "host": record.run.host, "project": record.run.project}
