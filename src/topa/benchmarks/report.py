@@ -32,11 +32,13 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 ImageSource = Annotated[str, AfterValidator(_image)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A value that is part of a report: frozen, and of known fields only."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Condition(_Part):
+class Condition(Part):
     """One way of answering all questions: the method itself, or a baseline it must beat.
 
     `about` says in a few words what the model saw; `kinds` maps a kind of question to its accuracy.
@@ -48,7 +50,7 @@ class Condition(_Part):
     kinds: dict[str, Estimate]
 
 
-class Difference(_Part):
+class Difference(Part):
     """A paired difference, named like "projected - raw"; `kinds` are those it was taken over, None means all."""
 
     name: str
@@ -56,7 +58,7 @@ class Difference(_Part):
     estimate: Estimate
 
 
-class Stage(_Part):
+class Stage(Part):
     """What a stage of the run cost. `peak_mb`: the most memory held by the process until its end, in MB."""
 
     name: str
@@ -64,7 +66,7 @@ class Stage(_Part):
     peak_mb: NonNegativeFloat
 
 
-class FrameView(_Part):
+class FrameView(Part):
     """A sampled frame and the memory captions it was read as, the heaviest first.
 
     `image`: a data URI (PNG or JPEG), or a file below the report's folder, which the page takes in.
@@ -82,7 +84,7 @@ class FrameView(_Part):
         return self
 
 
-class Sample(_Part):
+class Sample(Part):
     """One question about one video. `answer` is the right option, `choice` the one that the method chose."""
 
     video: RelativePath
@@ -107,7 +109,7 @@ class Sample(_Part):
         return self
 
 
-class DemoReport(_Part):
+class DemoReport(Part):
     """Everything that a run of the demo found out, and what it takes to run it again.
 
     `created`: ISO 8601.  `parameters`: what trains and what stays frozen, here and on larger models.

@@ -1,0 +1,1 @@
+"""Loaders of published benchmarks, one file each: source, licence, splits and fields in the docstring."""
