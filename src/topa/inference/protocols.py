@@ -29,7 +29,7 @@ Choosing = Literal["selection", "logits", "similarity"]
 _TEMPERATURE = 0.01
 """Of the softmax over cosines, CLIP's own."""
 _LEAST = 1e-30  # of a probability, so that its logarithm is a number
-_TOGETHER = 16  # prompts that are continued at a time
+_TOKENS = 1 << 13  # that are kept at a time while answers are generated
 
 
 class HasOptions(Protocol):
@@ -122,12 +122,16 @@ class Asker:
 
         frames, valid, videos: as for `choose`.
         """
+        if not prompts:
+            return []
+        longest = max(map(len, prompts))
+        room = self.max_tokens
+        if self.prompter.window is not None:
+            room = max(1, min(room, self.prompter.window - longest))
+        together = max(1, _TOKENS // (longest + room))
         said = []
-        for start in range(0, len(prompts), _TOGETHER):
-            part, about = prompts[start : start + _TOGETHER], videos[start : start + _TOGETHER]
-            room = self.max_tokens
-            if self.prompter.window is not None:
-                room = max(1, min(room, self.prompter.window - max(map(len, part))))
+        for start in range(0, len(prompts), together):
+            part, about = prompts[start : start + together], videos[start : start + together]
             said += generate(self.model, self.prompter, part, frames, valid, room, about)
         return said
 
@@ -167,11 +171,10 @@ class Asker:
         videos: Sequence[int],
     ) -> list[Chosen]:
         said = self.say(prompts, frames, valid, videos)
-        rows = self.encoder.encode_texts(
-            [text for q, own in zip(questions, said, strict=True) for text in (own, *q.options)]
-        )
+        texts = [(own, *question.options) for own, question in zip(said, questions, strict=True)]
+        rows = self.encoder.encode_texts([text for group in texts for text in group])
         chosen = []
-        for own, part in zip(said, rows.split([1 + len(q.options) for q in questions]), strict=True):
+        for own, part in zip(said, torch.split(rows, [len(group) for group in texts]), strict=True):
             cosines = part[1:] @ part[0]
             shares = torch.softmax(cosines / _TEMPERATURE, dim=0)
             chosen.append(Chosen(tuple((1 - cosines).tolist()), tuple(shares.tolist()), own))
