@@ -15,6 +15,7 @@ from ..core.errors import InputError
 
 TAILS = (0.025, 0.975)
 """Between these quantiles of the resampled values lies the 95 % interval."""
+_BLOCK = 250  # resamples at a time: memory stays flat
 
 
 class Estimate(BaseModel):
@@ -55,6 +56,42 @@ def difference(
     """
     gains = _checked(a, groups, resamples) - _checked(b, groups, resamples)
     return _bootstrap(gains, groups, seed, resamples, possible=(-1.0, 1.0))
+
+
+def macro_accuracy(
+    correct: Sequence[bool | float],
+    groups: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Estimate:
+    """The mean over the types of questions of the accuracy of each, so that rare types count as much as frequent ones.
+
+    kinds: the type of each question. A type of which a resample has no question is not in that resample's mean.
+    Of a single video no interval can be had: it is given as everything possible, 0 to 1.
+    """
+    hits = _checked(correct, groups, resamples)
+    if len(kinds) != len(groups):
+        raise InputError(f"{len(groups)} answers, but the types of {len(kinds)}: expected one type per answer.")
+    videos, video = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    types, kind = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)
+    sums, counts = np.zeros((2, len(videos), len(types)))
+    np.add.at(sums, (video, kind), hits)
+    np.add.at(counts, (video, kind), 1)
+    low, high = 0.0, 1.0
+    if len(videos) > 1:
+        rng = np.random.default_rng(seed)
+        means = np.empty(resamples)
+        for start in range(0, resamples, _BLOCK):
+            draws = rng.integers(0, len(videos), size=(min(_BLOCK, resamples - start), len(videos)), dtype=np.int32)
+            times = np.stack([np.bincount(draw, minlength=len(videos)) for draw in draws]).astype(float)
+            asked = times @ counts
+            with np.errstate(invalid="ignore"):
+                means[start : start + len(draws)] = np.nanmean((times @ sums) / asked, axis=1)
+        low, high = np.quantile(means, TAILS)
+    value = (sums.sum(axis=0) / counts.sum(axis=0)).mean()
+    return Estimate(value=float(value), low=float(low), high=float(high), questions=len(hits), groups=len(videos))
 
 
 def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: int) -> NDArray[np.float64]:
