@@ -59,17 +59,18 @@ class Answering:
         return Asked(example, question, tuple(option.strip() for option in example.options))
 
     def _answers(self, asked: Sequence[Asked], values: Tensor, valid: Tensor, about: Sequence[int]) -> list[Prediction]:
-        if self.task == "choice":
-            chosen = self.asker.choose(asked, values, valid, about)
-            return [_chosen(own.example, answer) for own, answer in zip(asked, chosen, strict=True)]
+        found: dict[int, Prediction] = {}
+        choices = [n for n, own in enumerate(asked) if own.options]
+        chosen = self.asker.choose([asked[n] for n in choices], values, valid, [about[n] for n in choices])
+        found |= {n: _chosen(asked[n].example, answer) for n, answer in zip(choices, chosen, strict=True)}
         shown = valid.sum(dim=1).tolist()
         prompts: dict[int, Prompt] = {}
-        found: dict[int, Prediction] = {}
         for number, (own, video) in enumerate(zip(asked, about, strict=True)):
-            try:
-                prompts[number] = self._prompt(own, shown[video])
-            except InputError as error:
-                found[number] = _failed(own.example, str(error))
+            if not own.options:
+                try:
+                    prompts[number] = self._prompt(own, shown[video])
+                except InputError as error:
+                    found[number] = _failed(own.example, str(error))
         said = self.asker.say(list(prompts.values()), values, valid, [about[number] for number in prompts])
         for number, text in zip(prompts, said, strict=True):
             found[number] = _said(asked[number].example, text, self.task)

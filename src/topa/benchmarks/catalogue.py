@@ -59,6 +59,9 @@ BENCHMARKS = Registry(
         "msvd-qa": "topa.benchmarks.sets.msvd_qa:BENCHMARK",
         "msrvtt-qa": "topa.benchmarks.sets.msrvtt_qa:BENCHMARK",
         "own": "topa.benchmarks.sets.own:BENCHMARK",
+        "microworld": "topa.benchmarks.sets.microworld:BENCHMARK",
+        "microworld-open": "topa.benchmarks.sets.microworld:OPEN",
+        "microworld-captions": "topa.benchmarks.sets.microworld:CAPTIONS",
     },
 )
 """Lazy: a loader is imported when its benchmark is asked for."""

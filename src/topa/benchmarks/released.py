@@ -102,6 +102,15 @@ class Released:
         return path if path.is_file() else None
 
 
+def is_released(path: Path) -> bool:
+    """Whether a file or a folder holds released features."""
+    try:
+        _found(path)
+    except InputError:
+        return False
+    return True
+
+
 def _found(path: Path) -> Path:
     if path.is_file():
         return path

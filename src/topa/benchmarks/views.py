@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..features.frames import FrameFeatures
 from ..inference.engine import Topa
+from .evaluation import MODEL
 
-MODEL = "model"
 VIEWS = {
     MODEL: "the aligned model",
     "blind": "the same, every frame's feature zeroed",
@@ -23,14 +23,9 @@ VIEWS = {
     "no_projection": "the same, image features as they are, not projected into text space",
 }
 """Ways of showing videos to the model, the whole one first."""
-UNSEEN = {
-    "chance": "picks an option at random: 1 over the number of options",
-    "longest": "picks the longest option",
-}
-"""Baselines that ask no model."""
 
 
-def baselines(engine: Topa, task: str) -> tuple[str, ...]:
+def baselines(engine: Topa) -> tuple[str, ...]:
     """The views that mean something for a model: without a memory there is no projection to leave out."""
     return tuple(name for name in VIEWS if name != MODEL and (name != "no_projection" or engine.memory is not None))
 

@@ -22,13 +22,19 @@ from ..features.frames import FrameFeatures
 from ..features.gathered import Gathered
 from ..features.store import FeatureStoreWriter
 from .example import Example
+from .released import Released, Rows
 
 Watched = Mapping[str, FrameFeatures | str]
 """By clip: features in image space, or why there are none."""
 
 
 class Watching(Protocol):
-    """A source of features."""
+    """A source of features. frames: of each clip."""
+
+    @property
+    def frames(self) -> int:
+        """Of each clip."""
+        ...
 
     def clip(self, example: Example) -> str:
         """The clip that a record is about; records of one clip share its features."""
@@ -46,7 +52,32 @@ def clip_of(example: Example, data: Path) -> Clip:
     if example.start is not None or example.end is not None:
         start, end = ("" if s is None else f"{s:.10g}" for s in (example.start, example.end))
         name = f"{name}#{start}-{end}"
-    return Clip(name, str(path.absolute()), example.start, example.end)
+    return Clip(name, str(path.absolute()), example.start, example.end, example.fps)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedFeatures:
+    """Features that were published with a benchmark. rows: `Benchmark.rows`. frames: of each clip, taken as the
+    released code does; fewer are padded."""
+
+    released: Released
+    rows: Rows
+    frames: int
+
+    def clip(self, example: Example) -> str:
+        """The video, and the part of it."""
+        return f"{example.video}#{example.start}-{example.end}"
+
+    def watch(self, blocks: Sequence[Sequence[Example]]) -> Iterator[Watched]:
+        """Read, some ahead."""
+        for block in blocks:
+            yield {self.clip(example): self._features(example) for example in block}
+
+    def _features(self, example: Example) -> FrameFeatures | str:
+        try:
+            return self.released.features(example, self.rows).resample(self.frames)
+        except InputError as error:
+            return str(error)
 
 
 @dataclass(slots=True)

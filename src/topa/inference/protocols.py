@@ -107,6 +107,8 @@ class Asker:
                 written[number] = self._prompts(question, shown[video])
             except InputError as error:
                 chosen[number] = error
+        if not written:
+            return [chosen[number] for number in range(len(questions))]
         about = [videos[number] for number in written]
         asked = [questions[number] for number in written]
         turns = list(written.values())
