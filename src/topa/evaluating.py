@@ -26,7 +26,7 @@ import transformers
 
 from .benchmarks.answering import Answering
 from .benchmarks.catalogue import BENCHMARKS, Benchmark
-from .benchmarks.evaluation import EvaluationReport, Shown
+from .benchmarks.evaluation import MODEL, EvaluationReport, Shown
 from .benchmarks.example import Example
 from .benchmarks.grading import more_scores
 from .benchmarks.predictions import NAME, Prediction
@@ -37,7 +37,7 @@ from .benchmarks.run import Answered, answer_all, place, read_predictions
 from .benchmarks.sets import own
 from .benchmarks.summary import examples_to_show, shown, summarise
 from .benchmarks.thumbnails import SIDE, thumbnail
-from .benchmarks.views import MODEL, VIEWS, baselines
+from .benchmarks.views import VIEWS, baselines
 from .benchmarks.watching import ReleasedFeatures, Videos, Watching, clip_of
 from .core.artifacts import output_folder, own_version, sha256, write_atomically
 from .core.command import command
@@ -104,8 +104,8 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an evaluation would do. hidden: records whose answer isn't public. missing: videos that aren't there, by id of
-    one record. to_encode: clips without features. answers: records times ways of being shown. parameters, bytes: of
+    """What an evaluation would do. hidden: records whose answer isn't public. missing: videos that aren't there.
+    to_encode: clips without features. answers: records times ways of being shown. parameters, bytes: of
     the language model with its adapter."""
 
     records: int

@@ -83,6 +83,7 @@ def evaluate(
         raise UsageError(f"evaluate: found no {missing}; expected topa evaluate BENCHMARK --out DIR. --list shows all.")
     BENCHMARKS.load(benchmark)  # an unknown name is answered before torch is loaded
     from ..core.processes import is_first, launch, started_by_launcher
+    from ..inference.protocols import choosing
 
     if processes is not None and processes > 1 and not started_by_launcher() and not dry_run:
         launch(processes, sys.argv[1:])
@@ -91,8 +92,9 @@ def evaluate(
 
     quiet()
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
+    by = None if protocol is None else choosing(protocol)
     asked = Evaluation(
-        benchmark, out, data, split, model, protocol, permutations, frames, max_tokens, baselines, subtitles, features,
+        benchmark, out, data, split, model, by, permutations, frames, max_tokens, baselines, subtitles, features,
         limit, require_all, coco=coco, seed=seed, **given,
     )  # fmt: skip
     if dry_run:
@@ -141,7 +143,8 @@ def _say_plan(planned: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(planned))
         return
     typer.echo(
-        f"records: {planned['records']:,} about {planned['clips']:,} clips; the answers of {planned['hidden']:,} are hidden"
+        f"records: {planned['records']:,} about {planned['clips']:,} clips; the answers of {planned['hidden']:,} are "
+        "hidden"
     )
     missing = planned["missing"]
     shown = f": {', '.join(missing[:3])}{', ...' if len(missing) > 3 else ''}" if missing else ""

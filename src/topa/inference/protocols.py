@@ -32,6 +32,14 @@ _LEAST = 1e-30  # of a probability, so that its logarithm is a number
 _TOKENS = 1 << 13  # that are kept at a time while answers are generated
 
 
+def choosing(name: str) -> Choosing:
+    """The protocol of a name. Raises UsageError with the nearest known one."""
+    for known in get_args(Choosing):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown("protocol", name, get_args(Choosing))
+
+
 class HasOptions(Protocol):
     """What a question with options is here: `Example`s and `Question`s are."""
 
@@ -80,8 +88,7 @@ class Asker:
     max_tokens: int = 40
 
     def __post_init__(self) -> None:
-        if self.protocol not in get_args(Choosing):
-            raise unknown("protocol", self.protocol, get_args(Choosing))
+        choosing(self.protocol)
         if self.permutations and self.protocol != "selection":
             raise UsageError(
                 f"permutations: {self.protocol} lists no options, so their order plays no part; expected the protocol "
