@@ -5,7 +5,8 @@
   const kind = document.getElementById("kind");
   const words = document.getElementById("words");
   const count = document.getElementById("count");
-  let current = 0;
+  const at = document.getElementById("at");
+  let current = Math.max(0, examples.findIndex(node => node.open));
 
   const shown = () => examples.filter(node => !node.hidden);
 
@@ -20,22 +21,24 @@
       );
     });
     const number = shown().length;
+    at.textContent = "";
     count.textContent = number === examples.length ? `${number} examples` : `${number} of ${examples.length} examples`;
   }
 
-  function leaf(step) {
+  function leaf(step, focused) {
     const left = shown();
-    const at = left.indexOf(examples[current]);
+    const here = left.indexOf(examples[current]);
     // Where the current one is filtered out, the nearest one that is left in that direction comes next.
     const after = left.findIndex(node => examples.indexOf(node) > current);
-    const next = at >= 0 ? at + step : step > 0 ? after : (after < 0 ? left.length : after) - 1;
+    const next = here >= 0 ? here + step : step > 0 ? after : (after < 0 ? left.length : after) - 1;
     if (next < 0 || next >= left.length) return;
     examples[current].open = false;
     const node = left[next];
     current = examples.indexOf(node);
     node.open = true;
-    node.querySelector("summary").focus({ preventScroll: true });
+    if (focused) node.querySelector("summary").focus({ preventScroll: true });
     node.scrollIntoView({ block: "start" });
+    at.textContent = `${left.indexOf(node) + 1} of ${left.length}`;
   }
 
   const keys = { ArrowRight: 1, j: 1, ArrowLeft: -1, k: -1 };
@@ -45,12 +48,12 @@
       const step = keys[event.key];
       if (!step || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
       event.preventDefault();
-      leaf(step);
+      leaf(step, true);
     });
   });
-  document.getElementById("before").addEventListener("click", () => leaf(-1));
-  document.getElementById("after").addEventListener("click", () => leaf(1));
+  document.getElementById("before").addEventListener("click", () => leaf(-1, false));
+  document.getElementById("after").addEventListener("click", () => leaf(1, false));
   bar.addEventListener("input", filter);
   filter();
-  bar.hidden = false;
+  bar.hidden = at.parentElement.hidden = false;
 })();

@@ -37,7 +37,7 @@ def evaluation_page(report: EvaluationReport, folder: Path) -> str:
     sections = {
         "results": ("Results", _results(report)),
         "differences": ("Against the baselines", difference_plot(report.differences)),
-        "parts": ("By part", _parts(report)),
+        "parts": (_partitions(report), _parts(report)),
         "kinds": ("By type, with the baselines", pieces.kinds_table(report.conditions, MODEL, "type") if many else ""),
         "letters": ("Which letters it chooses", _letters(report)),
         "calibration": ("What its probabilities are worth", _calibration(report.calibration)),
@@ -64,11 +64,12 @@ def _headline(report: EvaluationReport) -> str:
         for name in _BASELINES
         if name in named
     ]
-    facts = [report.benchmark, report.split, report.task, report.protocol]
+    facts = {"benchmark": report.benchmark, "split": report.split, "task": report.task, "protocol": report.protocol}
+    told = "".join(f"<span>{name}: {escape(value)}</span>" for name, value in facts.items() if value)
     return (
         f'<p class="lead">{_denominators(report.counts)}</p>\n'
         f'<ul class="cards" aria-label="Headline numbers">{"".join(cards)}</ul>\n'
-        f'<p class="tags">{"".join(f"<span>{escape(fact)}</span>" for fact in facts if fact)}</p>\n'
+        f'<p class="tags">{told}</p>\n'
     )
 
 
@@ -101,7 +102,7 @@ def _denominators(counts: Counts) -> str:
 
 def _results(report: EvaluationReport) -> str:
     plot = accuracy_plot(report.conditions, MODEL) if report.conditions else ""
-    return plot + _scores(report.scores) + _counts(report)
+    return f'{plot}<div class="pair">{_scores(report.scores)}{_counts(report)}</div>\n'
 
 
 def _scores(scores: Sequence[Score]) -> str:
@@ -141,6 +142,11 @@ def _table(name: str, columns: Iterable[str], rows: str, kind: str = "plain") ->
     )
 
 
+def _partitions(report: EvaluationReport) -> str:
+    """The heading of the parts: "By type, duration"."""
+    return f"By {', '.join(escape(label(name)) for name in report.breakdowns)}"
+
+
 def _parts(report: EvaluationReport) -> str:
     chance = next((condition.kinds for condition in report.conditions if condition.name == "chance"), {})
     return "".join(
@@ -177,8 +183,13 @@ def _calibration(found: Calibration | None) -> str:
 def _examples(samples: Sequence[Shown], folder: Path) -> str:
     if not samples:
         return ""
-    rows = "".join(_example(number, sample, folder) for number, sample in enumerate(samples, 1))
-    return f'{_toolbar(samples)}<div id="browser">\n{rows}</div>\n'
+    first = next((sample for sample in samples if sample.error is None), samples[0])
+    rows = "".join(_example(sample, folder, opened=sample is first) for sample in samples)
+    return (
+        f'{_toolbar(samples)}<div id="browser">\n{rows}'
+        '<p class="leaf" hidden><button type="button" id="before">← previous</button>'
+        '<span id="at" role="status"></span><button type="button" id="after">next →</button></p>\n</div>\n'
+    )
 
 
 def _toolbar(samples: Sequence[Shown]) -> str:
@@ -202,15 +213,13 @@ def _toolbar(samples: Sequence[Shown]) -> str:
         '<div class="toolbar" role="search" aria-label="Filter the examples" hidden>\n'
         f'<fieldset><legend>show</legend>{choices}</fieldset>\n<div class="fields">{kind}'
         '<label class="field">words <input type="search" id="words" autocomplete="off" spellcheck="false"></label>'
-        '<span class="leaf"><button type="button" id="before">previous</button>'
-        '<button type="button" id="after">next</button></span></div>\n'
-        '<p id="count" role="status"></p>\n'
+        '</div>\n<p id="count" role="status"></p>\n'
         "<p>Keys, on an example: <kbd>→</kbd> or <kbd>j</kbd> opens the next one, <kbd>←</kbd> or <kbd>k</kbd> the one "
         "before.</p></div>\n"
     )
 
 
-def _example(number: int, sample: Shown, folder: Path) -> str:
+def _example(sample: Shown, folder: Path, *, opened: bool) -> str:
     images = [pieces.inline(frame.image, folder) for frame in sample.frames]
     verdict = sample.verdict
     said = _SAID[verdict]
@@ -223,7 +232,7 @@ def _example(number: int, sample: Shown, folder: Path) -> str:
         )
     return (
         f'<details class="sample {verdict}" data-verdict="{verdict}" data-kind="{escape(sample.kind)}"'
-        f'{" open" * (number == 1)}>\n<summary><span class="verdict">{said}</span>'
+        f'{" open" * opened}>\n<summary><span class="verdict">{said}</span>'
         f'<span class="asked-for">{escape(sample.question) or "a description of the video"}</span>'
         f'<span class="of">{escape(label(sample.kind))}</span></summary>\n'
         f"{_answered(sample)}{frames}\n"
@@ -252,9 +261,11 @@ def _missing(report: EvaluationReport) -> str:
     total = len(report.missing)
     rows = "".join(_row(name, [why]) for name, why in list(report.missing.items())[:LISTED])
     rest = f" The first {LISTED:,} are listed here, all are in report.json." if total > LISTED else ""
+    wrong = report.counts.unanswered
+    counted = "counted" if wrong == total else f"the {wrong:,} whose right answer is public count as"
     return (
-        f"<p>{total:,} record{'s' * (total != 1)} got no answer, and {report.counts.unanswered:,} of them, with public "
-        f"right answers, count as wrong.{rest}</p>\n<details><summary>which, and why</summary>\n"
+        f"<p>{total:,} record{'s' * (total != 1)} got no answer; {counted} wrong.{rest}</p>\n"
+        "<details><summary>which, and why</summary>\n"
         + _table("Records without an answer", ["record", "why"], rows, "plain why")
         + "</details>\n"
     )
@@ -264,11 +275,10 @@ def _reproduce(report: EvaluationReport) -> str:
     settings = {key: NONE if value is None else str(value) for key, value in report.settings.items()}
     if report.seconds:
         settings["took"] = duration(report.seconds)
-    return pages.command("The command that made this report", report.command) + pieces.facts(
-        {
-            "Settings": settings,
-            "Seeds": {key: str(value) for key, value in report.seeds.items()},
-            "Versions": report.versions,
-            "Hashes": report.hashes,
-        }
+    hashes = f'<h3>Hashes</h3>\n<dl class="hashes">{pages.terms(report.hashes)}</dl>\n' if report.hashes else ""
+    seeds = {key: str(value) for key, value in report.seeds.items()}
+    return (
+        pages.command("The command that made this report", report.command)
+        + pieces.facts({"Settings": settings, "Seeds": seeds, "Versions": report.versions})
+        + hashes
     )

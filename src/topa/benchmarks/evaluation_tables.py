@@ -65,7 +65,7 @@ def denominators(report: EvaluationReport) -> str:
 
 
 def _tables(report: EvaluationReport) -> Iterator[_Lines]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for score in report.scores:
         found = score.estimate
         if found is None:

@@ -95,10 +95,10 @@ def letters_plot(letters: Letters) -> str:
             f"{percent(chosen)} %",
             f"right {percent(right)} %" if known else "",
         )
-    caption = 'Of what was chosen <i class="key bar-key"></i>' + (
-        ', and of what is right <i class="key truth-key"></i>: where the first is longer, the letter itself is liked.'
+    caption = '<i class="key bar-key"></i> Share of what was chosen. ' + (
+        '<i class="key truth-key"></i> Share of what is right. Where the first is longer, the letter itself is liked.'
         if known
-        else ", the share of each letter. Which are right is not public."
+        else "Which letters are right is not public."
     )
     return _figure(rows, [(x, f"{100 * limit * x:g} %") for x in QUARTERS], caption)
 
@@ -115,7 +115,7 @@ def reliability_plot(calibration: Calibration) -> str:
         f'y="{100 * (1 - b.accuracy):.2f}%" height="{100 * b.accuracy:.2f}%"/>'
         for b in calibration.bins
     )
-    points_ = "".join(
+    dots = "".join(
         f'<circle cx="{100 * b.confidence:.2f}%" cy="{100 * (1 - b.accuracy):.2f}%" r="5"/>' for b in calibration.bins
     )
     ticks = "".join(
@@ -129,10 +129,10 @@ def reliability_plot(calibration: Calibration) -> str:
     )
     return (
         '<figure class="square method"><div><svg role="img" aria-label="'
-        f'{escape(words)}">{grid}{bars}<line class="chance" x1="0" x2="100%" y1="100%" y2="0"/>{points_}{ticks}</svg>'
-        "</div><figcaption>Right answers in per cent, upwards, over the probability of the chosen option, to the right. "
-        "On the dashed line one can take the probability at its word; below it the model is too sure.</figcaption>"
-        "</figure>\n"
+        f'{escape(words)}">{grid}{bars}<line class="chance" x1="0" x2="100%" y1="100%" y2="0"/>{dots}{ticks}</svg>'
+        "</div><figcaption>Right answers in per cent, upwards, over the probability of the chosen option, to the "
+        "right. On the dashed line one can take the probability at its word; below it the model is too sure."
+        "</figcaption></figure>\n"
     )
 
 

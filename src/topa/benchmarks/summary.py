@@ -24,7 +24,7 @@ from .report import Condition, Difference, FrameView
 
 ABOUT = {
     MODEL: "what was evaluated",
-    "chance": "picks an option at random: 1 in as many as there are",
+    "chance": "picks an option at random",
     "longest": "always the option with the longest text",
     "blind": "the same model, every frame's feature zeroed",
     "shuffled_frames": "the frames in random order",
@@ -60,12 +60,12 @@ class _Marked:
         )
 
     def parts(self) -> dict[str, dict[str, list[int]]]:
-        """A partition to its parts to the places of their records. The type comes first; parts are sorted."""
+        """Partition -> part -> places of its records; the type first, parts in the order of the records."""
         found: dict[str, dict[str, list[int]]] = {"type": {}}
         for place, example in enumerate(self.examples):
             for name, part in dict.fromkeys([("type", example.kind), *example.groups]):
                 found.setdefault(name, {}).setdefault(part, []).append(place)
-        return {name: dict(sorted(parts.items())) for name, parts in found.items() if list(parts) != ["all"]}
+        return {name: parts for name, parts in found.items() if list(parts) != ["all"]}
 
 
 def summarise(
