@@ -85,24 +85,32 @@ class Topa:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, llm: str | None = None, bits: int | None = None, resolve: Resolve = str
+        cls,
+        name: str | Path,
+        *,
+        llm: str | None = None,
+        bits: int | None = None,
+        device: str | torch.device | None = None,
+        resolve: Resolve = str,
     ) -> Topa:
         """Load a saved model, its LLM and its encoder.
 
         name: a folder, or the id of a model on the hub. llm: where the LLM is, if not where the model says; it must be
-        the same. bits: 8 or 4 to quantise the LLM, on devices that can. resolve: turns a name in the config into a
-        folder or hub id. Raises ArtifactError where this isn't a saved model, InputError where LLM or encoder can't
-        be loaded, ArtifactMismatch where they aren't those it was aligned with.
+        the same. bits: 8 or 4 to quantise the LLM, on devices that can. device: a GPU where there is one. resolve:
+        turns a name in the config into a folder or hub id. Raises ArtifactError where this isn't a saved model,
+        InputError where LLM or encoder can't be loaded, ArtifactMismatch where they aren't those it was aligned with.
         """
         folder = saved.fetch(name)
         config = saved.read_config(folder)
         source = resolve(llm or config.llm)
-        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
+        place = None if device is None else torch.device(device)
+        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
         shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
-        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config, shift)
+        encoder = Encoder.from_pretrained(resolve(config.encoder), place)
+        return cls(model, prompter, encoder, memory, config, shift)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write adapter, memory, config and model card, and nothing of the LLM or the encoder.
