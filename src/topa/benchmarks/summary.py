@@ -27,9 +27,9 @@ ABOUT = {
     "chance": "picks an option at random",
     "longest": "always the option with the longest text",
     "blind": "the same model, every frame's feature zeroed",
-    "shuffled": "the frames in random order",
-    "single": "one frame of the video alone",
-    "raw": "image features as they are, without projection",
+    "shuffled_frames": "the frames in random order",
+    "single_frame": "the middle frame of the video alone",
+    "no_projection": "image features as they are, not projected into text space",
 }
 """What each condition is, in a few words; of others nothing is said."""
 BINS = 10
