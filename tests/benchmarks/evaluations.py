@@ -98,7 +98,8 @@ def frames(number: int, text: str = "", image: str | None = "") -> tuple[FrameVi
 def summary(records: list[Example], **changes) -> Summary:
     answers = predictions(records, errors=min(4, len(records)))
     baselines = {
-        name: predictions(records, skill, name) for name, skill in (("blind", 0.25), ("shuffled", 0.55), ("raw", 0.1))
+        name: predictions(records, skill, name)
+        for name, skill in (("blind", 0.25), ("shuffled_frames", 0.55), ("no_projection", 0.1))
     }
     return summarise(benchmark(), records, answers, baselines, resamples=200, **changes)
 

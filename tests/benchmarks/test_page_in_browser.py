@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -13,9 +11,8 @@ from PIL import Image
 from topa.benchmarks.publish import write_report
 
 from . import reports
+from .webpages import worst_contrast
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 LONG = "averyveryverylongwordwithoutanyspaceinit" * 4
 
 
@@ -28,21 +25,6 @@ def write_video(path: Path) -> None:
         for k in range(8):
             container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 64), (30 * k, 80, 120)))))
         container.mux(stream.encode())
-
-
-@pytest.fixture(scope="module")
-def browser():
-    give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-    if not CHROMIUM.exists():
-        give_up(f"{CHROMIUM} is not there: apt-get install chromium, to see the page in a real browser")
-    if not find_spec("playwright"):
-        give_up("playwright is not there: pip install playwright, to see the page in a real browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -96,27 +78,6 @@ def test_words_can_be_read(browser, pages, scheme):
     """Contrast of text on its background is 4.5 or more (WCAG AA), measured where the page sets colours."""
     page = browser.new_page(viewport={"width": 1280, "height": 844}, color_scheme=scheme)
     page.goto(pages["usual"].as_uri())
-    worst = page.evaluate(
-        """() => {
-            const parse = text => text.match(/[\\d.]+/g).map(Number);
-            const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
-                .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-                .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
-            const over = ([r, g, b, a = 1], under) => [r, g, b].map((v, k) => v * a + under[k] * (1 - a));
-            const fill = node => parse(getComputedStyle(node).backgroundColor);
-            const behind = node => node ? over(fill(node), behind(node.parentElement)) : [255, 255, 255];
-            let worst = [99, ""];
-            for (const node of document.body.querySelectorAll("*")) {
-                const words = [...node.childNodes].some(child => child.nodeType === 3 && child.data.trim());
-                if (!words || node.closest("svg, video")) continue;
-                const style = getComputedStyle(node), back = behind(node);
-                const text = over(parse(style.color).slice(0, 3).concat(Number(style.opacity)), back);
-                const [a, b] = [light(text), light(back)].sort((x, y) => y - x);
-                const ratio = (a + 0.05) / (b + 0.05);
-                if (ratio < worst[0]) worst = [ratio, node.outerHTML.slice(0, 80)];
-            }
-            return worst;
-        }"""
-    )
+    worst = worst_contrast(page)
     assert worst[0] >= 4.5, worst
     page.close()

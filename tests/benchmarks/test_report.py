@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from pydantic import ValidationError
@@ -17,35 +16,7 @@ from topa.benchmarks.tables import markdown_table, table
 from topa.core.errors import InputError, OutputError
 
 from . import reports
-
-VOID = {"meta", "img", "br"}
-
-
-class Page(HTMLParser):
-    """What a browser would see: the tree is checked, tags, addresses and texts are collected."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.open, self.tags, self.ids, self.text, self.headings = [], [], [], [], []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.ids += [value for key, value in attrs if key == "id"]
-        if re.fullmatch(r"h\d", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
+from .webpages import Page
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The report of an evaluation as one HTML page: no network, light and dark, wide and narrow.
 
-Its one script filters and leafs through the examples; without it they are a list to open one by one. Reads an
+Its one script filters the examples and opens the next; without it they are a list to open one by one. Reads an
 `EvaluationReport`; gives the text of `report.html` to `publish.write_evaluation`.
 """
 

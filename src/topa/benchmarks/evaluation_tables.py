@@ -84,7 +84,7 @@ def _tables(report: EvaluationReport) -> Iterator[_Lines]:
             if gain is not None:
                 more = (points(gain.value), f"{points(gain.low)} to {points(gain.high)}", verdict(gain))
             rows.append((*cells, *more))
-        yield _Lines(("condition", "% right", "95 % interval", "model ahead", "95 % interval", ""), rows, first=True)
+        yield _Lines(("condition", "% right", "95 % interval", "ahead by", "95 % interval", ""), rows, first=True)
     chance = next((condition.kinds for condition in report.conditions if condition.name == "chance"), {})
     for name, parts in report.breakdowns.items():
         shown = chance if name == "type" else {}

@@ -23,17 +23,18 @@ from .predictions import Prediction
 from .report import Condition, Difference, FrameView
 
 ABOUT = {
-    MODEL: "what was evaluated",
+    MODEL: "the aligned model",
     "chance": "picks an option at random",
     "longest": "always the option with the longest text",
-    "blind": "the same model, every frame's feature zeroed",
-    "shuffled_frames": "the frames in random order",
-    "single_frame": "the middle frame of the video alone",
-    "no_projection": "image features as they are, not projected into text space",
+    "blind": "the same, every frame's feature zeroed",
+    "shuffled_frames": "the same, the frames in random order",
+    "single_frame": "the same, the middle frame alone",
+    "no_projection": "the same, image features as they are, not projected into text space",
 }
 """What each condition is, in a few words; of others nothing is said."""
 BINS = 10
 _LENGTH = 200  # characters of a reason
+_SQUARE = 1.959964**2  # of the normal distribution's 97.5 % quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,8 @@ class _Marked:
     def estimate(self, credits: Sequence[float], chosen: Sequence[int] | None = None) -> Estimate:
         """Of all records, or of those at the places `chosen`."""
         places = range(len(self.examples)) if chosen is None else chosen
-        return accuracy(
-            [credits[i] for i in places],
-            [self.examples[i].video for i in places],
-            seed=self.seed,
-            resamples=self.resamples,
-        )
+        videos = [self.examples[i].video for i in places]
+        return widened(accuracy([credits[i] for i in places], videos, seed=self.seed, resamples=self.resamples))
 
     def parts(self) -> dict[str, dict[str, list[int]]]:
         """Partition -> part -> places of its records; the type first, parts in the order of the records."""
@@ -108,7 +105,7 @@ def summarise(
         letters=letters(asked, [found[example.id] for example in asked]) if benchmark.task == "choice" else None,
         calibration=calibration(answers, marks) if benchmark.task == "choice" and marks else None,
         missing={e.id: found[e.id].error or "" for e in examples if found[e.id].error is not None},
-        notes=tuple(_notes(benchmark, examples, public, split)),
+        notes=tuple(_notes(benchmark, examples, public, split, marked)),
     )
 
 
@@ -215,6 +212,15 @@ def longest(options: Sequence[str]) -> int | None:
     return max(range(len(options)), key=lambda k: len(options[k]), default=None)
 
 
+def widened(found: Estimate) -> Estimate:
+    """An estimate of which all is right, or all wrong, with Wilson's interval over its videos: resampled, equal answers
+    stay equal, as if two right ones were as good as two thousand. Others as they are."""
+    if found.low < found.high or found.value not in (0, 1):
+        return found
+    reach = _SQUARE / (found.groups + _SQUARE)
+    return found.model_copy(update={"low": 1 - reach} if found.value else {"high": reach})
+
+
 def _condition(name: str, credits: Sequence[float], marked: _Marked, kinds: Mapping[str, list[int]]) -> Condition:
     return Condition(
         name=name,
@@ -266,7 +272,11 @@ def calibration(predictions: Sequence[Prediction], credits: Sequence[float]) -> 
 
 
 def _notes(
-    benchmark: Benchmark, examples: Sequence[Example], public: Sequence[Example], split: str | None
+    benchmark: Benchmark,
+    examples: Sequence[Example],
+    public: Sequence[Example],
+    split: str | None,
+    marked: _Marked,
 ) -> Iterator[str]:
     published = benchmark.splits.get(split) if split is not None else None
     if published is not None and published != len(examples):
@@ -278,6 +288,11 @@ def _notes(
         yield f"The numbers are of the {len(public):,} of {len(examples):,} records whose right answer is public."
     if len({example.video for example in public}) == 1:
         yield "All of it is about one video: no interval can be had, so it is given as everything possible."
+    elif marked.examples:
+        yield (
+            "Intervals: 95 %, bootstrap over videos; where all is right, or all wrong, Wilson's over the videos, as a "
+            "bootstrap has none there."
+        )
 
 
 def shown(example: Example, prediction: Prediction, frames: Sequence[FrameView] = ()) -> Shown:
