@@ -1,4 +1,4 @@
-"""Verbs that measure: evaluate."""
+"""Verbs that measure: evaluate, compare, reproduce."""
 
 from __future__ import annotations
 
@@ -151,3 +151,43 @@ def _say_plan(planned: dict[str, Any], as_json: bool) -> None:
     typer.echo(f"videos:  {planned['to_encode']:,} clips to decode and encode, {len(missing):,} missing{shown}")
     typer.echo(f"answers: {planned['answers']:,}")
     typer.echo(f"memory:  {planned['bytes'] / 1e9:.1f} GB of weights a process in float32, half on a GPU")
+
+
+@app.command(
+    epilog="Example:  topa reproduce microworld --out micro-tables\n\n"
+    "          topa reproduce paper --data benchmarks --models models --out paper-tables"
+)
+def reproduce(
+    recipe: Annotated[str, typer.Argument(help="A recipe that comes with topa (paper, microworld), or a TOML file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for evaluations and tables.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder with a folder for each benchmark, named as topa names it.")
+    ] = None,
+    models: Annotated[Path | None, typer.Option("--models", help="Folder with a folder for each saved model.")] = None,
+    table: Annotated[list[str] | None, typer.Option("--table", help="Only this table; may be given again.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Records of each evaluation, for a first look.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The numbers of a source's tables beside ours; "no data" or "no model" where something isn't at hand."""
+    from ..reproducing import RESULT, TABLE, cells
+    from ..reproducing import reproduce as run
+
+    quiet()
+    found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.width = max(console.width, _TABLE)
+    for name in dict.fromkeys(one.row.table for one in found):
+        shown = Table("", "expected", "ours", "95 %", "", title=name, title_justify="left", box=None, pad_edge=False)
+        for one in found:
+            if one.row.table == name:
+                shown.add_row(*cells(one))
+        console.print(shown)
+    for why in dict.fromkeys(f"{one.verdict}: {one.why}" for one in found if one.why):
+        typer.echo(why)
+    typer.echo(f"tables: {out / TABLE}, {out / RESULT}")
