@@ -9,12 +9,11 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from os.path import normpath
 from pathlib import Path
 
 from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
 from .core.errors import InputError
-from .features.clips import Clip
+from .features.clips import Clip, clip_below, name_below
 from .features.gathered import Gathered
 from .prompts.templates import LETTERS
 from .tideos.tally import Tally
@@ -38,17 +37,11 @@ class Source:
 
     def name(self, question: VideoQuestion) -> str:
         """What its video is called: the path in the folder."""
-        path = question.video
-        inside = path.relative_to(self.folder) if path.is_relative_to(self.folder) else path
-        return Path(normpath(inside)).as_posix()
+        return name_below(self.folder, question.video)
 
     def clip(self, question: VideoQuestion) -> Clip:
         """What it is about: the id is the video's name, with `#1.5-8` behind it for a part."""
-        name = self.name(question)
-        if question.start is not None or question.end is not None:
-            start, end = ("" if s is None else f"{s:.10g}" for s in (question.start, question.end))
-            name = f"{name}#{start}-{end}"
-        return Clip(name, str(question.video.absolute()), question.start, question.end, question.fps)
+        return clip_below(self.folder, question.video, question.start, question.end, question.fps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from .training.loop import Watch
 RESULT = "reproduced.json"
 TABLE = "reproduced.md"
 _LABELLED_SEED = 5
-Verdict = Literal["within", "above", "below", "not stated", "no data", "no model", "failed"]
+Verdict = Literal["within", "above", "below", "not stated", "no data", "no model", "not computed", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +142,7 @@ def _report(row: Row, place: _Places, *, baselines: bool) -> EvaluationReport | 
             row.frames,
             baselines=baselines,
             subtitles=row.subtitles,
-            features=place.out / "features" / f"{row.benchmark.partition('-')[0]}-{row.frames or 'all'}"
-            if micro
-            else None,
+            features=place.out / "features" / str(row.frames or "all") if micro else None,
             limit=place.limit,
         )
         done = evaluate(asked, show=place.show)
@@ -207,7 +205,7 @@ def _found(row: Row, report: EvaluationReport | _Missing, out: str) -> Found:
     try:
         estimate = read_off(row, report)
     except InputError as error:
-        return Found(row, "failed", why=str(error), out=out)
+        return Found(row, "not computed", why=str(error), out=out)
     ours = 100 * estimate.value
     verdict: Verdict = "not stated"
     if row.expected is not None:
@@ -236,9 +234,8 @@ def read_off(row: Row, report: EvaluationReport) -> Estimate:
             if score.estimate is None:
                 raise InputError(f"{row.name}: {name} was not computed: {score.note}")
             return score.estimate
-    raise InputError(
-        f"{row.name}: the report has no score {name!r}; expected one of {[s.name for s in report.scores]}."
-    )
+    known = ", ".join(score.name for score in report.scores)
+    raise InputError(f"{row.name}: the report has no score {name!r}; expected one of: {known}.")
 
 
 def markdown(title: str, found: Sequence[Found]) -> str:

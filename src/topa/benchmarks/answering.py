@@ -116,10 +116,9 @@ def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
 
 
 def _said(example: Example, text: str, task: Task) -> Prediction:
-    graded = task == "open" and not example.hidden
-    return Prediction(
-        id=example.id, text=text, correct=float(exact_match(text, example.references)) if graded else None
-    )
+    graded = task != "caption" and not example.hidden
+    correct = float(exact_match(text, example.references)) if graded else None
+    return Prediction(id=example.id, text=text, correct=correct)
 
 
 def spans(clips: Mapping[str, Sequence[int]], records: int, videos: int) -> list[list[int]]:

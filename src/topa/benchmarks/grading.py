@@ -1,14 +1,20 @@
-"""Scores beyond the share of right answers: of captions, and of open answers where a benchmark's papers report WUPS."""
+"""Scores beyond the share of right answers: of captions, and of open answers where papers report WUPS."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from .answers import wups
 from .captioning import NAMES, score_captions
 from .catalogue import Benchmark
 from .evaluation import MODEL, Score
 from .example import Example
+from .metrics import accuracy
 from .predictions import Prediction
+from .wordnet import open_wordnet
+
+THRESHOLDS = (0.9, 0.0)
+"""Of WUPS: below it two words count a tenth of their likeness."""
 
 
 def more_scores(
@@ -19,25 +25,48 @@ def more_scores(
     coco: bool = False,
     seed: int = 0,
 ) -> list[Score]:
-    """What papers report of a caption benchmark, of the model and, by its main metric, of each baseline.
+    """What papers report beside, or instead of, the share of right answers; of records whose answer is public.
 
-    found: predictions by view, in the order of the examples. coco: METEOR and SPICE too.
+    found: predictions by view, in the order of the examples. coco: METEOR and SPICE of captions too, by the classic
+    toolkit in Java. Raises InputError where WordNet's files are damaged.
     """
-    if benchmark.task != "caption":
+    public = [not example.hidden for example in examples]
+    asked = [example for example, known in zip(examples, public, strict=True) if known]
+    said = {view: [p for p, known in zip(own, public, strict=True) if known] for view, own in found.items()}
+    if not asked:
         return []
-    references = {example.id: example.references for example in examples if not example.hidden}
-    if not references:
-        return []
-    scores = []
-    for view, predictions in found.items():
-        said = {p.id: p.text for p in predictions}
-        graded = score_captions(references, said, java=coco and view == MODEL, seed=seed)
+    if benchmark.task == "caption":
+        return list(_captions(benchmark, asked, said, coco, seed))
+    return list(_wups(asked, said[MODEL], seed)) if benchmark.metric == "WUPS" else []
+
+
+def _captions(
+    benchmark: Benchmark, examples: Sequence[Example], said: Mapping[str, Sequence[Prediction]], coco: bool, seed: int
+) -> Iterator[Score]:
+    """All metrics of the model, and the main one of each baseline."""
+    references = {example.id: example.references for example in examples}
+    for view, predictions in said.items():
+        texts = {prediction.id: prediction.text for prediction in predictions}
+        graded = score_captions(references, texts, java=coco and view == MODEL, seed=seed)
         if view != MODEL:
             name = benchmark.metric
-            scores.append(Score(name=f"{name}, {view.replace('_', ' ')}", estimate=graded.intervals[name]))
+            yield Score(name=f"{name}, {view.replace('_', ' ')}", estimate=graded.intervals[name])
             continue
-        names = [benchmark.metric, *(name for name in NAMES if name != benchmark.metric)]
-        scores += [Score(name=name, estimate=graded.intervals[name]) for name in names]
-        scores += [Score(name=n, estimate=e) for n, e in graded.intervals.items() if n not in names]
-        scores += [Score(name=n, estimate=None, note=why) for n, why in graded.not_computed.items()]
-    return scores
+        for name in dict.fromkeys((*NAMES, *graded.intervals)):
+            yield Score(name=name, estimate=graded.intervals[name])
+        for name, why in graded.not_computed.items():
+            yield Score(name=name, estimate=None, note=why)
+
+
+def _wups(examples: Sequence[Example], predictions: Sequence[Prediction], seed: int) -> Iterator[Score]:
+    wordnet = open_wordnet()
+    for threshold in THRESHOLDS:
+        name = f"WUPS@{threshold:g}"
+        if isinstance(wordnet, str):
+            yield Score(name=name, estimate=None, note=wordnet)
+            continue
+        likeness = [
+            wups(p.text, e.references, wordnet, threshold=threshold, kind=e.kind)
+            for e, p in zip(examples, predictions, strict=True)
+        ]
+        yield Score(name=name, estimate=accuracy(likeness, [e.video for e in examples], seed=seed))

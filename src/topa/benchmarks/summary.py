@@ -95,7 +95,7 @@ def summarise(
     asked = public or list(examples)
     return Summary(
         counts=_counts(examples, public, answers),
-        scores=(*_scores(benchmark, marked), *scores) or (_none(benchmark, bool(public)),),
+        scores=_ordered(benchmark, [*_scores(benchmark, marked), *scores]) or (_none(benchmark, bool(public)),),
         breakdowns={
             name: {part: marked.estimate(marks, places) for part, places in inside.items()}
             for name, inside in parts.items()
@@ -173,11 +173,19 @@ def reason(example: Example, error: str) -> str:
 def _scores(benchmark: Benchmark, marked: _Marked) -> Iterator[Score]:
     if not marked.examples:
         return
-    yield Score(name=benchmark.metric, estimate=marked.estimate(marked.credits))
+    # Of open answers the share of credit is the exact match, whatever more their papers report.
+    name = "exact match" if benchmark.task == "open" else benchmark.metric
+    yield Score(name=name, estimate=marked.estimate(marked.credits))
     if benchmark.macro:
         kinds = [example.kind for example in marked.examples]
         found = mean_over_kinds(marked.credits, marked.videos, kinds, seed=marked.seed, resamples=marked.resamples)
-        yield Score(name=f"{benchmark.metric}, mean over types", estimate=found)
+        yield Score(name=f"{name}, mean over types", estimate=found)
+
+
+def _ordered(benchmark: Benchmark, scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The number that papers report first, where there is one."""
+    first = [s for s in scores if s.estimate is not None and s.name.startswith(benchmark.metric)]
+    return (*first[:1], *(score for score in scores if score not in first[:1]))
 
 
 def _none(benchmark: Benchmark, public: bool) -> Score:

@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 
 from ..core.errors import InputError
-from ..features.clips import Clip
+from ..features.clips import Clip, clip_below
 from ..features.decoding import decoders
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
@@ -46,13 +46,8 @@ class Watching(Protocol):
 
 
 def clip_of(example: Example, data: Path) -> Clip:
-    """What a record is about. The id is its file's path below `data`, with `#1.5-8` behind it for a part."""
-    path = example.path
-    name = (path.relative_to(data) if path.is_relative_to(data) else path).as_posix()
-    if example.start is not None or example.end is not None:
-        start, end = ("" if s is None else f"{s:.10g}" for s in (example.start, example.end))
-        name = f"{name}#{start}-{end}"
-    return Clip(name, str(path.absolute()), example.start, example.end, example.fps)
+    """What a record is about; data: the folder that its id starts from."""
+    return clip_below(data, example.path, example.start, example.end, example.fps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,23 @@ class Clip:
     fps: float | None = None
 
 
+def name_below(folder: Path, video: Path) -> str:
+    """What a video is called beside others of a folder: its path in it."""
+    inside = video.relative_to(folder) if video.is_relative_to(folder) else video
+    return Path(os.path.normpath(inside)).as_posix()
+
+
+def clip_below(
+    folder: Path, video: Path, start: float | None = None, end: float | None = None, fps: float | None = None
+) -> Clip:
+    """A video of a folder, or a part of it. The id is its path in the folder, with `#1.5-8` behind it for a part."""
+    name = name_below(folder, video)
+    if start is not None or end is not None:
+        first, last = ("" if seconds is None else f"{seconds:.10g}" for seconds in (start, end))
+        name = f"{name}#{first}-{last}"
+    return Clip(name, str(video.absolute()), start, end, fps)
+
+
 def find_clips(inputs: Sequence[Path], here: Path | None = None) -> list[Clip]:
     """All clips, in the order of the inputs; those of a folder, and of the folders in it, by name.
 
