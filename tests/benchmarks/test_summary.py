@@ -9,7 +9,7 @@ import pytest
 
 from topa.benchmarks.evaluation import Score
 from topa.benchmarks.example import Example
-from topa.benchmarks.metrics import Estimate, accuracy, macro_accuracy
+from topa.benchmarks.metrics import Estimate, accuracy, mean_over_kinds
 from topa.benchmarks.predictions import Prediction
 from topa.benchmarks.summary import calibration, examples_to_show, letters, longest, reason, shown, summarise
 from topa.core.errors import InputError
@@ -84,7 +84,7 @@ def test_intervals_are_those_of_the_metrics():
     right = [p.correct for p in answers]
     videos, kinds = [e.video for e in records], [e.kind for e in records]
     assert found.scores[0].estimate == accuracy(right, videos, seed=5, resamples=300)
-    assert found.scores[1].estimate == macro_accuracy(right, videos, kinds, seed=5, resamples=300)
+    assert found.scores[1].estimate == mean_over_kinds(right, videos, kinds, seed=5, resamples=300)
     assert found.breakdowns["type"] == found.conditions[0].kinds
     assert summarise(benchmark(macro=False), records, answers).scores[1:] == ()
 
@@ -101,16 +101,16 @@ def test_a_few_right_answers_are_not_certain():
 
 def test_the_mean_over_types_weighs_them_alike():
     right, kinds = [1, 1, 1, 1, 0, 1], ["a", "a", "a", "a", "b", "b"]
-    alone = macro_accuracy(right, ["v"] * 6, kinds)
+    alone = mean_over_kinds(right, ["v"] * 6, kinds)
     assert value(alone) == (0.75, 6, 1)
     assert (alone.low, alone.high) == (0, 1)
-    several = macro_accuracy(right, ["v", "w", "x", "v", "w", "x"], kinds, resamples=600)
+    several = mean_over_kinds(right, ["v", "w", "x", "v", "w", "x"], kinds, resamples=600)
     assert several.low < 0.75 < several.high
     # With one type it is the accuracy, resample for resample.
     videos = [f"v{k % 4}" for k in range(6)]
-    assert macro_accuracy(right, videos, ["a"] * 6) == accuracy(right, videos)
+    assert mean_over_kinds(right, videos, ["a"] * 6) == accuracy(right, videos)
     with pytest.raises(InputError, match="the types of 5"):
-        macro_accuracy(right, videos, kinds[1:])
+        mean_over_kinds(right, videos, kinds[1:])
 
 
 def test_a_split_without_public_answers_has_letters_and_no_numbers():

@@ -117,7 +117,7 @@ def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
 
 def _said(example: Example, text: str, task: Task) -> Prediction:
     graded = task == "open" and not example.hidden
-    return Prediction(id=example.id, text=text, correct=exact_match(text, example.references) if graded else None)
+    return Prediction(id=example.id, text=text, correct=float(exact_match(text, example.references)) if graded else None)
 
 
 def spans(clips: Mapping[str, Sequence[int]], records: int, videos: int) -> list[list[int]]:

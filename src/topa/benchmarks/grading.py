@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .captioning import NAMES, score_captions
 from .catalogue import Benchmark
 from .evaluation import MODEL, Score
 from .example import Example
@@ -24,8 +25,6 @@ def more_scores(
     """
     if benchmark.task != "caption":
         return []
-    from .captioning import NAMES, score_captions
-
     references = {example.id: example.references for example in examples if not example.hidden}
     if not references:
         return []

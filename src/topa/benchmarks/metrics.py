@@ -1,11 +1,14 @@
 """Numbers with intervals: accuracy and paired differences, bootstrapped over videos.
 
-Reads right and wrong answers with the video each belongs to; gives `Estimate`s to reports.
+Reads right and wrong answers with the video each belongs to; gives `Estimate`s to reports. The bootstrap is the
+interval of reports: it knows that questions about one video stand or fall together. Wilson's is there beside it, for
+comparison with papers that give it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +18,8 @@ from ..core.errors import InputError
 
 TAILS = (0.025, 0.975)
 """Between these quantiles of the resampled values lies the 95 % interval."""
-_BLOCK = 250  # resamples at a time: memory stays flat
+_NORMAL = 1.959963984540054  # the same quantile of the normal distribution
+_AT_ONCE = 1_000_000  # draws that are in memory at a time
 
 
 class Estimate(BaseModel):
@@ -58,7 +62,40 @@ def difference(
     return _bootstrap(gains, groups, seed, resamples, possible=(-1.0, 1.0))
 
 
-def macro_accuracy(
+def wilson(correct: Sequence[bool | float], groups: Sequence[str]) -> Estimate:
+    """The share of right answers with Wilson's score interval, 95 %, which takes every question for one of its own.
+
+    Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    hits = _checked(correct, groups, 1)
+    number, share = len(hits), float(hits.mean())
+    middle = (share + _NORMAL**2 / (2 * number)) / (1 + _NORMAL**2 / number)
+    reach = (
+        math.sqrt(share * (1 - share) / number + (_NORMAL / (2 * number)) ** 2) * _NORMAL / (1 + _NORMAL**2 / number)
+    )
+    low, high = max(0.0, middle - reach), min(1.0, middle + reach)
+    return Estimate(value=share, low=low, high=high, questions=number, groups=len(set(groups)))
+
+
+def by_kind(
+    correct: Sequence[bool | float],
+    groups: Sequence[str],
+    kinds: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> dict[str, Estimate]:
+    """The share of right answers for each kind of question, by name. kinds: one per question."""
+    _one_kind_each(correct, kinds)
+    found = {}
+    for kind in sorted(set(kinds)):
+        rows = [row for row, own in enumerate(kinds) if own == kind]
+        own_correct, own_groups = [correct[row] for row in rows], [groups[row] for row in rows]
+        found[kind] = accuracy(own_correct, own_groups, seed=seed, resamples=resamples)
+    return found
+
+
+def mean_over_kinds(
     correct: Sequence[bool | float],
     groups: Sequence[str],
     kinds: Sequence[str],
@@ -66,32 +103,59 @@ def macro_accuracy(
     seed: int = 0,
     resamples: int = 2000,
 ) -> Estimate:
-    """The mean over the types of questions of the accuracy of each, so that rare types count as much as frequent ones.
+    """The mean of the kinds' shares of right answers, each kind the same weight ("macro"); `accuracy` is "micro".
 
-    kinds: the type of each question. A type of which a resample has no question is not in that resample's mean.
-    Of a single video no interval can be had: it is given as everything possible, 0 to 1.
+    A resample of videos that has no question of a kind is a mean over those that it has.
     """
+    _one_kind_each(correct, kinds)
     hits = _checked(correct, groups, resamples)
-    if len(kinds) != len(groups):
-        raise InputError(f"{len(groups)} answers, but the types of {len(kinds)}: expected one type per answer.")
-    videos, video = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    types, kind = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)
-    sums, counts = np.zeros((2, len(videos), len(types)))
-    np.add.at(sums, (video, kind), hits)
-    np.add.at(counts, (video, kind), 1)
-    low, high = 0.0, 1.0
-    if len(videos) > 1:
-        rng = np.random.default_rng(seed)
-        means = np.empty(resamples)
-        for start in range(0, resamples, _BLOCK):
-            draws = rng.integers(0, len(videos), size=(min(_BLOCK, resamples - start), len(videos)), dtype=np.int32)
-            times = np.stack([np.bincount(draw, minlength=len(videos)) for draw in draws]).astype(float)
-            asked = times @ counts
-            with np.errstate(invalid="ignore"):
-                means[start : start + len(draws)] = np.nanmean((times @ sums) / asked, axis=1)
-        low, high = np.quantile(means, TAILS)
-    value = (sums.sum(axis=0) / counts.sum(axis=0)).mean()
-    return Estimate(value=float(value), low=float(low), high=float(high), questions=len(hits), groups=len(videos))
+    names, kind = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)
+    statistics = np.zeros((len(hits), 2 * len(names)))
+    statistics[np.arange(len(hits)), kind] = hits
+    statistics[np.arange(len(hits)), len(names) + kind] = 1
+
+    def mean(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        right, asked = sums[:, : len(names)], sums[:, len(names) :]
+        shares = np.divide(right, asked, out=np.zeros_like(right), where=asked > 0)
+        return np.asarray(shares.sum(axis=1) / (asked > 0).sum(axis=1))
+
+    return resampled(statistics, groups, mean, (0.0, 1.0), seed=seed, resamples=resamples)
+
+
+def resampled(
+    statistics: NDArray[np.float64],
+    groups: Sequence[str],
+    value: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    possible: tuple[float, float],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Estimate:
+    """A value of summed statistics, and its interval from a bootstrap over groups.
+
+    statistics: [questions, any]; groups: the video of each question. value: sums [n, any] -> values [n].
+    possible: the interval where there is a single video, of which none can be had.
+    """
+    # Sorted names, not order of appearance: shuffled questions get the same interval.
+    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    sums = np.stack([np.bincount(index, weights=column) for column in statistics.T], axis=1)
+    low, high = possible
+    if len(names) > 1:
+        generator = np.random.default_rng(seed)
+        drawn = []
+        each = max(1, _AT_ONCE // len(names))
+        for start in range(0, resamples, each):
+            size = (min(each, resamples - start), len(names))
+            draws = generator.integers(0, len(names), size=size, dtype=np.int32)
+            drawn.append(np.stack([column[draws].sum(axis=1) for column in sums.T], axis=1))
+        low, high = np.quantile(value(np.concatenate(drawn)), TAILS)
+    whole = float(value(statistics.sum(axis=0, keepdims=True))[0])
+    return Estimate(value=whole, low=float(low), high=float(high), questions=len(statistics), groups=len(names))
+
+
+def _one_kind_each(correct: Sequence[bool | float], kinds: Sequence[str]) -> None:
+    if len(correct) != len(kinds):
+        raise InputError(f"{len(correct)} answers, but the kinds of {len(kinds)}: expected one kind per answer.")
 
 
 def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: int) -> NDArray[np.float64]:
@@ -112,14 +176,5 @@ def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: 
 def _bootstrap(
     scores: NDArray[np.float64], groups: Sequence[str], seed: int, resamples: int, possible: tuple[float, float]
 ) -> Estimate:
-    # Sorted names, not order of appearance: shuffled questions get the same interval.
-    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums = np.bincount(index, weights=scores)
-    counts = np.bincount(index)
-    low, high = possible
-    if len(names) > 1:
-        draws = np.random.default_rng(seed).integers(0, len(names), size=(resamples, len(names)), dtype=np.int32)
-        low, high = np.quantile(sums[draws].sum(axis=1) / counts[draws].sum(axis=1), TAILS)
-    return Estimate(
-        value=float(scores.mean()), low=float(low), high=float(high), questions=len(scores), groups=len(names)
-    )
+    statistics = np.stack([scores, np.ones(len(scores))], axis=1)
+    return resampled(statistics, groups, lambda sums: sums[:, 0] / sums[:, 1], possible, seed=seed, resamples=resamples)

@@ -233,9 +233,11 @@ class Answering:
         return [_WORST if at in right else _BEST_OF_WRONG for at in range(len(document.options))]
 
     def _tell_of(self, faults: dict[int, str], asked: Sequence[Asked]) -> None:
-        for number in sorted(faults):
-            self.tell(f"{asked[number].about.name}: counted wrong, no answer: {faults[number]}")
+        """A line for each reason, with all questions that have no answer for it."""
+        names: dict[str, list[str]] = {}
+        for number, fault in sorted(faults.items()):
+            names.setdefault(fault, []).append(asked[number].about.name)
+        for fault, found in names.items():
+            self.tell(f"no answer, counted wrong: {'; '.join(found)}. {fault}")
         if faults:
-            self.tell(
-                f"{len(faults)} of {len(asked)} could not be answered and are counted wrong; they are named above"
-            )
+            self.tell(f"{len(faults)} of {len(asked)} have no answer and are counted wrong; they are named above")

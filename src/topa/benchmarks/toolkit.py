@@ -1,0 +1,107 @@
+"""METEOR and SPICE: what only the classic caption toolkit has, in Java; and what a score of captions is made of.
+
+The toolkit (`pycocoevalcap`) brings METEOR's program along. SPICE's needs models that it downloads by itself, which
+nothing here does. Where something isn't there, the score isn't computed, and the reason is given.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import WorkerError
+
+Floats = NDArray[np.float64]
+
+_INSTALL = "pip install 'topa[coco-eval]'"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score of captions. captions: [videos], one value each. statistics: [videos, any], and value: sums of them
+    [n, any] -> the score of all those captions [n]. most: the highest value there is."""
+
+    captions: Floats
+    statistics: Floats
+    value: Callable[[Floats], Floats]
+    most: float = 1.0
+
+
+def mean_of(captions: Floats, most: float = 1.0) -> Scored:
+    """A score that is the mean of its captions'."""
+    statistics = np.stack([captions, np.ones(len(captions))], axis=1)
+    return Scored(captions, statistics, lambda sums: np.asarray(sums[:, 0] / sums[:, 1]), most)
+
+
+def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
+    """METEOR 1.5 of words with a space between two; or why there is none. Raises WorkerError where its program fails."""
+    program = _program("meteor/meteor-1.5.jar")
+    if isinstance(program, str):
+        return f"METEOR {program}"
+
+    def lines(asked: Sequence[str]) -> list[str]:
+        command = ["java", "-jar", "-Xmx2G", program.name, "-", "-", "-stdio", "-l", "en", "-norm"]
+        done = subprocess.run(  # noqa: S603 - the toolkit's own program
+            command, cwd=program.parent, input="".join(f"{line}\n" for line in asked).encode(), capture_output=True
+        )
+        if done.returncode:
+            raise WorkerError(f"METEOR's program failed: {done.stderr.decode(errors='replace').strip()[-300:]}")
+        return done.stdout.decode().splitlines()
+
+    def scores(statistics: Floats) -> Floats:
+        """One line of statistics, its score, and that of all lines of the request, which is the same one."""
+        told = lines(["EVAL ||| " + " ".join(map(str, row)) for row in statistics])
+        return np.array([float(line) for line in told[::2]])
+
+    asked = [
+        " ||| ".join(["SCORE", *of_video, caption.replace("|||", "").replace("  ", " ")])
+        for of_video, caption in zip(references, said, strict=True)
+    ]
+    found = lines(asked)
+    statistics = np.array([[float(number) for number in line.split()] for line in found])
+    return Scored(scores(statistics), statistics, scores)
+
+
+def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
+    """SPICE 1.0 of words with a space between two; or why there is none."""
+    program = _program("spice/spice-1.0.jar")
+    if isinstance(program, str):
+        return f"SPICE {program}"
+    if not (program.parent / "lib" / "stanford-corenlp-3.6.0-models.jar").is_file():
+        return (
+            "SPICE needs Stanford CoreNLP 3.6.0 and its models, some 400 MB that the toolkit downloads: "
+            "python -m pycocoevalcap.spice.get_stanford_models"
+        )
+    from pycocoevalcap.spice.spice import Spice
+
+    names = [f"{number:09d}" for number in range(len(said))]
+    try:
+        _, found = Spice().compute_score(
+            {name: list(of_video) for name, of_video in zip(names, references, strict=True)},
+            {name: [caption] for name, caption in zip(names, said, strict=True)},
+        )
+    except subprocess.CalledProcessError as error:
+        return f"SPICE's program, which was written for Java 8, failed: {error}"
+    captions = np.array([one["All"]["f"] for one in found], dtype=np.float64)
+    if not np.isfinite(captions).all():
+        return f"SPICE gave no number for caption {int(np.argmin(np.isfinite(captions)))}"
+    return mean_of(captions)
+
+
+def _program(jar: str) -> Path | str:
+    spec = importlib.util.find_spec("pycocoevalcap")
+    if spec is None or not spec.submodule_search_locations:
+        return f"needs the classic caption toolkit: {_INSTALL}"
+    if shutil.which("java") is None:
+        return "needs Java: install a runtime, such as Debian's default-jre-headless"
+    program = Path(next(iter(spec.submodule_search_locations))) / jar
+    if not program.is_file():
+        return f"isn't in the caption toolkit that is installed: {_INSTALL}"
+    return program
