@@ -103,6 +103,7 @@ def test_thousands_of_records_stay_a_page(tmp_path):
     page = write_evaluation(big, tmp_path).read_text()
     assert len(page) < 1_500_000
     assert "The first 1,000 are listed here" in page
+    assert page.count("no such file</td>") == 1000
     assert len(json.loads((tmp_path / "report.json").read_text())["missing"]) == 4000
 
 
