@@ -339,6 +339,18 @@ def test_tasks_without_a_share_and_answers_that_are_not_given(micro_model, tmp_p
     assert found.left_out == (Unfit("a_0", "a.mp4", "no answer is given"),)
 
 
+def test_videos_that_are_folders_of_frames(micro_model, tmp_path):
+    line = {"q": "q ?", "ts": "1-2", "answer_idx": 1, **{f"a{n}": f"option {n}" for n in range(5)}}
+    lines = [{"qid": n, "vid_name": name, **line} for n, name in enumerate(("met_s01", "gone"))]
+    source = Source(write(tmp_path / "tvqa_train.jsonl", lines), "tvqa")
+    (tmp_path / "frames_hq" / "met_frames" / "met_s01").mkdir(parents=True)
+    found = selected(micro_model, source, "held_out=0")
+    (question,) = found.training
+    clip = source.clip(question)
+    assert (clip.id, clip.start, clip.fps) == ("frames_hq/met_frames/met_s01#1-2", 1.0, 3.0)
+    assert [(unfit.id, unfit.reason) for unfit in found.left_out] == [("1", "the video is missing")]
+
+
 def test_descriptions_train_as_well_where_there_are_some(micro_model, labelled, tmp_path):
     stories = {item["video"]: item["description"] for item in rows(labelled / "stories.jsonl")}
     items = rows(labelled / "questions.jsonl")

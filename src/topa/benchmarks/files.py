@@ -64,7 +64,9 @@ class Videos:
 
 
 def _stays(name: str) -> bool:
-    return not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
+    if name.startswith("/") or "\0" in name:
+        return False
+    return ".." not in name or ".." not in name.split("/")
 
 
 def _listed(folder: Path) -> frozenset[str]:

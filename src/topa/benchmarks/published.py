@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from math import isfinite, isnan
+from math import inf, isnan
 from pathlib import Path
 
 from .example import Example
@@ -43,7 +43,7 @@ def choice(
     is hidden. An answer that is none of the options is kept as the example's reference. start, end: NaN is the
     video's own start or end.
     """
-    found = tuple(option.strip() for option in options)
+    found = tuple([option.strip() for option in options])
     text = question.strip()
     start, end = _known(start), _known(end)
     right: int | None = None
@@ -85,8 +85,8 @@ def opened(
 
 def ordered(start: float | None, end: float | None) -> bool:
     """Whether a part begins in the video and ends behind its beginning."""
-    given = [seconds for seconds in (start, end) if seconds is not None]
-    return all(isfinite(s) and s >= 0 for s in given) and (end is None or (start or 0.0) < end)
+    first = 0.0 if start is None else start
+    return 0.0 <= first < inf and (end is None or first < end < inf)
 
 
 def unlettered(options: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ODD = 'Was sagt sie, «"ja", oder 猫 no»?'
+ODD = 'What did she say, «"ja»", or 猫 “n°”?'
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ are compared word for word, and the metric is called so.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -58,15 +59,18 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     answers = {answer.question_id: answer for answer in found}
     videos = Videos(data)
 
-    def build(item: _Question) -> Example:
-        name, answer = item.video_name, answers.get(item.question_id)
-        number = str(answer.type) if answer else ""
+    @cache
+    def find(name: str) -> Path:
         stems = [f"{root}{start}{name}" for root in ("all_test/", "videos/", "") for start in ("v_", "")]
-        names = [f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES]
+        return videos.find(*(f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES), f"v_{name}.mp4")
+
+    def build(item: _Question) -> Example:
+        answer = answers.get(item.question_id)
+        number = str(answer.type) if answer else ""
         return opened(
             item.question_id,
-            name,
-            videos.find(*names, f"v_{name}.mp4"),
+            item.video_name,
+            find(item.video_name),
             item.question,
             (answer.answer if answer else None,),
             kind=KINDS[int(number)] if number.isdecimal() and int(number) < len(KINDS) else "other",

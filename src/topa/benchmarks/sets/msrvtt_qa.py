@@ -7,13 +7,14 @@ test 72,821 questions, val 12,278, train 158,581. The video of the id 7010 is `v
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from ..catalogue import Benchmark
 from ..example import Example
 from ..files import Videos, located
 from ..published import distinct
-from .msvd_qa import examples, remembered
+from .msvd_qa import examples
 
 _FOLDERS = ("TestVideo/", "TrainValVideo/", "videos/all/", "videos/", "")
 
@@ -23,11 +24,12 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     path = located(data, names, f"the questions of MSRVTT-QA ({split})", ("", "MSRVTT-QA", "annotations"))
     videos = Videos(data)
 
+    @cache
     def find(video: str) -> Path:
         name = video if video.startswith("video") else f"video{video}"
         return videos.find(*(f"{folder}{name}.mp4" for folder in _FOLDERS))
 
-    yield from distinct(examples(path, remembered(find)))
+    yield from distinct(examples(path, find))
 
 
 BENCHMARK = Benchmark(

@@ -14,6 +14,7 @@ The answer is one word. The kind is the question's first word, what, who, how, w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -49,18 +50,6 @@ def examples(path: Path, find: Callable[[str], Path]) -> Iterator[Example]:
     yield from items(path, _Item, build, "a question with one answer", "id, video_id, question and answer")
 
 
-def remembered(find: Callable[[str], Path]) -> Callable[[str], Path]:
-    """The same, asked once for each video."""
-    known: dict[str, Path] = {}
-
-    def found(name: str) -> Path:
-        if name not in known:
-            known[name] = find(name)
-        return known[name]
-
-    return found
-
-
 def _asked(name: str, video: str, question: str, answer: str | None, find: Callable[[str], Path]) -> Example:
     first = question.strip().partition(" ")[0].lower()
     return opened(name, video, find(video), question, (answer,), kind=first if first in _WORDS else "other")
@@ -72,12 +61,13 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     called = _mapping(next((p for p in (path.with_name(MAP), data / MAP) if p.is_file()), None))
     videos = Videos(data)
 
+    @cache
     def find(video: str) -> Path:
         stems = [called.get(f"vid{video}", video), f"vid{video}"]
         names = [f"{root}{s}{e}" for root in ("YouTubeClips/", "videos/", "") for s in stems for e in _SUFFIXES]
         return videos.find(*names, f"{stems[0]}.avi" if stems[0] != video else f"vid{video}.avi")
 
-    yield from distinct(examples(path, remembered(find)))
+    yield from distinct(examples(path, find))
 
 
 def _mapping(path: Path | None) -> dict[str, str]:

@@ -18,6 +18,7 @@ questions, in the folder of videos and beside that; a video is then `NExTVideo/1
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from ..catalogue import Benchmark
@@ -66,14 +67,12 @@ def finder(path: Path, videos: Path) -> Callable[[str], Path]:
     expected = 'expected {"video": "folder/video", ...}, or no such file where the videos lie in one folder'
     inner = {} if found is None else document(found, dict[str, str], expected.removeprefix("expected "))
     places = Videos(videos)
-    known: dict[str, Path] = {}
 
+    @cache
     def find(video: str) -> Path:
-        if video not in known:
-            place = inner.get(video)
-            names = [] if place is None else [f"NExTVideo/{place}.mp4", f"{place}.mp4"]
-            known[video] = places.find(*names, f"NExTVideo/{video}.mp4", f"videos/{video}.mp4", f"{video}.mp4")
-        return known[video]
+        place = inner.get(video)
+        names = [] if place is None else [f"NExTVideo/{place}.mp4", f"{place}.mp4"]
+        return places.find(*names, f"NExTVideo/{video}.mp4", f"videos/{video}.mp4", f"{video}.mp4")
 
     return find
 

@@ -17,6 +17,7 @@ Frames are looked for as `frames_hq/{show}_frames/`, `frames_fps3_hq/` and in th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -48,13 +49,14 @@ class _Line(Struct, gc=False):
 def examples(path: Path, videos: Path) -> Iterator[Example]:
     """The questions of a file. Raises InputError where it isn't such a JSON Lines file."""
     places = Videos(videos)
-    found: dict[str, tuple[Path, Path]] = {}
+
+    @cache
+    def found(name: str) -> tuple[Path, Path, float | None]:
+        return _places(name, places)
 
     def build(line: _Line) -> Example:
         start, _, end = line.ts.partition("-")
-        if line.vid_name not in found:
-            found[line.vid_name] = _places(line.vid_name, places)
-        video, subtitles = found[line.vid_name]
+        video, subtitles, fps = found(line.vid_name)
         return choice(
             str(line.qid),
             line.vid_name,
@@ -65,19 +67,21 @@ def examples(path: Path, videos: Path) -> Iterator[Example]:
             kind=line.show_name or "other",
             start=float(start),
             end=float(end),
-            fps=None if video.suffix == ".mp4" else FPS,
+            fps=fps,
             subtitles=subtitles,
         )
 
     yield from lines(path, _Line, build, "a question of TVQA", "qid, q, a0 to a4, ts and vid_name")
 
 
-def _places(name: str, places: Videos) -> tuple[Path, Path]:
+def _places(name: str, places: Videos) -> tuple[Path, Path, float | None]:
+    """The video, its subtitles, and the rate of a folder of frames."""
     show = name.partition("_")[0]
     folder = f"{show if show in _SHOWS else 'bbt'}_frames"
     frames = [f"{root}/{name}" for root in (f"frames_hq/{folder}", folder, "frames_fps3_hq", "frames")]
     video = places.find(*frames, name, f"videos/{name}.mp4", f"{name}.mp4")
-    return video, places.find(*(f"{root}{name}.srt" for root in ("tvqa_subtitles/", "subtitles/", "")))
+    subtitles = places.find(*(f"{root}{name}.srt" for root in ("tvqa_subtitles/", "subtitles/", "")))
+    return video, subtitles, None if video.suffix == ".mp4" else FPS
 
 
 def _read(data: Path, split: str) -> Iterator[Example]:
