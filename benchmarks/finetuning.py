@@ -20,8 +20,7 @@ import torch
 
 from topa.alignment import align
 from topa.benchmarks.metrics import Estimate, accuracy, difference
-from topa.benchmarks.own import read
-from topa.benchmarks.questions import VideoQuestion
+from topa.benchmarks.questions import VideoQuestion, read
 from topa.core.progress import console
 from topa.features.encoder import Encoder
 from topa.features.gathered import Gathered, gather
@@ -67,7 +66,7 @@ class Test:
         if not (folder / "questions.jsonl").is_file():
             make_videos(folder, videos, TEST_SEED)
         self.source = Source(folder / "questions.jsonl", features=folder / "features")
-        self.asked = [q for q in read(self.source.data, folder) if isinstance(q, VideoQuestion)]
+        self.asked = [q for q in read(self.source.format, self.source.data, folder) if isinstance(q, VideoQuestion)]
         encoder = Encoder.from_pretrained(resolve("microworld/clip"))
         config = read_recipe("microworld")
         clips = {q.video: self.source.clip(q) for q in self.asked}

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from .core.artifacts import MANIFEST, output_folder, sha256
 from .core.errors import ArtifactMismatch, UsageError
+from .core.processes import Processes
 from .core.progress import console, track
 from .core.registry import Registry
 from .encoding import Plan, encode
@@ -39,7 +40,6 @@ from .training.data import AlignmentSet, StoredSet
 from .training.estimate import Estimate, estimate
 from .training.loop import BEST, TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
-from .training.processes import Processes
 from .training.warm_start import warm_start
 
 TIDEOS = "tideos.jsonl"

@@ -5,8 +5,6 @@ Reads nothing; writes a folder with every artifact of the method and `report.htm
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import platform
 import random
@@ -27,6 +25,7 @@ from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memor
 from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
+from .benchmarks.thumbnails import thumbnail
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.progress import bar, console, track
 from .core.resources import measure
@@ -382,7 +381,7 @@ def _samples(
             video=f"videos/{asked.videos[at].path.name}",
             description=asked.videos[at].description,
             frames=tuple(
-                FrameView(time=float(t), image=_data_uri(picture), captions=r.captions, weights=r.weights)
+                FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
                 for t, picture, r in zip(times, pictures, readings, strict=True)
             ),
             question=question.question,
@@ -392,12 +391,6 @@ def _samples(
             answer=question.answer,
             choice=scores[i].choice,
         )
-
-
-def _data_uri(picture: Image.Image) -> str:
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _command(out: Path, seed: int, scale: Scale) -> str:

@@ -21,6 +21,7 @@ from .alignment import save_models
 from .benchmarks.questions import Unfit, VideoQuestion
 from .core.artifacts import output_folder, sha256, write_atomically
 from .core.errors import InputError, UsageError
+from .core.processes import Processes
 from .core.progress import console
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
@@ -40,7 +41,6 @@ from .training.estimate import Estimate, estimate
 from .training.finetune import FinetuneConfig, LabelledSet, read_finetune_recipe
 from .training.loop import TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
-from .training.processes import Processes
 
 FEATURES = "features"
 LEFT_OUT = "left-out.json"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
 
-from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion
+from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
 from .core.errors import InputError
 from .features.clips import Clip
 from .features.gathered import Gathered
@@ -48,7 +48,7 @@ class Source:
         if question.start is not None or question.end is not None:
             start, end = ("" if s is None else f"{s:.10g}" for s in (question.start, question.end))
             name = f"{name}#{start}-{end}"
-        return Clip(name, str(question.video.absolute()), question.start, question.end)
+        return Clip(name, str(question.video.absolute()), question.start, question.end, question.fps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +81,12 @@ def select(source: Source, config: FinetuneConfig, known: Gathered) -> Selection
     """
     usable: list[tuple[str, VideoQuestion]] = []
     left_out: list[Unfit] = []
-    for asked in _asked(source):
-        unfit = asked if isinstance(asked, Unfit) else _unfit(asked, source, config, known)
+    for found in _asked(source):
+        unfit = found if isinstance(found, Unfit) else _unfit(found, source, config, known)
         if unfit is not None:
             left_out.append(unfit)
-        elif isinstance(asked, VideoQuestion):
-            usable.append((source.name(asked), asked))
+        elif isinstance(found, VideoQuestion):
+            usable.append((source.name(found), found))
     videos = sorted({name for name, _ in usable})
     if not videos:
         raise nothing(source.data, left_out)
@@ -112,28 +112,31 @@ def _asked(source: Source) -> Iterable[Asked]:
     read = FORMATS.load(source.format)
     if not source.folder.is_dir():
         raise InputError(f"{source.folder}: found no such folder; expected the videos. Name another one with --videos.")
-    asked: Iterable[Asked] = read(source.data, source.folder)
-    return asked
+    return map(asked, read(source.data, source.folder))
 
 
 def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, known: Gathered) -> Unfit | None:
     """Why nothing can be learned from a question, as far as can be told without opening its video."""
-    asked = question.question
+    told = question.question
     reason, detail = "", ""
     shares = {
-        "choose": config.choose * (asked.answer is not None),
-        "answer": config.answer * (asked.right is not None),
+        "choose": config.choose * (told.answer is not None),
+        "answer": config.answer * (told.right is not None),
         "describe": config.describe * bool(question.description),
     }
-    if len(asked.options) > len(LETTERS):
-        reason, detail = f"more than {len(LETTERS)} options", str(len(asked.options))
-    elif asked.right is None and not question.description:
+    if len(told.options) > len(LETTERS):
+        reason, detail = f"more than {len(LETTERS)} options", str(len(told.options))
+    elif told.right is None and not question.description:
         reason = "no answer is given"
     elif not any(shares.values()):
         reason, detail = "its task has no share", "--set choose=, answer= or describe="
-    elif not question.video.is_file() and source.clip(question).id not in known:
+    elif not _there(question) and source.clip(question).id not in known:
         reason, detail = "the video is missing", str(question.video)
     return Unfit(question.id, source.name(question), reason, detail) if reason else None
+
+
+def _there(question: VideoQuestion) -> bool:
+    return question.video.is_file() if question.fps is None else question.video.is_dir()
 
 
 def _drawn(names: Sequence[str], number: int, key: str) -> list[str]:

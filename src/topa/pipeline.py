@@ -86,9 +86,10 @@ def default_model(*, show: bool = True) -> Path:
     return folder
 
 
-def load(folder: str | Path | None = None, *, show: bool = True) -> Topa:
-    """An engine: of a saved model, or of the micro model, which knows only the micro world.
+def load(folder: str | Path | None = None, *, device: str | None = None, show: bool = True) -> Topa:
+    """An engine: of a saved model, or of the micro model, which knows only the micro world. device: a GPU where there
+    is one.
 
     Raises what `Topa.from_pretrained` raises.
     """
-    return Topa.from_pretrained(folder or default_model(show=show), resolve=resolve)
+    return Topa.from_pretrained(folder or default_model(show=show), device=device, resolve=resolve)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from topa.benchmarks.nextqa import MAP, read
+from topa.benchmarks import questions
 from topa.benchmarks.questions import Unfit, VideoQuestion
+from topa.benchmarks.sets.nextqa import MAP
 from topa.core.errors import InputError
 from topa.tideos.tideo import Question
 
@@ -27,7 +28,7 @@ def test_rows_with_commas_quotes_and_unicode(tmp_path):
         "4010069381,369,640,480,why does the boy run to the door,3,6,CW,to eat,to sit,is tired,hears a bell,to sing",
         '77,10,1,1,"what does the man say, ""stop""?",0,12,TN,"wait, then go",“non”,小猫,a cat’s toy,"say ""no"""',
     )
-    first, second = read(path, tmp_path)
+    first, second = questions.read("nextqa", path, tmp_path)
     assert first == VideoQuestion(
         "4010069381_6",
         tmp_path / "4010069381.mp4",
@@ -46,7 +47,7 @@ def test_rows_with_commas_quotes_and_unicode(tmp_path):
 def test_what_cannot_be_asked_is_named(tmp_path):
     rows = ["1,1,1,1,q,0,0,CW,a,b,a ,d,e", "1,1,1,1,q,0,1,CW,a,,c,d,e", "1,1,1,1,q,5,2,CW,a,b,c,d,e"]
     rows += ["1,1,1,1, ,0,3,CW,a,b,c,d,e", "1,1,1,1,q,,4,DL,a,b,c,d,e"]
-    *unfit, asked = read(table(tmp_path, *rows), tmp_path)
+    *unfit, asked = questions.read("nextqa", table(tmp_path, *rows), tmp_path)
     assert unfit == [
         Unfit("1_0", "1.mp4", "options repeat", "a"),
         Unfit("1_1", "1.mp4", "an option is empty"),
@@ -63,7 +64,7 @@ def test_the_map_says_where_a_video_is(tmp_path, place):
     (videos / place).parent.mkdir(parents=True)
     (videos / place).touch()
     (tmp_path / MAP).write_text(json.dumps({"77": "1009/77", "78": "1/78"}))
-    (asked,) = read(path, videos)
+    (asked,) = questions.read("nextqa", path, videos)
     assert asked.video == videos / place
 
 
@@ -74,7 +75,7 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path):
         outside.touch()
     (videos / MAP).write_text(json.dumps({"77": "../secret", "78": str(tmp_path / "secret")}))
     rows = [f"{name},1,1,1,q,0,0,CW,a,b,c,d,e" for name in ("77", "78", "../secret")]
-    assert [q.video for q in read(table(tmp_path, *rows), videos)] == [
+    assert [q.video for q in questions.read("nextqa", table(tmp_path, *rows), videos)] == [
         videos / "77.mp4",
         videos / "78.mp4",
         videos / "secret.mp4",
@@ -92,10 +93,10 @@ def test_names_that_lead_out_of_the_folder_are_not_followed(tmp_path):
 )
 def test_another_file_is_refused(tmp_path, header, row, words):
     with pytest.raises(InputError, match=words):
-        list(read(table(tmp_path, row, header=header), tmp_path))
+        list(questions.read("nextqa", table(tmp_path, row, header=header), tmp_path))
 
 
 def test_a_map_that_is_none(tmp_path):
     (tmp_path / MAP).write_text("{")
     with pytest.raises(InputError, match=rf"{MAP}: can't be read"):
-        list(read(table(tmp_path, "1,1,1,1,q,0,0,CW,a,b,c,d,e"), tmp_path))
+        list(questions.read("nextqa", table(tmp_path, "1,1,1,1,q,0,0,CW,a,b,c,d,e"), tmp_path))

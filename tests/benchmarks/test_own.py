@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from topa.benchmarks.own import read
+from topa.benchmarks import questions
 from topa.benchmarks.questions import FORMATS, Unfit
 from topa.core.errors import InputError, UsageError
 
@@ -18,7 +18,7 @@ COLOURS = ["red", "blue", "green"]
 def asked(tmp_path: Path, *items: dict | str) -> list:
     path = tmp_path / "own.jsonl"
     path.write_text("".join((i if isinstance(i, str) else json.dumps(i, ensure_ascii=False)) + "\n" for i in items))
-    return list(read(path, VIDEOS))
+    return list(questions.read("jsonl", path, VIDEOS))
 
 
 def item(**changes) -> dict:
@@ -143,7 +143,7 @@ def test_no_file_and_an_empty_one(tmp_path):
     (tmp_path / "empty.jsonl").touch()
     for name, words in (("gone.jsonl", "nothing there"), ("empty.jsonl", "an empty file")):
         with pytest.raises(InputError, match=words):
-            list(read(tmp_path / name, VIDEOS))
+            list(questions.read("jsonl", tmp_path / name, VIDEOS))
 
 
 def test_formats_have_names():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from topa.benchmarks import questions
 from topa.benchmarks.questions import Unfit, VideoQuestion
-from topa.benchmarks.star import read
 from topa.core.errors import InputError
 from topa.tideos.tideo import Question
 
@@ -35,7 +35,7 @@ def item(**changes) -> dict:
 
 def asked(tmp_path: Path, *items: object) -> list:
     (tmp_path / "STAR_train.json").write_text(json.dumps(items, ensure_ascii=False))
-    return list(read(tmp_path / "STAR_train.json", tmp_path))
+    return list(questions.read("star", tmp_path / "STAR_train.json", tmp_path))
 
 
 def test_choices_are_in_the_order_of_their_ids(tmp_path):
@@ -83,7 +83,7 @@ def test_another_item_is_refused_with_its_line(tmp_path, wrong):
 
 def test_a_file_that_is_cut_off(tmp_path):
     (tmp_path / "STAR_train.json").write_text(json.dumps([item(), item()])[:-40])
-    found = read(tmp_path / "STAR_train.json", tmp_path)
+    found = questions.read("star", tmp_path / "STAR_train.json", tmp_path)
     assert next(found).id == "Interaction_T1_13"
     with pytest.raises(InputError, match=r"malformed JSON|the end of the file"):
         next(found)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from topa.benchmarks import questions
 from topa.benchmarks.questions import Unfit, VideoQuestion
-from topa.benchmarks.tvqa import read
 from topa.core.errors import InputError
 from topa.tideos.tideo import Question
 
@@ -33,7 +33,7 @@ def item(**changes) -> dict:
 def asked(tmp_path: Path, *items: object) -> list:
     path = tmp_path / "tvqa_train.jsonl"
     path.write_text("".join(json.dumps(i, ensure_ascii=False) + "\n" for i in items))
-    return list(read(path, tmp_path))
+    return list(questions.read("tvqa", path, tmp_path))
 
 
 def test_a_line(tmp_path):

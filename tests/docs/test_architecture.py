@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": STAGES | {"inference.scoring"},
     "inference": STAGES,
     "benchmarks": STAGES | {"inference"},
+    "integrations": STAGES | {"inference", "pipeline"},
     "runs": {"core", "training.metrics", "training.trackers"},
     "cli": STAGES
     | {"training", "inference", "benchmarks", "runs"}

@@ -212,6 +212,22 @@ def test_generation_goes_on_from_the_prompt_as_full_forwards_do():
         assert texts[i] == tidy(writer.tokenizer.decode(said, skip_special_tokens=True))
 
 
+def test_generation_reads_a_video_once_for_all_its_prompts(monkeypatch):
+    model, writer = tiny_model(), prompter()
+    values, valid = videos(2)
+    shown = valid.sum(1).tolist()
+    about = [0, 1, 0, 0]
+    asked = [
+        writer.answer(text, shown[v]) for text, v in zip(("which", "what comes", "what", "which"), about, strict=True)
+    ]
+    alone = [generate(model, writer, [p], values[[v]], valid[[v]], 5)[0] for p, v in zip(asked, about, strict=True)]
+    read_videos = []
+    inner = scoring._inputs
+    monkeypatch.setattr(scoring, "_inputs", lambda *a: (read_videos.append(len(a[2])), inner(*a))[1])
+    assert generate(model, writer, asked, values, valid, 5, about) == alone
+    assert read_videos == [2]
+
+
 def test_generation_ends_where_the_model_ends(monkeypatch):
     model, writer = tiny_model(), prompter()
     values, valid = videos(1)

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCau
 
 from topa.alignment import align, plan
 from topa.core.errors import InputError, UsageError
+from topa.core.processes import Processes
 from topa.microworld.writer import write_tideos
 from topa.models.topa_model import VideoLanguageModel
 from topa.tideos.jsonl import write_jsonl
@@ -18,7 +19,6 @@ from topa.training.data import collate
 from topa.training.estimate import activation_bytes
 from topa.training.loop import Watch
 from topa.training.prepare import prepare
-from topa.training.processes import Processes
 from topa.training.reading import loss_of
 
 from .small import config, prompter, tokenizer

@@ -20,12 +20,12 @@ from safetensors.torch import load_file
 from models.tiny import model as tiny_model
 from topa.core.errors import ArtifactError, OutputError, UsageError
 from topa.core.locks import alone
+from topa.core.processes import Processes
 from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
 from topa.training.loop import NotFinite, Watch, train
 from topa.training.optimiser import parameter_groups, schedule
 from topa.training.prepare import prepare
-from topa.training.processes import Processes
 from topa.training.reading import loss_of
 from topa.training.validation import HeldOut, validate
 

@@ -7,10 +7,10 @@ import torch
 
 from models.tiny import model as tiny_model
 from topa.core.errors import UsageError
+from topa.core.processes import Processes
 from topa.training.data import Mix, epoch_batches
 from topa.training.optimiser import parameter_groups
 from topa.training.prepare import dtype_for, prepare
-from topa.training.processes import Processes
 from topa.training.reading import loss_of
 from topa.training.validation import validate
 

@@ -17,8 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from topa.core.processes import Processes
+from topa.training.gradients import Gradients
 from topa.training.metrics import METRICS, read_metrics
-from topa.training.processes import Gradients, Processes
 
 SETTINGS = ("microworld_tideos=60", "batch_size=5", "epochs=3", "validation=6", "checkpoint_minutes=0")
 STEPS = 36

@@ -44,7 +44,24 @@ class Benchmark:
 BENCHMARKS = Registry(
     "benchmark",
     {
+        "egoschema": "topa.benchmarks.sets.egoschema:BENCHMARK",
         "nextqa": "topa.benchmarks.sets.nextqa:BENCHMARK",
+        "nextqa-open": "topa.benchmarks.sets.nextqa_open:BENCHMARK",
+        "star": "topa.benchmarks.sets.star:BENCHMARK",
+        "tvqa": "topa.benchmarks.sets.tvqa:BENCHMARK",
+        "mvbench": "topa.benchmarks.sets.mvbench:BENCHMARK",
+        "msrvtt-captions": "topa.benchmarks.sets.msrvtt_captions:BENCHMARK",
+        "vatex-captions": "topa.benchmarks.sets.vatex_captions:BENCHMARK",
+        "videomme": "topa.benchmarks.sets.videomme:BENCHMARK",
+        "perception": "topa.benchmarks.sets.perception:BENCHMARK",
+        "intentqa": "topa.benchmarks.sets.intentqa:BENCHMARK",
+        "activitynet-qa": "topa.benchmarks.sets.activitynet_qa:BENCHMARK",
+        "msvd-qa": "topa.benchmarks.sets.msvd_qa:BENCHMARK",
+        "msrvtt-qa": "topa.benchmarks.sets.msrvtt_qa:BENCHMARK",
+        "own": "topa.benchmarks.sets.own:BENCHMARK",
+        "microworld": "topa.benchmarks.sets.microworld:BENCHMARK",
+        "microworld-open": "topa.benchmarks.sets.microworld:OPEN",
+        "microworld-captions": "topa.benchmarks.sets.microworld:CAPTIONS",
     },
 )
 """Lazy: a loader is imported when its benchmark is asked for."""

@@ -23,8 +23,9 @@ class Example:
     answer: the index of the right option, None where the split hides it. references: right answers in words, or the
     video's captions; () where hidden. kind: the type of the question. groups: other partitions that results are told
     by, such as ("duration", "short"). start, end: seconds, where the question is about a part. fps: of a folder of
-    frames. subtitles: the file of subtitles, where the data set has such; it may be missing. fault: why this can't be
-    asked as it was published; "" where it can. Such a record is counted wrong and listed.
+    frames. subtitles: the file of subtitles, where the data set has such; it may be missing. description: of the whole
+    video, where the data set has one, for training. fault: why this can't be asked as it was published; "" where it
+    can. Such a record is counted wrong and listed.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Example:
     end: float | None = None
     fps: float | None = None
     subtitles: Path | None = None
+    description: str = ""
     fault: str = ""
 
     @property

@@ -1,18 +1,19 @@
-"""Questions about video files, as the readers of data sets give them.
+"""Questions about video files, as training takes them: those of a benchmark's examples that are fit for it.
 
-A reader takes the file of questions and the folder of videos, and gives a `VideoQuestion` for each question, in the
-order of the file, or an `Unfit` with the reason. Training leaves those out and counts them; evaluation lists them.
+`FORMATS` are the loaders of `benchmarks.sets` whose training splits `topa finetune` reads. An example that nothing can
+be learned from comes as `Unfit`, with the reason: training leaves it out and counts it, evaluation lists it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import isfinite
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ..core.registry import Registry
 from ..tideos.tideo import Question
+from .example import Example
+from .published import EMPTY_OPTION, NO_LENGTH, NO_OPTION, NO_QUESTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +21,8 @@ class VideoQuestion:
     """A question about a video, or about the part of it from `start` to `end`, in seconds; None: from its first
     frame, to its last.
 
-    id: unique within its file. video: where the file should be; it may be missing. description: of the whole, where
-    the data set has one.
+    id: unique within its file. video: where the file should be, or the folder of its frames, `fps` a second; it may be
+    missing. description: of the whole, where the data set has one.
     """
 
     id: str
@@ -30,6 +31,7 @@ class VideoQuestion:
     start: float | None = None
     end: float | None = None
     description: str = ""
+    fps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,63 +45,50 @@ class Unfit:
 
 
 Asked = VideoQuestion | Unfit
-Reader = Callable[[Path, Path], Iterator[Asked]]
+Reader = Callable[[Path, Path], Iterator[Example]]
 """(file of questions, folder of videos) -> what is asked. Raises InputError that names the line."""
 
 FORMATS = Registry(
     "format",
     {
-        "jsonl": "topa.benchmarks.own:read",
-        "nextqa": "topa.benchmarks.nextqa:read",
-        "star": "topa.benchmarks.star:read",
-        "tvqa": "topa.benchmarks.tvqa:read",
+        "jsonl": "topa.benchmarks.sets.own:examples",
+        "nextqa": "topa.benchmarks.sets.nextqa:examples",
+        "star": "topa.benchmarks.sets.star:examples",
+        "tvqa": "topa.benchmarks.sets.tvqa:examples",
     },
 )
 """Readers by the name of what they read."""
 
 
-def ask(
-    name: str,
-    video: Path,
-    text: str,
-    options: Sequence[str],
-    answer: int | None,
-    *,
-    kind: str = "other",
-    start: float | None = None,
-    end: float | None = None,
-) -> Asked:
-    """A multiple choice question of a published data set, or why it isn't one."""
-    found = tuple(option.strip() for option in options)
-    reason, detail = "", ""
-    if not text.strip():
-        reason = "the question is empty"
-    elif not all(found):
-        reason = "an option is empty"
-    elif repeated := sorted({option for option in found if found.count(option) > 1}):
-        reason, detail = "options repeat", ", ".join(repeated)
-    elif answer is not None and not 0 <= answer < len(found):
-        reason, detail = "the answer is none of the options", f"{answer} of {len(found)}"
-    elif not ordered(start, end):
-        reason, detail = "the part has no length", f"{start} to {end} s"
+def read(form: str, path: Path, videos: Path) -> Iterator[Asked]:
+    """The questions of a file in one of `FORMATS`, in its order. Raises UsageError for an unknown form, InputError that
+    names the line of what can't be read."""
+    reader: Reader = FORMATS.load(form)
+    return map(asked, reader(path, videos))
+
+
+def asked(example: Example) -> Asked:
+    """An example for training, or why it isn't one. In training the options of a question differ."""
+    found = example.options
+    reason, detail = example.fault, ""
+    if reason not in (NO_QUESTION, EMPTY_OPTION):
+        if repeated := sorted({option for option in found if found.count(option) > 1}):
+            reason, detail = "options repeat", ", ".join(repeated)
+        elif reason == NO_OPTION:
+            told = example.references[0]
+            detail = f"{told} of {len(found)}" if told.isdecimal() else told
+        elif reason == NO_LENGTH:
+            detail = f"{example.start} to {example.end} s"
     if reason:
-        return Unfit(name, video.name, reason, detail)
-    return VideoQuestion(name, video, Question(question=text, kind=kind, options=found, answer=answer), start, end)
-
-
-def ordered(start: float | None, end: float | None) -> bool:
-    """Whether a part begins in the video and ends behind its beginning."""
-    given = [seconds for seconds in (start, end) if seconds is not None]
-    return all(isfinite(s) and s >= 0 for s in given) and (end is None or (start or 0.0) < end)
-
-
-def find(videos: Path, *names: str) -> Path:
-    """The first of these files that is in the folder; where none is, the last one. Names that lead out of the folder
-    aren't followed."""
-    inside = [videos / name for name in names if _stays(name)]
-    return next((path for path in inside if path.exists()), inside[-1] if inside else videos / Path(names[-1]).name)
-
-
-def _stays(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts
+        named = example.path.as_posix().endswith(example.video)
+        return Unfit(example.id, example.video if named else example.path.name, reason, detail)
+    question = Question(
+        question=example.question,
+        kind=example.kind,
+        options=found,
+        answer=example.answer,
+        answer_text=example.references[0] if example.references else None,
+    )
+    return VideoQuestion(
+        example.id, example.path, question, example.start, example.end, example.description, example.fps
+    )

@@ -69,13 +69,14 @@ class Stage(Part):
 class FrameView(Part):
     """A sampled frame and the memory captions it was read as, the heaviest first.
 
-    `image`: a data URI (PNG or JPEG), or a file below the report's folder, which the page takes in.
+    `time`: seconds, None where features are at hand without their times. `image`: a data URI (PNG or JPEG), or a file
+    below the report's folder, which the page takes in; None where features are at hand without the video.
     """
 
-    time: NonNegativeFloat
-    image: ImageSource
-    captions: tuple[str, ...]
-    weights: tuple[FiniteFloat, ...]
+    time: NonNegativeFloat | None = None
+    image: ImageSource | None = None
+    captions: tuple[str, ...] = ()
+    weights: tuple[FiniteFloat, ...] = ()
 
     @model_validator(mode="after")
     def _one_weight_each(self) -> Self:

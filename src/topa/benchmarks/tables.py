@@ -5,6 +5,7 @@ Reads a `DemoReport`; prints conditions x (all questions with the interval, each
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -41,11 +42,11 @@ def markdown_table(report: DemoReport) -> str:
     """Accuracies as a table in Markdown, the method in bold type."""
     kinds = kinds_of(report.conditions)
     headings = ["condition", "all", *(label(kind) for kind in kinds)]
-    lines = [_line(headings), _line(["---", *["---:"] * (len(headings) - 1)])]
+    lines = [markdown_line(headings), markdown_line(["---", *["---:"] * (len(headings) - 1)])]
     for condition in report.conditions:
         every = f"{percent(condition.accuracy.value)} ({interval(condition.accuracy)})"
         cells = [label(condition.name), every, *_by_kind(condition, kinds)]
-        lines.append(_line([f"**{cell}**" for cell in cells] if condition.name == METHOD else cells))
+        lines.append(markdown_line([f"**{cell}**" for cell in cells] if condition.name == METHOD else cells))
     return "\n".join(lines) + "\n"
 
 
@@ -57,5 +58,6 @@ def _heading(kind: str) -> str:
     return "\n".join(word if len(word) <= _LONGEST else word[: _LONGEST - 1] + "." for word in kind.split("_"))
 
 
-def _line(cells: list[str]) -> str:
+def markdown_line(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown; bars and newlines in cells can't end one."""
     return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"

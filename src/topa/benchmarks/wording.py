@@ -6,6 +6,7 @@ Reads a report's values; gives strings, not yet escaped for any of the three.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,9 +25,19 @@ def label(name: str) -> str:
     return name.replace("_", " ").replace(" - ", " − ")
 
 
+def letter(place: int) -> str:
+    """The name of an option by its place: A for 0; after Z the number, from 1."""
+    return ascii_uppercase[place] if place < len(ascii_uppercase) else str(place + 1)
+
+
 def percent(share: float) -> str:
     """0.6321 is "63.2"."""
     return f"{100 * share:.1f}"
+
+
+def measured(name: str, share: float) -> str:
+    """The value of a score by its name, times 100: "63.2 %" of an accuracy, "54.3" of what isn't a share."""
+    return f"{percent(share)} %" if name.startswith(("accuracy", "exact match")) else percent(share)
 
 
 def points(share: float) -> str:

@@ -58,11 +58,11 @@ def finetune(
     as_json: Json = False,
 ) -> None:
     """Train an aligned model further, on questions about real videos."""
+    from ..core.processes import is_first, launch, started_by_launcher
     from ..finetuning import configuration, plan
     from ..finetuning import finetune as run
     from ..labelled import Source
     from ..training.loop import Watch
-    from ..training.processes import is_first, launch, started_by_launcher
 
     quiet()
     given = {"bridge": bridge, "fraction": fraction}

@@ -66,13 +66,13 @@ def align(
 
         say_plan(plan(config, tideos=tideos, processes=processes or 1), as_json)
         return
-    from ..training.processes import launch, started_by_launcher
+    from ..core.processes import launch, started_by_launcher
 
     if processes is not None and processes > 1 and not started_by_launcher():
         launch(processes, sys.argv[1:])
     from ..alignment import align as run
+    from ..core.processes import is_first
     from ..training.loop import Watch
-    from ..training.processes import is_first
 
     quiet()
     watch = Watch(trackers=tuple(track or ()))

@@ -23,12 +23,14 @@ _COLUMNS = ("path", "video")
 @dataclass(frozen=True, slots=True)
 class Clip:
     """A video, or a part of it. id: the path as it was given, or as a table says. path: absolute. start, end: seconds
-    after its first frame; None for the whole video."""
+    after its first frame; None for the whole video. fps: where the path is a folder of numbered pictures, how many of
+    them are a second; None for a video file."""
 
     id: str
     path: str
     start: float | None = None
     end: float | None = None
+    fps: float | None = None
 
 
 def find_clips(inputs: Sequence[Path], here: Path | None = None) -> list[Clip]:

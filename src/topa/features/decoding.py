@@ -24,6 +24,7 @@ from PIL import Image
 
 from ..core.errors import TopaError, VideoError
 from .clips import Clip
+from .pictures import sample_pictures
 from .video import SampledVideo, VideoInfo, sample_frames
 
 _GONE = (BrokenPipeError, EOFError, ValueError)  # what reading from, or writing to, a dead process ends in
@@ -55,7 +56,7 @@ class Decoders:
     ) -> Iterator[tuple[Clip, Future[SampledVideo]]]:
         """Clips in their order, decoded a few ahead of their use: never all in memory.
 
-        A future raises what `sample_frames` raises, and VideoError where the process died.
+        A future raises what `sample_clip` raises, and VideoError where the process died.
         """
         waiting: deque[tuple[Clip, Future[SampledVideo]]] = deque()
         for clip in clips:
@@ -113,7 +114,7 @@ class _Process:
     def ask(self, clip: Clip, frames: int, short_side: int | None) -> SampledVideo:
         """Have a clip decoded. Raises VideoError with what the decoder said, one of `_GONE` where it died."""
         asked, told = self._pipes()
-        asked.write(json.dumps({**asdict(clip), "frames": frames, "short_side": short_side}).encode() + b"\n")
+        asked.write(json.dumps({"clip": asdict(clip), "frames": frames, "short_side": short_side}).encode() + b"\n")
         asked.flush()
         reply = json.loads(told.readline())  # of nothing, this is a ValueError
         if "error" in reply:
@@ -155,23 +156,26 @@ def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
     return Image.frombytes("RGB", (width, height), pixels)
 
 
+def sample_clip(clip: Clip, frames: int, short_side: int | None = None) -> SampledVideo:
+    """A clip's frames, of a video file or of a folder of pictures, in this process. Raises what `sample_frames` and
+    `sample_pictures` raise."""
+    part: dict[str, Any] = {"start": clip.start, "end": clip.end, "short_side": short_side}
+    if clip.fps is None:
+        return sample_frames(clip.path, frames, **part)
+    return sample_pictures(clip.path, frames, clip.fps, **part)
+
+
 def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer requests until there are no more."""
     for line in requests:
         asked = json.loads(line)
         pictures: list[Image.Image] = []
         try:
-            sampled = sample_frames(
-                asked["path"],
-                asked["frames"],
-                start=asked["start"],
-                end=asked["end"],
-                short_side=asked["short_side"],
-            )
+            sampled = sample_clip(Clip(**asked["clip"]), asked["frames"], asked["short_side"])
         except TopaError as error:
             reply: dict[str, Any] = {"error": str(error)}
         except Exception as error:  # whatever a library makes of a broken file is that file's failure
-            reply = {"error": f"{asked['path']}: can't be decoded ({type(error).__name__}: {error})."}
+            reply = {"error": f"{asked['clip']['path']}: can't be decoded ({type(error).__name__}: {error})."}
         else:
             reply, pictures = _reply(sampled)
         replies.write(json.dumps(reply).encode() + b"\n")

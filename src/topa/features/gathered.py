@@ -31,19 +31,23 @@ class Gathered:
     """
 
     def __init__(self, folder: Path, encoder: str, frames: int) -> None:
-        self.folder = folder
+        self.folder, self._encoder, self._frames = folder, encoder, frames
         self._of: dict[str, FeatureStore] = {}
         for path in (folder, *sorted(folder.glob("part-*"))):
             if not (path / MANIFEST).is_file():
                 continue
-            store = FeatureStore.open(path).expect(encoder, "image")
-            found = store.manifest.config.get("frames", frames)
-            if found != frames:
-                raise ArtifactMismatch(
-                    f"{path}: holds {found} frames of each video; expected {frames}, as the model reads. Name another "
-                    "folder with --features, or leave that out to have the videos encoded."
-                )
-            self._of |= dict.fromkeys(store, store)
+            self.add(FeatureStore.open(path))
+
+    def add(self, store: FeatureStore) -> None:
+        """Read a part that has come. Raises ArtifactMismatch as the constructor does."""
+        store.expect(self._encoder, "image")
+        found = store.manifest.config.get("frames", self._frames)
+        if found != self._frames:
+            raise ArtifactMismatch(
+                f"{store.path}: holds {found} frames of each video; expected {self._frames}, as the model reads. Name "
+                "another folder with --features, or leave that out to have the videos encoded."
+            )
+        self._of |= dict.fromkeys(store, store)
 
     def __contains__(self, name: object) -> bool:
         return name in self._of

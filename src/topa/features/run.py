@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest, sha256, write_atomically
+from ..core.differences import difference
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import bar, console, track
@@ -117,7 +118,7 @@ def join(out: Path) -> Result:
     manifests = [read_manifest(folder, KIND) for folder in folders]
     runs = [_read(folder) for folder in folders]
     for shard, run in zip(shards, runs, strict=True):
-        if other := _difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
+        if other := difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
             raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Encode all shards with the same options.")
     config = {**runs[0]["config"], "shard": _all(len(shards))}
     with alone(out, wait=True):
@@ -284,7 +285,7 @@ def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> Non
 
 def _check(folder: Path, config: Mapping[str, Any]) -> None:
     if (folder / RUN).exists():
-        if other := _difference(config, _read(folder)["config"]):
+        if other := difference(config, _read(folder)["config"]):
             raise ArtifactMismatch(
                 f"{folder}: holds another run of topa encode: {other}. Give the same inputs and options as before, or "
                 "another folder with --out."
@@ -318,16 +319,6 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{folder / RUN}: can't be read ({error}); expected the notes of topa encode. Encode into another folder."
         ) from error
-
-
-def _difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """What differs, in words; "" for nothing."""
-    names = [name for name in {**now, **before} if now.get(name) != before.get(name)]
-    return "; ".join(f"{name} is {_short(now.get(name))} and was {_short(before.get(name))}" for name in names)
-
-
-def _short(value: Any) -> str:
-    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else repr(value)
 
 
 def _tell(text: str) -> None:

@@ -169,7 +169,8 @@ class Clips:
         """A hash of the list: what is in the files isn't looked at."""
         digest = hashlib.sha256()
         for clip in self._clips:
-            digest.update(f"{clip.id!r} {clip.start} {clip.end}\n".encode())
+            pictures = "" if clip.fps is None else f" {clip.fps}"
+            digest.update(f"{clip.id!r} {clip.start} {clip.end}{pictures}\n".encode())
         return {"videos": digest.hexdigest()}
 
     @property

@@ -90,7 +90,7 @@ def sample_frames(
         clock, decoder = file.timeline, _Decoder(file)
         pictures: list[Image.Image] = []
         times: list[float] = []
-        for target in _targets(file.path, clock, count, start, end):
+        for target in targets(file.path, clock, count, start, end):
             when, frame = decoder.shown_at(target)
             seconds = float((when - clock.start) * clock.unit)
             pictures.append(pictures[-1] if times and times[-1] == seconds else _picture(frame, short_side))
@@ -98,8 +98,9 @@ def sample_frames(
         return SampledVideo(pictures, times, decoder.damaged or not clock.complete, _info(frame, file))
 
 
-def _targets(path: Path, clock: Timeline, count: int, start: float | None, end: float | None) -> list[int]:
-    """The centres of the segments on the stream's clock; exact, because they often fall on a frame's first tick."""
+def targets(path: Path, clock: Timeline, count: int, start: float | None, end: float | None) -> list[int]:
+    """The centres of `count` equal segments of [start, end], in units of the clock; exact, because they often fall on a
+    frame's first tick. Raises UsageError for an impossible range, InputError for one that lies behind the end."""
     # Seconds typed by people are decimal: 0.3 means 3/10, not the binary number just below it.
     first = Fraction(0) if start is None else Fraction(start).limit_denominator(10**6)
     last = clock.duration if end is None else min(Fraction(end).limit_denominator(10**6), clock.duration)

@@ -85,24 +85,32 @@ class Topa:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, *, llm: str | None = None, bits: int | None = None, resolve: Resolve = str
+        cls,
+        name: str | Path,
+        *,
+        llm: str | None = None,
+        bits: int | None = None,
+        device: str | torch.device | None = None,
+        resolve: Resolve = str,
     ) -> Topa:
         """Load a saved model, its LLM and its encoder.
 
         name: a folder, or the id of a model on the hub. llm: where the LLM is, if not where the model says; it must be
-        the same. bits: 8 or 4 to quantise the LLM, on devices that can. resolve: turns a name in the config into a
-        folder or hub id. Raises ArtifactError where this isn't a saved model, InputError where LLM or encoder can't
-        be loaded, ArtifactMismatch where they aren't those it was aligned with.
+        the same. bits: 8 or 4 to quantise the LLM, on devices that can. device: a GPU where there is one. resolve:
+        turns a name in the config into a folder or hub id. Raises ArtifactError where this isn't a saved model,
+        InputError where LLM or encoder can't be loaded, ArtifactMismatch where they aren't those it was aligned with.
         """
         folder = saved.fetch(name)
         config = saved.read_config(folder)
         source = resolve(llm or config.llm)
-        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits), config)
+        place = None if device is None else torch.device(device)
+        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
         shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
-        return cls(model, prompter, Encoder.from_pretrained(resolve(config.encoder)), memory, config, shift)
+        encoder = Encoder.from_pretrained(resolve(config.encoder), place)
+        return cls(model, prompter, encoder, memory, config, shift)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
         """Write adapter, memory, config and model card, and nothing of the LLM or the encoder.
@@ -156,18 +164,43 @@ class Topa:
             sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
+        return Seen(self.project([image])[0], self.read(image), tuple(sampled.frames), sampled.truncated)
+
+    def project(self, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
+        """Features of pictures as the LLM is to read them: moved by the shift, projected through the memory, whichever
+        there is. Raises ArtifactMismatch for features of another encoder, or that are none of pictures."""
+        for image in images:
+            if image.encoder != self.encoder.identity or image.space != "image":
+                raise ArtifactMismatch(
+                    f"features: found {image.space} features of {image.encoder}; expected image features of "
+                    f"{self.encoder.identity}. Encode the videos again: topa encode --encoder {self.config.encoder}"
+                )
         if self.shift is not None:
-            image = self.shift.move(image)
-        readings = []
-        features = image
-        if self.memory is not None:
-            features = self.memory.project(image, self.config.temperature)
-            readings = self.memory.read(image, self.config.temperature) if self.memory.captions is not None else []
-        evidence = tuple(
-            EvidenceFrame(time, reading.captions, reading.weights)
-            for time, reading in zip(sampled.times, readings, strict=False)
-        )
-        return Seen(features, evidence, tuple(sampled.frames), sampled.truncated)
+            images = [self.shift.move(image) for image in images]
+        return list(images) if self.memory is None else self.memory.project_all(images, self.config.temperature)
+
+    def read(self, image: FrameFeatures) -> tuple[EvidenceFrame, ...]:
+        """The memory captions that each picture is read as; nothing where there is no memory with captions."""
+        if self.memory is None or self.memory.captions is None:
+            return ()
+        moved = image if self.shift is None else self.shift.move(image)
+        times: Sequence[float | None] = [None] * len(image) if image.times is None else image.times.tolist()
+        readings = self.memory.read(moved, self.config.temperature)
+        return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(times, readings, strict=True))
+
+    def inputs(self, features: FrameFeatures) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the LLM gets of a video: values float32 [T, D] and valid bool [T]. Of more frames than it was aligned
+        with, those that stand for the scenes; a released adapter gets the ones that its authors' code takes.
+
+        features: as `project` gives them. Raises InputError where there is no frame.
+        """
+        if not bool(features.valid.any()):
+            raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
+        if len(features) > self.config.frames:
+            features = self._fewer(features)
+        if self.config.legacy is not None and self.config.legacy.unmasked_padding:
+            return fill(features.values, self.config, self.memory)
+        return features.values, features.valid
 
     def ask(
         self,
@@ -235,17 +268,7 @@ class Topa:
         return int(self._read(seen)[1].sum())
 
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the LLM gets: values float32 [1, T, D] and valid bool [1, T]. Of more frames than it was aligned with,
-        those that stand for the scenes; a released adapter gets the ones that its authors' code takes.
-        Raises InputError where there is no frame."""
-        features = seen.features
-        if not bool(features.valid.any()):
-            raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
-        if len(features) > self.config.frames:
-            features = self._fewer(features)
-        values, valid = features.values, features.valid
-        if self.config.legacy is not None and self.config.legacy.unmasked_padding:
-            values, valid = fill(values, self.config, self.memory)
+        values, valid = self.inputs(seen.features)
         return values[None], valid[None]
 
     def _fewer(self, features: FrameFeatures) -> FrameFeatures:

@@ -105,17 +105,34 @@ def score_options(
     if bare := next((q for q in questions if not q.options), None):
         raise InputError(f"question {bare.question!r}: found no options; expected two or more to score.")
     videos = list(range(len(questions)) if videos is None else videos)
+    shown = valid.sum(dim=1).tolist()
+    by_letter = protocol == "selection"
+    rows = [
+        prompter.candidates(q.question, q.options, shown[v], by_letter) for q, v in zip(questions, videos, strict=True)
+    ]
+    return score_rows(model, rows, frames, valid, videos, by_letter=by_letter, progress=progress)
+
+
+def score_rows(
+    model: VideoLanguageModel,
+    rows: Sequence[Sequence[Prompt]],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int],
+    *,
+    by_letter: bool,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Scores]:
+    """`score_options` of questions whose candidates are written: rows, one of `Prompter.candidates` each.
+
+    Raises InputError for a video without frames, or with features that aren't finite.
+    """
     bad = ~torch.isfinite(frames).flatten(1).all(1) | ~valid.any(1)
     if bad.any():
         where = bad.nonzero().flatten().tolist()
         raise InputError(
             f"videos {where[:5]}: found features with NaN, or no frames; expected finite ones. Encode again."
         )
-    shown = valid.sum(dim=1).tolist()
-    by_letter = protocol == "selection"
-    rows = [
-        prompter.candidates(q.question, q.options, shown[v], by_letter) for q, v in zip(questions, videos, strict=True)
-    ]
     scores = []
     for row, nll in zip(rows, nll_of_targets(model, rows, frames, valid, videos, progress=progress), strict=True):
         sums, means = torch.stack([n.sum() for n in nll]), torch.stack([n.mean() for n in nll])
@@ -131,9 +148,14 @@ def generate(
     frames: Tensor,
     valid: Tensor,
     max_tokens: int,
+    videos: Sequence[int] | None = None,
 ) -> list[str]:
-    """The greedy continuation of each prompt as text, with a KV cache; stops at the end of sequence."""
-    context = read(model, prompts, frames, valid)
+    """The greedy continuation of each prompt as text, with a KV cache; stops at the end of sequence.
+
+    frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about, prompt i about video i by
+    default. Prompts that begin alike on the same video go on from one reading of it.
+    """
+    context = _read_shared(model, prompts, frames, valid, list(range(len(prompts)) if videos is None else videos))
     eos = prompter.tokenizer.eos_token_id
     rows = model.greedy(context, max_tokens, eos=() if eos is None else eos)
     return [tidy(prompter.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
@@ -182,21 +204,7 @@ def _score(
     """`nll_of_targets` for one batch of groups."""
     groups, cuts, about = [rows[i] for i in chosen], [shared[i] for i in chosen], [videos[i] for i in chosen]
     trunks = [Prompt(group[0].ids[:cut], group[0].slots, (cut, cut)) for group, cut in zip(groups, cuts, strict=True)]
-    # Groups that begin alike on the same video go on from one reading of it.
-    heads = {(video, trunk.ids[: trunk.slots[1]]): trunk for video, trunk in zip(about, trunks, strict=True)}
-    offsets = [0] * len(trunks)
-    context = None
-    if len(heads) < len(trunks):
-        seen = [video for video, _ in heads]
-        begun = [Prompt(ids, trunk.slots, (len(ids), len(ids))) for (_, ids), trunk in heads.items()]
-        row = {key: number for number, key in enumerate(heads)}
-        keys = [(video, trunk.ids[: trunk.slots[1]]) for video, trunk in zip(about, trunks, strict=True)]
-        context = read(model, begun, frames[seen], valid[seen]).take([row[key] for key in keys])
-        offsets = [trunk.slots[1] for trunk in trunks]
-        ids, visible = _padded([t.ids[at:] for t, at in zip(trunks, offsets, strict=True)], model.device)
-        inputs = {"input_ids": ids, "attention_mask": visible}
-    else:
-        inputs = _inputs(model, trunks, frames[about], valid[about])
+    context, offsets, inputs = _heads(model, trunks, frames, valid, about)
     column = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(offsets)[:, None]
     begins = torch.tensor([min(p.target[0] for p in group) for group in groups])[:, None]
     labelled = (column >= begins) & (column < torch.tensor(cuts)[:, None])
@@ -225,6 +233,36 @@ def _score(
         ]
         for at, (group, cut, offset) in enumerate(zip(groups, cuts, offsets, strict=True))
     ]
+
+
+def _read_shared(
+    model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, videos: Sequence[int]
+) -> Context:
+    """Prompts of one task, about some videos each, read."""
+    context, _, inputs = _heads(model, prompts, frames, valid, videos)
+    return model.prefill(**inputs, context=context)
+
+
+def _heads(
+    model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, videos: Sequence[int]
+) -> tuple[Context | None, list[int], dict[str, Any]]:
+    """Prompts that begin alike on the same video go on from one reading of it.
+
+    Returns what was read for each prompt (None where no two begin alike), how many of its tokens that are, and what is
+    left to read as the model's arguments.
+    """
+    keys = [(video, prompt.ids[: prompt.slots[1]]) for video, prompt in zip(videos, prompts, strict=True)]
+    heads = dict(zip(keys, prompts, strict=True))
+    if len(heads) == len(prompts):
+        about = list(videos)
+        return None, [0] * len(prompts), _inputs(model, prompts, frames[about], valid[about])
+    seen = [video for video, _ in heads]
+    begun = [Prompt(ids, prompt.slots, (len(ids), len(ids))) for (_, ids), prompt in heads.items()]
+    row = {key: number for number, key in enumerate(heads)}
+    context = read(model, begun, frames[seen], valid[seen]).take([row[key] for key in keys])
+    offsets = [prompt.slots[1] for prompt in prompts]
+    ids, visible = _padded([p.ids[at:] for p, at in zip(prompts, offsets, strict=True)], model.device)
+    return context, offsets, {"input_ids": ids, "attention_mask": visible}
 
 
 def _inputs(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> dict[str, Any]:

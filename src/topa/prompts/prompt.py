@@ -79,9 +79,9 @@ class Prompter:
         self._lock = threading.Lock()
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the letter of `answer`. Raises what `check_options` raises, and TooLong
-        where the window is too small."""
-        check_options(options)
+        """Multiple choice: the target is the letter of `answer`. Options may repeat, as those of published questions
+        do. Raises what `check_number` raises, and TooLong where the window is too small."""
+        check_number(options)
         return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
 
     def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
@@ -127,8 +127,8 @@ class Prompter:
 
     def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
         """One whole prompt per option, which option scoring compares: with the option's letter as the target behind
-        all options, or with its text as a free answer. Raises what `check_options` raises."""
-        check_options(options)
+        all options, or with its text as a free answer. Raises as `choose` does."""
+        check_number(options)
         if by_letter:
             return [self.choose(question, options, frames, index) for index in range(len(options))]
         return [self.answer(question, frames, option) for option in options]
@@ -169,15 +169,20 @@ class Prompter:
         return Prompt((*asked, *said), slots, (len(asked), len(asked) + len(said)))
 
 
-def check_options(options: Sequence[str]) -> None:
-    """Options must be two to ten, not empty, and all different. Raises InputError."""
-    found = [o.strip() for o in options]
-    if len(found) < 2:
-        raise InputError(f"options: found {len(found)}; expected at least two. Give --choice TEXT twice or more.")
-    if len(found) > len(LETTERS):
-        raise InputError(f"options: found {len(found)}; expected at most {len(LETTERS)}.")
-    if not all(found):
+def check_number(options: Sequence[str]) -> None:
+    """Options must be two to ten, and not empty. Raises InputError."""
+    if len(options) < 2:
+        raise InputError(f"options: found {len(options)}; expected at least two. Give --choice TEXT twice or more.")
+    if len(options) > len(LETTERS):
+        raise InputError(f"options: found {len(options)}; expected at most {len(LETTERS)}.")
+    if not all(option.strip() for option in options):
         raise InputError("options: found an empty one; expected text in each.")
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Options as a user gives them: as `check_number` wants them, and all different. Raises InputError."""
+    check_number(options)
+    found = [o.strip() for o in options]
     repeated = sorted({o for o in found if found.count(o) > 1})
     if repeated:
         raise InputError(f"options: {', '.join(map(repr, repeated))} found more than once; expected different options.")

@@ -9,16 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from importlib.resources import files
 from typing import Any
 
+from ..core import pages
 from . import wording
 from .plots import Look
 from .read import Run, differing
 from .table import columns
 
-# Even if something hostile got past the escaping, the browser would run and fetch nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _NARROW = "(max-width: 46rem)"
 
 
@@ -42,24 +40,15 @@ def page(runs: Sequence[Run], drawn: Sequence[Run], pictures: Iterable[Picture],
         **{picture.name: (picture.heading, _picture(picture, drawn)) for picture in pictures},
         "settings": ("Settings" if len(runs) == 1 else "Settings of all of them", _settings(runs)),
         "commands": ("Run it again", _commands(runs)),
-        "notes": ("Notes", _list(notes)),
+        "notes": ("Notes", pages.bullets(notes)),
     }
-    filled = {key: section for key, section in sections.items() if section[1]}
-    links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in filled.items())
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>\n{content}</section>\n'
-        for key, (heading, content) in filled.items()
-    )
-    style = files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f'<header>\n<h1>{escape(title)}</h1>\n{_headline(runs)}<nav aria-label="Sections">{links}</nav>\n</header>\n'
-        f"<main>\n{body}</main>\n<footer>Made by <code>{escape(command)}</code> on {made}.</footer>\n</body>\n</html>\n"
+    return pages.document(
+        title,
+        style=pages.resource(__package__, "page.css"),
+        header=_headline(runs),
+        sections=sections,
+        footer=f"Made by <code>{escape(command)}</code> on {made}.",
     )
 
 
@@ -100,10 +89,8 @@ def _table(runs: Sequence[Run]) -> str:
         + "</tr>\n"
         for row in range(len(runs))
     )
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table><thead><tr>'
-        f"{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n" + _list(lines)
-    )
+    table = f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table>"
+    return pages.scroller("All runs", table) + pages.bullets(lines)
 
 
 def _cell(text: str) -> str:
@@ -135,21 +122,9 @@ def _settings(runs: Sequence[Run]) -> str:
     same: dict[str, Any] = {}
     for run in runs:
         same |= {key: value for key, value in run.settings.items() if key not in differ}
-    rows = "".join(
-        f"<div><dt>{escape(key)}</dt><dd>{escape(wording.setting(value))}</dd></div>" for key, value in same.items()
-    )
+    rows = pages.terms({key: wording.setting(value) for key, value in same.items()})
     return f'<dl class="facts">{rows}</dl>\n' if rows else ""
 
 
 def _commands(runs: Sequence[Run]) -> str:
-    told = [run for run in runs if run.command]
-    return "".join(
-        f'<pre tabindex="0" role="region" aria-label="Command of {escape(run.name)}"><code>{escape(run.command or "")}'
-        "</code></pre>\n"
-        for run in told
-    )
-
-
-def _list(notes: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<ul class="notes">{items}</ul>\n' if items else ""
+    return "".join(pages.command(f"Command of {run.name}", run.command) for run in runs if run.command)

@@ -18,19 +18,20 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save as to_bytes
 
+from ..core.ahead import Ahead
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import TopaError
 from ..core.locks import alone
+from ..core.processes import Processes
 from ..core.progress import bar, console
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
 from . import checkpoint, runfile
 from .config import TrainConfig
 from .data import AlignmentSet, Mix, Samples, Share, Step, batches_per_epoch, epoch_steps
-from .loader import Ahead
+from .gradients import Gradients
 from .metrics import METRICS, Metrics, cut
 from .optimiser import parameter_groups, schedule
-from .processes import Gradients, Processes
 from .reading import loss_of
 from .stopping import Stopping
 from .trackers import Trackers, open_trackers

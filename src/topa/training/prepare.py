@@ -16,9 +16,9 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..core.errors import UsageError
+from ..core.processes import Processes
 from ..models.topa_model import VideoLanguageModel
 from .config import TrainConfig
-from .processes import Processes
 
 
 def dtype_for(config: TrainConfig, device: torch.device) -> torch.dtype:

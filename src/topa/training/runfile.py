@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import write_atomically
+from ..core.command import command
 from ..core.errors import ArtifactError, UsageError
 from ..core.progress import console
 from .config import TrainConfig
@@ -39,7 +38,7 @@ def open_run(
     now = {"kind": kind, "settings": config.model_dump(mode="json"), **told}
     if not path.is_file():
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        _write(path, {**now, "steps": steps, "started": started, "command": _command()})
+        _write(path, {**now, "steps": steps, "started": started, "command": command()})
         return
     try:
         found = json.loads(path.read_text())
@@ -62,12 +61,6 @@ def open_run(
     if changed:
         history = [*found.get("changes", []), sorted(changed.values())]
         _write(path, {**found, **now, "steps": steps, "changes": history})
-
-
-def _command() -> str | None:
-    """What was typed, where topa was started from a command line."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return shlex.join(["topa", *words[1:]]) if words[0] in ("topa", "__main__.py") else None
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:

@@ -1,23 +1,21 @@
 """The processes of a run: which one this is, and what they tell each other. By accelerate, started by its launcher,
 by torchrun, or alone.
 
-The adapter is small, so every process holds all of it and the gradients of a step are added up in one go; all
-processes then take the same step. Used by `training.loop`.
+Used by training, where each takes its share of a step, and by evaluation, where each takes its share of the questions.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import NoReturn
 
 import torch
 from accelerate import PartialState
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..core.progress import console
+from .progress import console
 
 _PATIENCE = timedelta(days=2)  # others wait while the first process encodes a large set
 
@@ -45,36 +43,6 @@ class Processes:
         """The sum over all processes, in place and equal in all of them. float32 [N], on `device`."""
         if self.of > 1:
             torch.distributed.all_reduce(values)
-
-
-class Gradients:
-    """The gradients of all parameters as one tensor, with room for a few numbers that are added up beside them.
-
-    While it lives, gradients are accumulated in its memory: they must not be set to None.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], more: int) -> None:
-        owned = list(parameters)
-        sizes = [p.numel() for p in owned]
-        self._all = torch.zeros(sum(sizes) + more, dtype=torch.float32, device=owned[0].device)
-        self.values, self.beside = torch.split(self._all, [sum(sizes), more])
-        for parameter, part in zip(owned, torch.split(self.values, sizes), strict=True):
-            parameter.grad = part.view_as(parameter)
-
-    def clear(self) -> None:
-        """Begin a step."""
-        self._all.zero_()
-
-    def add_up(self, processes: Processes) -> None:
-        """Over all processes."""
-        processes.add_up(self._all)
-
-    def clip(self, most: float) -> float:
-        """Their norm, before they are scaled down to `most`; 0 leaves them as they are."""
-        norm = torch.linalg.vector_norm(self.values)
-        if most:
-            self.values.mul_((most / (norm + 1e-6)).clamp(max=1.0))
-        return float(norm)
 
 
 def started_by_launcher() -> bool:

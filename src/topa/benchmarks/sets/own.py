@@ -10,7 +10,11 @@
     description  what happens in the video (optional)
 
 Other fields are named aloud and not read. What is wrong here can be mended, so it is an error with the line; options
-that repeat are left to whoever reads on (`Unfit`), since data sets of any size have some.
+that repeat are left to whoever reads on, since data sets of any size have some. An answer that is none of them is a
+fault then, and one that means two equal ones is the first.
+
+To evaluate, `--data` is the file, or a folder with `questions.jsonl`; the videos' paths start from the folder. The
+data, their licence and their splits are the user's own.
 """
 
 from __future__ import annotations
@@ -21,12 +25,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from ...core.errors import InputError
+from ...core.progress import console
+from ...tideos.streams import Stream
+from ..catalogue import Benchmark
+from ..example import Example
+from ..published import NO_OPTION, ordered
 
-from ..core.progress import console
-from ..tideos.streams import Stream
-from ..tideos.tideo import Question
-from .questions import Asked, Unfit, VideoQuestion, ordered
+NAME = "questions.jsonl"
 
 FIELDS = ("video", "question", "options", "answer", "answer_text", "start", "end", "id", "kind", "description")
 _LETTER = re.compile(r"\(?([A-Za-z])[.):]?")
@@ -36,7 +42,7 @@ class _Wrong(Exception):
     """found, expected: of one line."""
 
 
-def read(path: Path, videos: Path) -> Iterator[Asked]:
+def examples(path: Path, videos: Path) -> Iterator[Example]:
     """The questions of a file. Raises InputError that names the line."""
     unread: dict[str, None] = {}
     seen: set[str] = set()
@@ -44,19 +50,26 @@ def read(path: Path, videos: Path) -> Iterator[Asked]:
         for item in stream.objects():
             unread |= dict.fromkeys(name for name in item if name not in FIELDS)
             try:
-                asked = _asked(item, videos, f"line-{stream.line}")
-                if asked.id in seen:
-                    raise _Wrong(f"the id {asked.id!r} a second time", "ids that differ")
+                example = _example(item, videos, f"line-{stream.line}")
+                if example.id in seen:
+                    raise _Wrong(f"the id {example.id!r} a second time", "ids that differ")
             except _Wrong as wrong:
                 found, expected = wrong.args
                 raise stream.bad(found, expected) from wrong
-            seen.add(asked.id)
-            yield asked
+            seen.add(example.id)
+            yield example
     if unread:
         console.print(f"{path.name}: fields that aren't read: {', '.join(unread)}")
 
 
-def _asked(item: dict[str, Any], videos: Path, name: str) -> Asked:
+def _read(data: Path, split: str) -> Iterator[Example]:
+    path = data / NAME if data.is_dir() else data
+    if data.is_dir() and not path.is_file():
+        raise InputError(f"{data}: found no {NAME} in it; expected your questions. Name their file with --data.")
+    yield from examples(path, path.parent)
+
+
+def _example(item: dict[str, Any], videos: Path, name: str) -> Example:
     video = _text(item, "video")
     options = _options(item)
     start, end = _seconds(item, "start"), _seconds(item, "end")
@@ -65,22 +78,33 @@ def _asked(item: dict[str, Any], videos: Path, name: str) -> Asked:
     given = item.get("id", name)
     if isinstance(given, bool) or not isinstance(given, str | int) or not str(given).strip():
         raise _Wrong(f"the id {given!r}", "a text or a number")
-    if repeated := sorted({option for option in options if options.count(option) > 1}):
-        return Unfit(str(given), video, "options repeat", ", ".join(repeated))
     free = _text(item, "answer_text") if item.get("answer_text") is not None else None
-    told: dict[str, Any] = {"question": _text(item, "question"), "options": options, "answer_text": free}
+    question = _text(item, "question")
+    answer: int | None = None
+    fault = ""
     if options:
-        told["answer"] = _index(options, item.get("answer"))
+        try:
+            answer = _index(options, item.get("answer"))
+        except _Wrong:
+            if len(set(options)) == len(options):
+                raise
+            free, fault = str(item.get("answer")), NO_OPTION
     elif free is None:
-        told["answer_text"] = _text(item, "answer")
-    if item.get("kind") is not None:
-        told["kind"] = _text(item, "kind")
-    description = _text(item, "description") if item.get("description") is not None else ""
-    try:
-        question = Question(**told)
-    except ValidationError as error:
-        raise _Wrong(str(error.errors()[0]["msg"]), "a question") from error
-    return VideoQuestion(str(given), videos / video, question, start, end, description)
+        free = _text(item, "answer")
+    return Example(
+        str(given),
+        video,
+        videos / video,
+        question,
+        options,
+        answer,
+        () if free is None else (free,),
+        kind=_text(item, "kind") if item.get("kind") is not None else "other",
+        start=start,
+        end=end,
+        description=_text(item, "description") if item.get("description") is not None else "",
+        fault=fault,
+    )
 
 
 def _text(item: dict[str, Any], field: str) -> str:
@@ -122,8 +146,11 @@ def _index(options: Sequence[str], answer: object) -> int:
         meant |= {ord(letter[1].upper()) - ord("A")} & set(range(len(options)))
     if not meant:
         raise _Wrong(f"the answer {answer!r}", f"an index from 0 to {len(options) - 1}, a letter, or one of {options}")
-    if len(meant) > 1:
+    if len({options[number] for number in meant}) > 1:
         readings = " and ".join(repr(options[number]) for number in sorted(meant))
         other = "its text" if isinstance(answer, int) else "the index of the right option, a number"
         raise _Wrong(f"the answer {answer!r}, which may mean {readings}", other)
-    return meant.pop()
+    return min(meant)
+
+
+BENCHMARK = Benchmark("own", "your own questions", "choice", {"all": None}, _read)

@@ -1,4 +1,4 @@
-"""Batches made ahead of their use, in a thread, and how long the loop waited for them."""
+"""What is made ahead of its use, in a thread, and how long whoever takes it waited."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _AHEAD = 8
 
 
 class Ahead(Generic[T]):
-    """Iterates over `items`, a few of them ahead of whoever takes them. waited: seconds of the last one.
+    """Iterates over `items`, `ahead` of them ahead of whoever takes them. waited: seconds of the last one.
 
     An error of `items` reaches the taker in its place. `close` ends the thread; until then it may run ahead.
     """
 
-    def __init__(self, items: Iterator[T]) -> None:
+    def __init__(self, items: Iterator[T], ahead: int = _AHEAD) -> None:
         self.waited = 0.0
         self._items = items
-        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(_AHEAD)
+        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from topa.training.loader import Ahead
+from topa.core.ahead import Ahead
 
 
 def threads() -> int:

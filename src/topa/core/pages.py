@@ -1,0 +1,82 @@
+"""What pages of ours have in common: one HTML file that fetches nothing, light and dark, wide and narrow.
+
+Takes HTML: whoever calls has escaped what comes from data (`html.escape`). Where a parameter is called text, it is
+escaped here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib.resources import files
+
+_POLICY = ("default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
+
+
+def document(
+    title: str,
+    *,
+    style: str,
+    header: str,
+    sections: Mapping[str, tuple[str, str]],
+    footer: str,
+    allow: Iterable[str] = (),
+    script: str = "",
+) -> str:
+    """The whole page. Even if something hostile got past the escaping, the browser would run and fetch nothing.
+
+    title: text. style: rules after those of `page.css`. sections: id -> (heading, content); empty ones are left out,
+    and the header ends with links to the others. allow: more directives of the Content-Security-Policy. script: it
+    alone may run, by its hash.
+    """
+    filled = {key: section for key, section in sections.items() if section[1]}
+    links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in filled.items())
+    body = "".join(
+        f'<section id="{key}" aria-labelledby="{key}-h"><h2 id="{key}-h">{heading}</h2>\n{content}</section>\n'
+        for key, (heading, content) in filled.items()
+    )
+    shared = resource(__package__, "page.css")
+    policy = [*_POLICY, *allow, *([f"script-src 'sha256-{_hash(script)}'"] if script else [])]
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(policy)}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{shared}{style}</style>\n</head>\n<body>\n"
+        f'<header>\n<h1>{escape(title)}</h1>\n{header}<nav aria-label="Sections">{links}</nav>\n</header>\n'
+        f"<main>\n{body}</main>\n<footer>{footer}</footer>\n"
+        + (f"<script>{script}</script>\n" if script else "")
+        + "</body>\n</html>\n"
+    )
+
+
+def resource(package: str | None, name: str) -> str:
+    """A style sheet or a script that lies beside a package's modules."""
+    return files(package or "").joinpath(name).read_text(encoding="utf-8")
+
+
+def scroller(label: str, content: str) -> str:
+    """Something wide that scrolls by itself, by keyboard too. label: text, for screen readers."""
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>\n'
+
+
+def command(label: str, text: str) -> str:
+    """A command to copy. label: text, for screen readers."""
+    return f'<pre tabindex="0" role="region" aria-label="{escape(label)}"><code>{escape(text)}</code></pre>\n'
+
+
+def bullets(texts: Iterable[str]) -> str:
+    """A list of notes; nothing of none."""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<ul class="notes">{items}</ul>\n' if items else ""
+
+
+def terms(values: Mapping[str, str]) -> str:
+    """Names and values, both text, as the rows of a `dl`."""
+    return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values.items())
+
+
+def _hash(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,1 @@
+"""Seats in other people's programs: evaluation harnesses that topa's models take part in."""

@@ -1,0 +1,281 @@
+"""`topa evaluate` from files to report: what it leaves, refuses and goes on with; processes that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from topa.benchmarks.evaluation import EvaluationReport
+from topa.benchmarks.predictions import NAME, Prediction
+from topa.microworld.writer import make_videos
+
+VIDEOS = 8
+FILES = (NAME, *(f"baselines/{view}.jsonl" for view in ("blind", "shuffled_frames", "single_frame", "no_projection")))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    make_videos(folder, VIDEOS, 11, questions=3, show=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> Path:
+    """Grows with the first evaluation that needs them."""
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def evaluate(topa, data, features, micro_model):
+    def run(benchmark, out, *words, folder=data):
+        return topa(
+            "evaluate",
+            benchmark,
+            "--data",
+            folder,
+            "--model",
+            micro_model,
+            "--features",
+            features,
+            "--out",
+            out,
+            *words,
+        )
+
+    return run
+
+
+def predictions(out: Path) -> list[Prediction]:
+    return [Prediction.model_validate_json(line) for line in (out / NAME).read_text().splitlines()]
+
+
+def report(out: Path) -> EvaluationReport:
+    return EvaluationReport.model_validate_json((out / "report.json").read_bytes())
+
+
+def test_the_micro_world_with_baselines(evaluate, data, tmp_path):
+    done = evaluate("microworld", tmp_path, "--baselines")
+    assert done.code == 0, done.err
+    found, told = predictions(tmp_path), report(tmp_path)
+    published = [json.loads(line)["id"] for line in (data / "questions.jsonl").read_text().splitlines()]
+    assert [prediction.id for prediction in found] == published
+    assert told.counts.published == len(published) == told.scores[0].estimate.questions
+    assert told.scores[0].estimate.value == pytest.approx(sum(p.correct for p in found) / len(found))
+    assert [c.name for c in told.conditions] == [
+        "model", "chance", "longest", "blind", "shuffled_frames", "single_frame", "no_projection",
+    ]  # fmt: skip
+    assert told.conditions[1].accuracy.value == pytest.approx(0.2)
+    assert sum(told.letters.right) == len(published)
+    assert told.command.startswith("topa evaluate microworld")
+    assert {"records", "adapter", "memory", "encoder", "predictions"} <= told.hashes.keys()
+    frames = told.samples[0].frames
+    assert len(frames) == 5
+    assert all(frame.image.startswith("data:image/jpeg") and frame.captions for frame in frames)
+    assert f"report:      {tmp_path / 'report.html'}" in done.out
+    assert "shuffled frames" in done.out
+    before = {name: (tmp_path / name).read_bytes() for name in FILES}
+    again = evaluate("microworld", tmp_path, "--baselines", "--json")
+    assert json.loads(again.out)["scores"][0]["name"] == "accuracy"
+    assert {name: (tmp_path / name).read_bytes() for name in FILES} == before
+
+
+def test_each_protocol_and_less_of_the_video(evaluate, tmp_path):
+    for words in (["--protocol", "similarity"], ["--protocol", "selection", "--permutations"]):
+        out = tmp_path / words[1]
+        assert evaluate("microworld", out, *words).code == 0
+        told = report(out)
+        assert told.protocol == words[1]
+        assert told.settings["permutations"] == (len(words) == 3)
+        assert len(predictions(out)[0].scores) == 5
+    done = evaluate("microworld", tmp_path / "one", "--frames", "1")
+    assert done.code == 2
+    assert "holds 5 frames" in done.err
+    done = evaluate("microworld", tmp_path / "one", "--frames", "1", "--features", tmp_path / "single")
+    assert done.code == 0, done.err
+    assert report(tmp_path / "one").settings["frames"] == 1
+    assert len(report(tmp_path / "one").samples[0].frames) == 1
+
+
+def test_open_questions_and_captions(evaluate, tmp_path):
+    assert evaluate("microworld-open", tmp_path / "open", "--limit", "6").code == 0
+    told = report(tmp_path / "open")
+    assert told.scores[0].name == "exact match"
+    assert told.scores[0].estimate.questions == 6 == told.counts.published
+    assert any("drawn by seed 0" in note for note in told.notes)
+    assert evaluate("microworld-captions", tmp_path / "captions", "--baselines").code == 0
+    told = report(tmp_path / "captions")
+    assert told.scores[0].name == "CIDEr-D"
+    named = {score.name: score.estimate.value for score in told.scores if score.estimate}
+    assert named["CIDEr-D"] > named["CIDEr-D, blind"]
+    assert {"BLEU-4", "ROUGE-L", "CIDEr-D, shuffled frames"} <= named.keys()
+    assert {s.name for s in told.scores if s.estimate is None} == {"METEOR", "SPICE"}
+    assert all(p.correct is None and p.text for p in predictions(tmp_path / "captions"))
+
+
+def test_the_same_records_are_drawn_by_a_seed(evaluate, tmp_path):
+    drawn = []
+    for number, words in enumerate(([], [], ["--seed", "1"])):
+        evaluate("microworld", tmp_path / str(number), "--limit", "5", *words)
+        drawn.append([prediction.id for prediction in predictions(tmp_path / str(number))])
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert all(len(one) == 5 for one in drawn)
+
+
+def test_missing_videos_are_listed_and_wrong_or_an_error(evaluate, data, tmp_path):
+    folder = tmp_path / "data"
+    make_videos(folder, 3, 11, questions=3, show=False)
+    (gone,) = folder.glob("videos/*-000001.mp4")
+    gone.unlink()
+    refused = evaluate("microworld", tmp_path / "all", "--require-all", "--features", tmp_path / "f", folder=folder)
+    assert refused.code == 2
+    assert "1 videos are missing" in refused.err
+    assert gone.name in refused.err
+    assert not (tmp_path / "all" / NAME).exists()
+    planned = evaluate(
+        "microworld", tmp_path / "dry", "--dry-run", "--json", "--features", tmp_path / "f", folder=folder
+    )
+    told = json.loads(planned.out)
+    assert (told["records"], told["clips"], told["to_encode"], len(told["missing"])) == (9, 3, 2, 1)
+    assert told["parameters"] > 1_000_000
+    assert not (tmp_path / "dry").exists()
+    done = evaluate("microworld", tmp_path / "out", "--features", tmp_path / "f", folder=folder)
+    assert done.code == 0
+    assert len(report(tmp_path / "out").missing) == 3
+    assert report(tmp_path / "out").scores[0].estimate.questions == 9
+    assert "3 without an answer" in done.out
+
+
+def test_a_folder_holds_one_evaluation(evaluate, tmp_path):
+    evaluate("microworld", tmp_path, "--limit", "4")
+    for words, told in (
+        (["--limit", "5"], "limit is 5 and was 4"),
+        (["--limit", "4", "--protocol", "similarity"], "protocol is 'similarity' and was 'logits'"),
+    ):
+        done = evaluate("microworld", tmp_path, *words)
+        assert done.code == 2
+        assert told in done.err
+
+
+def test_what_is_refused_at_once(topa, evaluate, tmp_path):
+    for words, told in (
+        (["microwold", "--out", tmp_path], "did you mean 'microworld'"),
+        (["--out", tmp_path], "found no BENCHMARK"),
+        (["microworld"], "found no --out"),
+        (["nextqa", "--out", tmp_path], "Name their folder: --data"),
+        (["microworld", "--out", tmp_path, "--split", "val"], "split of microworld 'val'"),
+        (["microworld", "--out", tmp_path, "--subtitles"], "comes without subtitles"),
+        (["microworld-open", "--out", tmp_path, "--permutations"], "has no options"),
+        (["microworld", "--out", tmp_path, "--protocol", "logit"], "did you mean 'logits'"),
+    ):
+        done = topa("evaluate", *words)
+        assert done.code == 2, words
+        assert told in done.err
+    done = evaluate("microworld", tmp_path / "f", "--frames", "9")
+    assert "expected 1 to 5" in done.err
+    done = evaluate("microworld", tmp_path / "f", "--limit", "0")
+    assert "expected 1 or more" in done.err
+
+
+def test_all_benchmarks_are_listed(topa):
+    found = {b["name"]: b for b in json.loads(topa("evaluate", "--list", "--json").out)}
+    assert {"egoschema", "mvbench", "msrvtt-captions", "videomme", "microworld"} <= found.keys()
+    assert found["mvbench"]["task"] == "choice"
+    assert "egoschema" in topa("evaluate", "--list").out
+
+
+# The processes below answer in blocks of 8 records, so that a few videos make many blocks.
+_PROGRAM = """
+import sys
+from topa.benchmarks import run
+from topa.cli import main
+run.RECORDS = 8
+main()
+"""
+
+
+def start(out: Path, data: Path, model: Path, *words: str) -> subprocess.Popen[str]:
+    command = ["evaluate", "microworld", "--baselines", "--data", data, "--model", model, "--out", out, *words]
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    return out
+
+
+def killed(process: subprocess.Popen[str], out: Path, wait: float) -> bool:
+    """Kill it so long after it has begun to work; whether it was still at work."""
+    run, deadline = out / "run.json", time.monotonic() + 100
+    before = run.stat().st_mtime_ns if run.exists() else None
+    while process.poll() is None and (not run.exists() or run.stat().st_mtime_ns == before):
+        assert time.monotonic() < deadline
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(wait)
+    with suppress(psutil.NoSuchProcess):
+        family = psutil.Process(process.pid)
+        for one in (*family.children(recursive=True), family):
+            one.kill()
+    said = process.communicate()[1]
+    assert process.returncode in (0, -signal.SIGKILL), said
+    return process.returncode == -signal.SIGKILL
+
+
+def test_a_run_that_is_killed_goes_on_to_the_byte(data, micro_model, tmp_path):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    finish(start(whole, data, micro_model))
+    assert killed(start(cut, data, micro_model), cut, 0.3)
+    finish(start(cut, data, micro_model))
+    for name in FILES:
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_killed_at_twenty_random_moments(micro_model, tmp_path):
+    """The closing note's number: `make slow ARGS='-k twenty_random -s'`."""
+    data, whole, cut = tmp_path / "data", tmp_path / "whole", tmp_path / "cut"
+    make_videos(data, 60, 11, show=False)
+    finish(start(whole, data, micro_model))
+    rng, kills = random.Random(0), 0
+    while kills < 20:
+        assert killed(start(cut, data, micro_model), cut, rng.uniform(0, 0.5)), "it ended before twenty kills"
+        kills += 1
+    before = sum(1 for name in FILES for _ in (cut / name).open("rb"))
+    finish(start(cut, data, micro_model))
+    for name in FILES:
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    total = sum(1 for name in FILES for _ in (whole / name).open("rb"))
+    print(f"\\n20 kills, {total:,} predictions, {before:,} of them before the last start: equal to the byte")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_processes_give_the_bytes_of_one(data, micro_model, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    for out, processes in ((one, "1"), (two, "2")):
+        words = ["--model", micro_model, "--data", data, "--baselines", "--processes", processes, "--out", out]
+        command = [sys.executable, "-m", "topa.cli", "evaluate", "microworld", *map(str, words)]
+        subprocess.run(command, check=True, timeout=300, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    for name in FILES:
+        assert (two / name).read_bytes() == (one / name).read_bytes()
+    assert not list(two.rglob("*.jsonl.*"))
