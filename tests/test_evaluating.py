@@ -40,7 +40,17 @@ def features(tmp_path_factory) -> Path:
 def evaluate(topa, data, features, micro_model):
     def run(benchmark, out, *words, folder=data):
         return topa(
-            "evaluate", benchmark, "--data", folder, "--model", micro_model, "--features", features, "--out", out, *words
+            "evaluate",
+            benchmark,
+            "--data",
+            folder,
+            "--model",
+            micro_model,
+            "--features",
+            features,
+            "--out",
+            out,
+            *words,
         )
 
     return run
@@ -132,7 +142,9 @@ def test_missing_videos_are_listed_and_wrong_or_an_error(evaluate, data, tmp_pat
     assert "1 videos are missing" in refused.err
     assert gone.name in refused.err
     assert not (tmp_path / "all" / NAME).exists()
-    planned = evaluate("microworld", tmp_path / "dry", "--dry-run", "--json", "--features", tmp_path / "f", folder=folder)
+    planned = evaluate(
+        "microworld", tmp_path / "dry", "--dry-run", "--json", "--features", tmp_path / "f", folder=folder
+    )
     told = json.loads(planned.out)
     assert (told["records"], told["clips"], told["to_encode"], len(told["missing"])) == (9, 3, 2, 1)
     assert told["parameters"] > 1_000_000

@@ -175,7 +175,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
             found[MODEL],
             {view: found[view] for view in views if view != MODEL},
             split=asked.split or next(iter(benchmark.splits)),
-            scores=more_scores(benchmark, examples, found, coco=asked.coco, seed=asked.seed),
+            scores=more_scores(benchmark, examples, found, coco=asked.coco, seed=asked.seed, out=out),
             seed=asked.seed,
         )
         notes = (*summary.notes, *_notes(asked, benchmark, asker, watching))

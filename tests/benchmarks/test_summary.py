@@ -9,7 +9,7 @@ import pytest
 
 from topa.benchmarks.evaluation import Score
 from topa.benchmarks.example import Example
-from topa.benchmarks.metrics import Estimate, accuracy, mean_over_kinds
+from topa.benchmarks.metrics import Estimate, accuracy, macro_accuracy
 from topa.benchmarks.predictions import Prediction
 from topa.benchmarks.summary import calibration, examples_to_show, letters, longest, reason, shown, summarise
 from topa.core.errors import InputError
@@ -84,7 +84,7 @@ def test_intervals_are_those_of_the_metrics():
     right = [p.correct for p in answers]
     videos, kinds = [e.video for e in records], [e.kind for e in records]
     assert found.scores[0].estimate == accuracy(right, videos, seed=5, resamples=300)
-    assert found.scores[1].estimate == mean_over_kinds(right, videos, kinds, seed=5, resamples=300)
+    assert found.scores[1].estimate == macro_accuracy(right, videos, kinds, seed=5, resamples=300)
     assert found.breakdowns["type"] == found.conditions[0].kinds
     assert summarise(benchmark(macro=False), records, answers).scores[1:] == ()
 
@@ -101,16 +101,16 @@ def test_a_few_right_answers_are_not_certain():
 
 def test_the_mean_over_types_weighs_them_alike():
     right, kinds = [1, 1, 1, 1, 0, 1], ["a", "a", "a", "a", "b", "b"]
-    alone = mean_over_kinds(right, ["v"] * 6, kinds)
+    alone = macro_accuracy(right, ["v"] * 6, kinds)
     assert value(alone) == (0.75, 6, 1)
     assert (alone.low, alone.high) == (0, 1)
-    several = mean_over_kinds(right, ["v", "w", "x", "v", "w", "x"], kinds, resamples=600)
+    several = macro_accuracy(right, ["v", "w", "x", "v", "w", "x"], kinds, resamples=600)
     assert several.low < 0.75 < several.high
     # With one type it is the accuracy, resample for resample.
     videos = [f"v{k % 4}" for k in range(6)]
-    assert mean_over_kinds(right, videos, ["a"] * 6) == accuracy(right, videos)
+    assert macro_accuracy(right, videos, ["a"] * 6) == accuracy(right, videos)
     with pytest.raises(InputError, match="the kinds of 5"):
-        mean_over_kinds(right, videos, kinds[1:])
+        macro_accuracy(right, videos, kinds[1:])
 
 
 def test_a_split_without_public_answers_has_letters_and_no_numbers():
@@ -163,7 +163,7 @@ def test_open_answers_have_shares_of_credit():
     records = [record(str(k), f"v{k}", None, (), references=("a dog",)) for k in range(4)]
     answers = [Prediction(id=str(k), text="dog", correct=share) for k, share in enumerate((1, 0.5, 0, 0.25))]
     found = summarise(benchmark(task="open", metric="WUPS", macro=False), records, answers, {"blind": answers})
-    assert [(s.name, s.estimate.value) for s in found.scores] == [("WUPS", 0.4375)]
+    assert [(s.name, s.estimate.value) for s in found.scores] == [("exact match", 0.4375)]
     assert [c.name for c in found.conditions] == ["model", "blind"]
     assert (found.letters, found.calibration) == (None, None)
 

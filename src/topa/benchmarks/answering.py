@@ -98,7 +98,9 @@ def _fault(example: Example, watched: FrameFeatures | str) -> str:
 
 def _failed(example: Example, error: str) -> Prediction:
     wrong = None if example.hidden else 0.0
-    return Prediction(id=example.id, answer=example.answer, correct=wrong, error=error)
+    return Prediction(
+        id=example.id, video=example.video, kind=example.kind, answer=example.answer, correct=wrong, error=error
+    )
 
 
 def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
@@ -106,6 +108,8 @@ def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
         return _failed(example, str(chosen))
     return Prediction(
         id=example.id,
+        video=example.video,
+        kind=example.kind,
         choice=chosen.choice,
         text=chosen.text,
         scores=chosen.scores,
@@ -117,8 +121,13 @@ def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
 
 def _said(example: Example, text: str, task: Task) -> Prediction:
     graded = task != "caption" and not example.hidden
-    correct = float(exact_match(text, example.references)) if graded else None
-    return Prediction(id=example.id, text=text, correct=correct)
+    return Prediction(
+        id=example.id,
+        video=example.video,
+        kind=example.kind,
+        text=text,
+        correct=exact_match(text, example.references) if graded else None,
+    )
 
 
 def spans(clips: Mapping[str, Sequence[int]], records: int, videos: int) -> list[list[int]]:

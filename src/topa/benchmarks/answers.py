@@ -1,6 +1,7 @@
 """Scores of answers in words: normalised exact match, and WUPS.
 
-Reads an answer and the right ones; gives 0 to 1 for one question. A mean of them with its interval is `metrics.accuracy`.
+Reads an answer and the right ones; gives 0 to 1 for one question. A mean of them with its interval is
+`metrics.accuracy`.
 """
 
 from __future__ import annotations
@@ -11,105 +12,38 @@ from collections.abc import Sequence
 
 from .wordnet import WordNet
 
-_NUMBERS = dict(
-    zip("zero one two three four five six seven eight nine ten".split(), map(str, range(11)), strict=True)  # noqa: SIM905
-)
+_NUMBERS = {
+    word: str(number)
+    for number, word in enumerate(
+        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    )
+}
 _ARTICLES = frozenset({"a", "an", "the"})
 _STOP_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "be",
-        "am",
-        "is",
-        "are",
-        "was",
-        "were",
-        "been",
-        "being",
-        "have",
-        "has",
-        "had",
-        "having",
-        "do",
-        "does",
-        "did",
-        "doing",
-        "will",
-        "would",
-        "can",
-        "could",
-        "shall",
-        "should",
-        "may",
-        "might",
-        "must",
-        "and",
-        "or",
-        "but",
-        "so",
-        "as",
-        "if",
-        "than",
-        "then",
-        "that",
-        "this",
-        "these",
-        "those",
-        "there",
-        "here",
-        "he",
-        "she",
-        "it",
-        "they",
-        "we",
-        "you",
-        "i",
-        "him",
-        "her",
-        "them",
-        "us",
-        "me",
-        "his",
-        "hers",
-        "its",
-        "their",
-        "theirs",
-        "our",
-        "your",
-        "my",
-        "of",
-        "to",
-        "in",
-        "on",
-        "at",
-        "for",
-        "with",
-        "by",
-        "from",
-        "into",
-        "onto",
-        "about",
-    ]
+    re.findall(
+        r"\w+",
+        """a an the be am is are was were been being have has had having do does did doing will would can could shall should
+        may might must and or but so as if than then that this these those there here he she it they we you i him her them
+        us me his hers its their theirs our your my of to in on at for with by from into onto about""",
+    )
 )
 _EXACT = ("DC", "DB")
 """NExT-QA's types of counts, and of yes and no: an answer that is only like the right one is wrong."""
 
 
 def normalised(answer: str) -> str:
-    """An answer as it is compared: NFKC, lower case; no apostrophes; every other sign of punctuation a space; no articles;
-    "zero" to "ten" as digits; one space between words. A full stop or comma between digits stays."""
+    """An answer as it is compared: NFKC, lower case, no apostrophes, other punctuation as spaces, no articles, "zero"
+    to "ten" as digits, one space between words. A full stop or comma between digits stays."""
     text = unicodedata.normalize("NFKC", answer).lower()
     text = re.sub("['\u2019`]", "", text)
     text = re.sub(r"(?<!\d)[.,]|[.,](?!\d)|[^\w\s.,]|_", " ", text)
     return " ".join(_NUMBERS.get(word, word) for word in text.split() if word not in _ARTICLES)
 
 
-def exact_match(said: str, right: Sequence[str]) -> bool:
-    """Whether an answer is one of the right ones, both normalised. An answer without any word is wrong."""
+def exact_match(said: str, right: Sequence[str]) -> float:
+    """1 where an answer is one of the right ones, both normalised, else 0. An answer without any word is wrong."""
     answer = normalised(said)
-    return bool(answer) and any(answer == normalised(one) for one in right)
+    return float(bool(answer) and any(answer == normalised(one) for one in right))
 
 
 def wups(said: str, right: Sequence[str], wordnet: WordNet, *, threshold: float = 0.9, kind: str = "") -> float:

@@ -24,6 +24,8 @@ from .ptb import tokenise
 from .toolkit import Scored, mean_of, meteor, spice
 
 ORDERS = (1, 2, 3, 4)
+CAPTIONS = "captions.json"
+"""The file of an evaluation with the values of each caption: name of the score -> id of the record -> value."""
 NAMES = (*(f"BLEU-{order}" for order in ORDERS), "ROUGE-L", "CIDEr-D")
 _SIGMA = 6.0  # how fast CIDEr-D falls with a difference in length
 _TINY, _SMALL = 1e-15, 1e-9  # the toolkit's, so that nothing is divided by zero
@@ -47,6 +49,10 @@ class CaptionScores:
     captions: dict[str, Floats]
     missing: tuple[str, ...]
     not_computed: dict[str, str]
+
+    def as_json(self) -> dict[str, dict[str, float]]:
+        """The values of each caption, as `CAPTIONS` holds them."""
+        return {name: dict(zip(self.ids, map(float, part), strict=True)) for name, part in self.captions.items()}
 
 
 def score_captions(

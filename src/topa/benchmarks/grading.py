@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
+from ..core.artifacts import write_atomically
 from .answers import wups
-from .captioning import NAMES, score_captions
+from .captioning import CAPTIONS, NAMES, score_captions
 from .catalogue import Benchmark
 from .evaluation import MODEL, Score
 from .example import Example
@@ -24,11 +27,13 @@ def more_scores(
     *,
     coco: bool = False,
     seed: int = 0,
+    out: Path | None = None,
 ) -> list[Score]:
     """What papers report beside, or instead of, the share of right answers; of records whose answer is public.
 
     found: predictions by view, in the order of the examples. coco: METEOR and SPICE of captions too, by the classic
-    toolkit in Java. Raises InputError where WordNet's files are damaged.
+    toolkit in Java. out: a folder for the scores of each caption of the model's. Raises InputError where WordNet's files
+    are damaged.
     """
     public = [not example.hidden for example in examples]
     asked = [example for example, known in zip(examples, public, strict=True) if known]
@@ -36,12 +41,17 @@ def more_scores(
     if not asked:
         return []
     if benchmark.task == "caption":
-        return list(_captions(benchmark, asked, said, coco, seed))
+        return list(_captions(benchmark, asked, said, coco, seed, out))
     return list(_wups(asked, said[MODEL], seed)) if benchmark.metric == "WUPS" else []
 
 
 def _captions(
-    benchmark: Benchmark, examples: Sequence[Example], said: Mapping[str, Sequence[Prediction]], coco: bool, seed: int
+    benchmark: Benchmark,
+    examples: Sequence[Example],
+    said: Mapping[str, Sequence[Prediction]],
+    coco: bool,
+    seed: int,
+    out: Path | None,
 ) -> Iterator[Score]:
     """All metrics of the model, and the main one of each baseline."""
     references = {example.id: example.references for example in examples}
@@ -52,6 +62,8 @@ def _captions(
             name = benchmark.metric
             yield Score(name=f"{name}, {view.replace('_', ' ')}", estimate=graded.intervals[name])
             continue
+        if out is not None:
+            write_atomically(out / CAPTIONS, json.dumps(graded.as_json()) + "\n")
         for name in dict.fromkeys((*NAMES, *graded.intervals)):
             yield Score(name=name, estimate=graded.intervals[name])
         for name, why in graded.not_computed.items():

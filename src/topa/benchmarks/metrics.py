@@ -77,25 +77,7 @@ def wilson(correct: Sequence[bool | float], groups: Sequence[str]) -> Estimate:
     return Estimate(value=share, low=low, high=high, questions=number, groups=len(set(groups)))
 
 
-def by_kind(
-    correct: Sequence[bool | float],
-    groups: Sequence[str],
-    kinds: Sequence[str],
-    *,
-    seed: int = 0,
-    resamples: int = 2000,
-) -> dict[str, Estimate]:
-    """The share of right answers for each kind of question, by name. kinds: one per question."""
-    _one_kind_each(correct, kinds)
-    found = {}
-    for kind in sorted(set(kinds)):
-        rows = [row for row, own in enumerate(kinds) if own == kind]
-        own_correct, own_groups = [correct[row] for row in rows], [groups[row] for row in rows]
-        found[kind] = accuracy(own_correct, own_groups, seed=seed, resamples=resamples)
-    return found
-
-
-def mean_over_kinds(
+def macro_accuracy(
     correct: Sequence[bool | float],
     groups: Sequence[str],
     kinds: Sequence[str],
@@ -103,12 +85,14 @@ def mean_over_kinds(
     seed: int = 0,
     resamples: int = 2000,
 ) -> Estimate:
-    """The mean of the kinds' shares of right answers, each kind the same weight ("macro"); `accuracy` is "micro".
+    """The mean over the types of questions of the accuracy of each, so that rare types count as much as frequent ones.
 
-    A resample of videos that has no question of a kind is a mean over those that it has.
+    kinds: the type of each question. A type of which a resample has no question is not in that resample's mean.
+    Of a single video no interval can be had: it is given as everything possible, 0 to 1.
     """
-    _one_kind_each(correct, kinds)
     hits = _checked(correct, groups, resamples)
+    if len(kinds) != len(groups):
+        raise InputError(f"{len(groups)} answers, but the types of {len(kinds)}: expected one type per answer.")
     names, kind = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)
     statistics = np.zeros((len(hits), 2 * len(names)))
     statistics[np.arange(len(hits)), kind] = hits
@@ -151,11 +135,6 @@ def resampled(
         low, high = np.quantile(value(np.concatenate(drawn)), TAILS)
     whole = float(value(statistics.sum(axis=0, keepdims=True))[0])
     return Estimate(value=whole, low=float(low), high=float(high), questions=len(statistics), groups=len(names))
-
-
-def _one_kind_each(correct: Sequence[bool | float], kinds: Sequence[str]) -> None:
-    if len(correct) != len(kinds):
-        raise InputError(f"{len(correct)} answers, but the kinds of {len(kinds)}: expected one kind per answer.")
 
 
 def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: int) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ NAME = "predictions.jsonl"
 class Prediction(BaseModel):
     """The answer to one record.
 
+    video, kind: the record's own, over which and for which whoever compares two runs takes intervals.
     choice: the index of the chosen option; None for an open question, a caption, or where nothing could be answered.
     text: the chosen option, or what was generated. scores: one per option, the lowest wins; what they are says the
     protocol. probabilities: one per option. answer: the right option's index, None where it is hidden or there are no
@@ -20,6 +21,8 @@ class Prediction(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
+    video: str = ""
+    kind: str = "all"
     choice: int | None = None
     text: str = ""
     scores: tuple[FiniteFloat, ...] = ()

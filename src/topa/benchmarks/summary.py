@@ -18,7 +18,7 @@ from ..core.errors import InputError
 from .catalogue import Benchmark
 from .evaluation import MODEL, Bin, Calibration, Counts, Letters, Score, Shown, Summary, Verdict, judged
 from .example import Example
-from .metrics import Estimate, accuracy, difference, mean_over_kinds
+from .metrics import Estimate, accuracy, difference, macro_accuracy
 from .predictions import Prediction
 from .report import Condition, Difference, FrameView
 
@@ -178,7 +178,7 @@ def _scores(benchmark: Benchmark, marked: _Marked) -> Iterator[Score]:
     yield Score(name=name, estimate=marked.estimate(marked.credits))
     if benchmark.macro:
         kinds = [example.kind for example in marked.examples]
-        found = mean_over_kinds(marked.credits, marked.videos, kinds, seed=marked.seed, resamples=marked.resamples)
+        found = macro_accuracy(marked.credits, marked.videos, kinds, seed=marked.seed, resamples=marked.resamples)
         yield Score(name=f"{name}, mean over types", estimate=found)
 
 

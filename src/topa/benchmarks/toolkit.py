@@ -41,7 +41,10 @@ def mean_of(captions: Floats, most: float = 1.0) -> Scored:
 
 
 def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
-    """METEOR 1.5 of words with a space between two; or why there is none. Raises WorkerError where its program fails."""
+    """METEOR 1.5 of words with a space between two; or why there is none.
+
+    Raises WorkerError where its program fails.
+    """
     program = _program("meteor/meteor-1.5.jar")
     if isinstance(program, str):
         return f"METEOR {program}"

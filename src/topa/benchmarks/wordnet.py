@@ -48,8 +48,8 @@ class WordNet:
                 self._data[kind] = (folder / f"data.{name}").read_bytes()
             except (OSError, ValueError, IndexError) as error:
                 raise InputError(
-                    f"{folder}: WordNet's files for {name} can't be read ({error}). Expected index, data and exc files as "
-                    "they are published. Install wordnet-base, or name another folder in TOPA_WORDNET."
+                    f"{folder}: WordNet's files for {name} can't be read ({error}). Expected index, data and exc files "
+                    "as they are published. Install wordnet-base, or name another folder in TOPA_WORDNET."
                 ) from error
         self._entry: Callable[[Meaning], tuple[str, tuple[int, ...]]] = cache(self._read)
         self._depths: Callable[[Meaning], tuple[int, int]] = cache(self._measure)
@@ -138,8 +138,8 @@ def open_wordnet() -> WordNet | str:
     folder = Path(os.environ.get("TOPA_WORDNET", FOLDER))
     if not (folder / "data.noun").is_file():
         return (
-            f"WordNet isn't there ({folder}/data.noun): install Debian's wordnet-base, or name a folder with its files in "
-            "TOPA_WORDNET"
+            f"WordNet isn't there ({folder}/data.noun): install Debian's wordnet-base, or name a folder with its files "
+            "in TOPA_WORDNET"
         )
     return WordNet(folder)
 

@@ -122,6 +122,41 @@ def evaluate(
     typer.echo(f"next:        topa compare {out} OTHER")
 
 
+@app.command(epilog="Example:  topa compare nextqa-7b nextqa-13b --out nextqa-compared")
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of an evaluation.", metavar="A")],
+    b: Annotated[Path, typer.Argument(help="Another one of the same records.", metavar="B")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Also write comparison.json and comparison.md into this folder.")
+    ] = None,
+    flips: Annotated[
+        int, typer.Option("--flips", min=0, help="Show so many records that only one of both answered right.")
+    ] = 10,
+    seed: Annotated[int, typer.Option("--seed", help="Of intervals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Say whether one of two evaluations is better, and which answers differ."""
+    from ..benchmarks.compare import compare as compared
+    from ..benchmarks.compare_tables import comparison_markdown, comparison_table
+    from ..core.artifacts import output_folder, write_atomically
+
+    found = compared(a, b, seed=seed)
+    if out is not None:
+        output_folder(out)
+        write_atomically(out / "comparison.json", found.model_dump_json(indent=1) + "\n")
+        write_atomically(out / "comparison.md", comparison_markdown(found))
+    if as_json:
+        typer.echo(found.model_dump_json(indent=1))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, _TABLE)
+    console.print(comparison_table(found, flips))
+    if out is not None:
+        typer.echo(f"comparison: {out / 'comparison.md'}")
+
+
 def _list(as_json: bool) -> None:
     from ..benchmarks.catalogue import BENCHMARKS
 
