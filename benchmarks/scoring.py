@@ -104,6 +104,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
                 sys.exit(f"{name}: choices differ; nothing was measured")
     middle = {name: sorted(times)[len(times) // 2] for name, times in taken.items()}
     blocks = sorted(resident)
+    told = {max(1, len(blocks) * tenth // 10) for tenth in (1, 5, 10)}
     return {
         "questions": questions,
         "options": 5,
@@ -115,7 +116,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
         "ratio_trimmed": middle["already trimmed"] / middle["ours"],
         "a_second": 1 / middle["ours"],
         "blocks": len(blocks),
-        "resident_mb": {str(n): round(resident[n]) for n in blocks if n in {max(1, len(blocks) // 10 * k) for k in (1, 5, 10)}},
+        "resident_mb": {str(block): round(resident[block]) for block in blocks if block in told},
     }
 
 

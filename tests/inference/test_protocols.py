@@ -1,4 +1,4 @@
-"""The three protocols against their definitions, one question at a time; permutations take a letter's advantage away."""
+"""The three protocols against their definitions, one question at a time; permutations take a letter's advantage."""
 
 from __future__ import annotations
 

@@ -25,8 +25,7 @@ class Benchmark:
     rows: which rows of the released features of a video a record is about, of how many: a slice. metric: the one that
     papers report: "accuracy", "CIDEr-D", "WUPS", "exact match". macro: whether papers also report the mean over the
     types. submission: what the benchmark's server takes, as a JSON value, of all records and their predictions, in one
-    order; None where there is no server. frames: how many frames the paper's runs read of a video.
-    subtitles: whether its records come with subtitles.
+    order; None where there is no server. subtitles: whether its records come with subtitles.
     """
 
     name: str

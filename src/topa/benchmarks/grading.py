@@ -32,8 +32,8 @@ def more_scores(
     """What papers report beside, or instead of, the share of right answers; of records whose answer is public.
 
     found: predictions by view, in the order of the examples. coco: METEOR and SPICE of captions too, by the classic
-    toolkit in Java. out: a folder for the scores of each caption of the model's. Raises InputError where WordNet's files
-    are damaged.
+    toolkit in Java. out: a folder for the scores of each caption of the model's. Raises InputError where WordNet's
+    files are damaged.
     """
     public = [not example.hidden for example in examples]
     asked = [example for example, known in zip(examples, public, strict=True) if known]

@@ -15,14 +15,8 @@ from ..features.frames import FrameFeatures
 from ..inference.engine import Topa
 from .evaluation import MODEL
 
-VIEWS = {
-    MODEL: "the aligned model",
-    "blind": "the same, every frame's feature zeroed",
-    "shuffled_frames": "the same, the frames in random order",
-    "single_frame": "the same, the middle frame alone",
-    "no_projection": "the same, image features as they are, not projected into text space",
-}
-"""Ways of showing videos to the model, the whole one first."""
+VIEWS = (MODEL, "blind", "shuffled_frames", "single_frame", "no_projection")
+"""Ways of showing videos to the model, the whole one first; `summary.ABOUT` says what they are."""
 
 
 def baselines(engine: Topa) -> tuple[str, ...]:
