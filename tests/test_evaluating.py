@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,17 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+from topa import Topa
 from topa.benchmarks.evaluation import EvaluationReport
 from topa.benchmarks.predictions import NAME, Prediction
+from topa.benchmarks.sets.mvbench import TASKS
+from topa.features.encode import encode_video
+from topa.features.video import sample_frames
+from topa.microworld.paths import resolve
 from topa.microworld.writer import make_videos
+from topa.prompts.prompt import Prompter
 
 VIDEOS = 8
 FILES = (NAME, *(f"baselines/{view}.jsonl" for view in ("blind", "shuffled_frames", "single_frame", "no_projection")))
@@ -192,6 +200,124 @@ def test_all_benchmarks_are_listed(topa):
     assert {"egoschema", "mvbench", "msrvtt-captions", "videomme", "microworld"} <= found.keys()
     assert found["mvbench"]["task"] == "choice"
     assert "egoschema" in topa("evaluate", "--list").out
+
+
+NEXTQA = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
+
+
+@pytest.fixture(scope="module")
+def released(data, micro_model, tmp_path_factory) -> tuple[Path, list[dict]]:
+    """Questions in NExT-QA's form about videos of which there are features only, but of one none at all."""
+    encoder = Topa.from_pretrained(micro_model, resolve=resolve).encoder
+    folder = tmp_path_factory.mktemp("released")
+    asked = [json.loads(line) for line in (data / "questions.jsonl").read_text().splitlines()]
+    lines, tensors = [NEXTQA], {}
+    for number, one in enumerate(asked):
+        video = Path(one["video"]).stem.rpartition("-")[2]
+        options = ",".join(f'"{option}"' for option in one["options"])
+        lines.append(
+            f'{video},40,128,128,"{one["question"]}",{one["answer"]},{number},{"CW" if number % 2 else "TN"},{options}'
+        )
+        if video not in tensors and number > 2:
+            sampled = encode_video(data / one["video"], encoder, 20).features
+            tensors[video] = sampled.values * 7.5  # published features aren't of unit length
+    (folder / "val.csv").write_text("\n".join(lines) + "\n")
+    torch.save(tensors, folder / "clipvitl14.pth")
+    return folder, asked
+
+
+def test_released_features_stand_for_videos(topa, released, micro_model, tmp_path):
+    folder, asked = released
+    words = ["--data", folder, "--model", micro_model, "--features", folder / "clipvitl14.pth", "--out", tmp_path]
+    done = topa("evaluate", "nextqa", *words, "--baselines")
+    assert done.code == 0, done.err
+    found, told = predictions(tmp_path), report(tmp_path)
+    assert len(found) == len(asked)
+    failed = [p for p in found if p.error]
+    assert len(failed) == 3 == len(told.missing)
+    assert all("no features" in p.error for p in failed)
+    assert set(told.breakdowns) == {"type", "family"}
+    assert told.scores[0].estimate.questions == len(asked)
+    by = {condition.name: condition.accuracy.value for condition in told.conditions}
+    assert by["model"] > by["blind"] + 0.15
+    assert told.settings["features"] == "released"
+    assert all(frame.image is None and frame.captions for sample in told.samples for frame in sample.frames)
+    planned = topa("evaluate", "nextqa", *words, "--dry-run", "--json")
+    assert json.loads(planned.out)["missing"] == ["000000"]
+
+
+def test_subtitles_are_what_is_said_at_the_frames(topa, data, micro_model, tmp_path, monkeypatch):
+    """Video-MME's form, with words in one video's subtitles that give the answer away or mislead."""
+    rows = []
+    for number, line in enumerate((data / "questions.jsonl").read_text().splitlines()[:6]):
+        one = json.loads(line)
+        name = Path(one["video"]).stem
+        (tmp_path / "data").mkdir(exist_ok=True)
+        if not (tmp_path / "data" / f"{name}.mp4").exists():
+            shutil.copy(data / one["video"], tmp_path / "data")
+        options = [f"{letter}. {option}" for letter, option in zip("ABCD", one["options"][:4], strict=True)]
+        told = {"videoID": name, "duration": "short", "domain": "d", "sub_category": "s", "task_type": "t"}
+        rows.append(
+            {**told, "question_id": f"{number}-1", "question": one["question"], "options": options, "answer": "A"}
+        )
+    (tmp_path / "Video-MME.json").write_text(json.dumps(rows))
+    (tmp_path / "subtitle").mkdir()
+    (tmp_path / "subtitle" / f"{rows[0]['videoID']}.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:00,600\nthe ball is red\n\n2\n00:20:00,000 --> 00:20:01,000\nnever heard\n"
+    )
+    heard = []
+    inner = Prompter.candidates
+    monkeypatch.setattr(Prompter, "candidates", lambda self, q, *a: (heard.append(q), inner(self, q, *a))[1])
+    scores = []
+    for words in ([], ["--subtitles"]):
+        heard.clear()
+        out = tmp_path / f"out{len(words)}"
+        done = topa("evaluate", "videomme", "--data", tmp_path, "--model", micro_model, "--out", out, *words)
+        assert done.code == 0, done.err
+        scores.append([p.scores for p in predictions(out)])
+        spoken = [q for q in heard if q.startswith("Subtitles: the ball is red\n")]
+        same = sum(row["videoID"] == rows[0]["videoID"] for row in rows)
+        assert len(spoken) == (same if words else 0)
+        assert not any("never heard" in q for q in heard)
+    assert scores[0][0] != scores[1][0]
+    assert any("at most 120 words" in note for note in report(tmp_path / "out1").notes)
+
+
+def test_the_submission_file_of_mvbench(topa, data, micro_model, tmp_path):
+    """All twenty files; one task is a folder of pictures."""
+    asked = [json.loads(line) for line in (data / "questions.jsonl").read_text().splitlines()]
+    (tmp_path / "json").mkdir()
+    for number, (task, folder) in enumerate(TASKS.items()):
+        one = asked[number % len(asked)]
+        video = data / one["video"]
+        place = tmp_path / "video" / folder
+        if task == "episodic_reasoning":
+            name = "clip"
+            (place / name).mkdir(parents=True)
+            for picture, frame in enumerate(sample_frames(video, 15).frames, start=1):
+                frame.save(place / name / f"{picture:05d}.jpg", quality=95)
+        else:
+            name = video.name
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(video, place)
+        item = {
+            "video": name,
+            "question": one["question"],
+            "candidates": one["options"],
+            "answer": one["options"][one["answer"]],
+        }
+        (tmp_path / "json" / f"{task}.json").write_text(json.dumps([item]))
+    done = topa("evaluate", "mvbench", "--data", tmp_path, "--model", micro_model, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    told, found = report(tmp_path / "out"), predictions(tmp_path / "out")
+    assert not told.missing
+    assert len(found) == 20
+    sent = json.loads((tmp_path / "out" / "submission.json").read_text())
+    assert len(sent) == 21
+    assert sent["Avg"] == pytest.approx(100 * told.scores[0].estimate.value)
+    assert sent["Episodic Reasoning"] == 100 * found[-2].correct
+    assert "submission" in done.out
+    assert told.scores[1].name == "accuracy, mean over types"
 
 
 # The processes below answer in blocks of 8 records, so that a few videos make many blocks.

@@ -159,7 +159,18 @@ def test_recipes_name_what_there_is():
             if model.finetune:
                 assert model.finetune.recipe in finetune_recipes()
     tables = {row.table for row in read_recipe("paper").row}
-    for word in ("EgoSchema", "MVBench", "MSR-VTT", "VATEX", "NExT-QA", "STAR", "TVQA", "Frames", "Protocols", "Fine-tuning"):
+    for word in (
+        "EgoSchema",
+        "MVBench",
+        "MSR-VTT",
+        "VATEX",
+        "NExT-QA",
+        "STAR",
+        "TVQA",
+        "Frames",
+        "Protocols",
+        "Fine-tuning",
+    ):
         assert any(word in table for table in tables), word
 
 
@@ -169,7 +180,12 @@ def test_what_is_refused(topa, tmp_path):
     done = topa("reproduce", "paper", "--out", tmp_path, "--table", "MVBench")
     assert (done.code, "expected one of" in done.err) == (2, True)
     bad = tmp_path / "bad.toml"
-    for text, told in (("title = 1", "title"), ("title = 'a'\nrow = []", "row"), ("a [", "can't be read"), ("x = 1", "x")):
+    for text, told in (
+        ("title = 1", "title"),
+        ("title = 'a'\nrow = []", "row"),
+        ("a [", "can't be read"),
+        ("x = 1", "x"),
+    ):
         bad.write_text(text)
         with pytest.raises(InputError, match=told):
             read_recipe(str(bad))

@@ -151,6 +151,8 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         examples = records(asked, benchmark, data)
         engine = load(folder)
         engine.model.to(processes.device)
+        if engine.memory is not None:
+            engine.memory = engine.memory.to(processes.device)
         asker = _asker(asked, benchmark, engine)
         watching = _watching(asked, benchmark, engine, data)
         if asked.require_all:

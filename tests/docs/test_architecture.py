@@ -30,7 +30,18 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"core", "training.metrics", "training.trackers"},
     "cli": STAGES
     | {"training", "inference", "benchmarks", "runs"}
-    | {"pipeline", "alignment", "finetuning", "labelled", "exchange", "writing", "encoding", "demo", "evaluating", "reproducing"},
+    | {
+        "pipeline",
+        "alignment",
+        "finetuning",
+        "labelled",
+        "exchange",
+        "writing",
+        "encoding",
+        "demo",
+        "evaluating",
+        "reproducing",
+    },
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""
 HEAVY = {"torch", "transformers", "av", "matplotlib", "openai"}

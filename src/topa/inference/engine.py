@@ -293,5 +293,5 @@ def fill(values: torch.Tensor, config: SavedConfig, memory: MemoryBank | None) -
     mean. values: float32 [n, D], n at most T. Returns [T, D] and bool [T], all True."""
     missing = values.new_zeros(config.frames - len(values), values.shape[1])
     if memory is not None and len(missing):
-        missing = project(missing, memory.values, config.temperature)
+        missing = project(missing.to(memory.values.device), memory.values, config.temperature).to(missing.device)
     return torch.cat([values, missing]), torch.ones(config.frames, dtype=torch.bool)

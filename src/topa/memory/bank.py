@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,14 @@ class MemoryBank:
     def __len__(self) -> int:
         return len(self.values)
 
+    def to(self, device: torch.device) -> MemoryBank:
+        """The same with its values on a device, where projections are computed then; features stay where they are."""
+        return replace(self, values=self.values.to(device))
+
     def project(self, frames: FrameFeatures, temperature: float) -> FrameFeatures:
         """Image features in text space. Raises ArtifactMismatch for another encoder's, or for text features."""
         self.expect(frames)
-        values = project(frames.values[None], self.values, temperature, frames.valid[None])[0]
+        values = self._project(frames.values, frames.valid, temperature)
         return FrameFeatures(values, frames.valid, "projected", frames.encoder, frames.times)
 
     def project_all(
@@ -85,7 +89,7 @@ class MemoryBank:
         kept = None if cache is None else cache / f"{self._key(values, valid, temperature)}.safetensors"
         projected = None if kept is None else _cached(kept)
         if projected is None:
-            projected = project(values, self.values, temperature, valid)
+            projected = self._project(values, valid, temperature)
             if kept is not None:
                 output_folder(kept.parent)
                 write_atomically(kept, to_bytes({"values": projected}))
@@ -95,8 +99,12 @@ class MemoryBank:
             for part, video in zip(parts, videos, strict=True)
         ]
 
+    def _project(self, values: Tensor, valid: Tensor, temperature: float) -> Tensor:
+        device = self.values.device
+        return project(values.to(device), self.values, temperature, valid.to(device)).to(values.device)
+
     def _key(self, values: Tensor, valid: Tensor, temperature: float) -> str:
-        known = self.hash or hashlib.sha256(self.values.half().numpy().tobytes()).hexdigest()
+        known = self.hash or hashlib.sha256(self.values.half().cpu().numpy().tobytes()).hexdigest()
         digest = hashlib.sha256(f"{known} {temperature} {tuple(values.shape)}".encode())
         digest.update(values.numpy().tobytes() + valid.numpy().tobytes())
         return digest.hexdigest()[:32]
@@ -106,7 +114,7 @@ class MemoryBank:
         self.expect(frames)
         if self.captions is None:
             raise InputError("memory: has no captions. Build it again from Tideos to have readings in words.")
-        weights, rows = explain(frames.values, self.values, temperature, min(8 * top, len(self)))
+        weights, rows = explain(frames.values.to(self.values.device), self.values, temperature, min(8 * top, len(self)))
         readings = []
         for frame_weights, frame_rows in zip(weights.tolist(), rows.tolist(), strict=True):
             added: dict[str, float] = {}
