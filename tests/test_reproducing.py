@@ -26,7 +26,7 @@ own = "clips"
 [models.few-questions]
 align = {{ recipe = "microworld", settings = ["microworld_tideos=60", "epochs=1", "validation=0", "memory_rows=60"] }}
 [models.tuned]
-finetune = {{ model = "few-questions", data = 6, recipe = "microworld", bridge = "projected", settings = ["epochs=1", "held_out=0", "batch_size=8"] }}
+finetune = {{ model = "few-questions", data = 6, recipe = "microworld", bridge = "projected", settings = {small} }}
 
 [[row]]
 table = "Answers"
@@ -82,7 +82,7 @@ score = "CIDEr-D"
 @pytest.fixture
 def recipe(micro_model, tmp_path) -> Path:
     path = tmp_path / "recipe.toml"
-    path.write_text(RECIPE.format(model=micro_model.name))
+    path.write_text(RECIPE.format(model=micro_model.name, small=["epochs=1", "held_out=0", "batch_size=8"]))
     return path
 
 
@@ -197,7 +197,8 @@ def test_a_number_that_a_report_lacks(tmp_path):
     row = Row(table="t", name="n", model="m", benchmark="own", condition="no_projection")
     told = {
         "title": "t", "benchmark": "own", "split": "s", "task": "choice", "protocol": "logits", "command": "c",
-        "created": "2026-01-01", "counts": {"published": 1}, "scores": [{"name": "accuracy", "estimate": None, "note": "hidden"}],
+        "created": "2026-01-01", "counts": {"published": 1},
+        "scores": [{"name": "accuracy", "estimate": None, "note": "hidden"}],
     }  # fmt: skip
     report = EvaluationReport.model_validate(told)
     with pytest.raises(InputError, match="no condition 'no_projection'"):

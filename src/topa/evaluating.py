@@ -149,8 +149,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         folder = saved.fetch(default if processes.first else asked.model or default_model(show=False))
         data = _data(asked)
         examples = records(asked, benchmark, data)
-        engine = load(folder)
-        engine.model.to(processes.device)
+        engine = load(folder, device=str(processes.device))
         if engine.memory is not None:
             engine.memory = engine.memory.to(processes.device)
         asker = _asker(asked, benchmark, engine)

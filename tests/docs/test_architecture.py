@@ -27,9 +27,10 @@ ALLOWED: dict[str, set[str]] = {
     "inference": STAGES,
     "benchmarks": STAGES | {"inference"},
     "integrations": STAGES | {"inference", "pipeline"},
+    "library": STAGES | {"inference"},
     "runs": {"core", "training.metrics", "training.trackers"},
     "cli": STAGES
-    | {"training", "inference", "benchmarks", "runs"}
+    | {"training", "inference", "benchmarks", "library", "runs"}
     | {
         "pipeline",
         "alignment",

@@ -147,6 +147,10 @@ class FeatureStore:
             self._rows(part.reshape(-1, self.width), names, frames, target)
         return values, valid
 
+    def shards(self) -> Iterator[Shard]:
+        """Its files, in their order. Raises ArtifactError for one that is damaged."""
+        return (self._shard(number) for number in range(len(self._shards)))
+
     def pick(self, ids: Sequence[str], frames: Sequence[int]) -> Tensor:
         """Single rows: frame frames[i] of item ids[i], float32 [len(ids), D]. Raises as `batch` does."""
         numbers = self._numbers(ids)
