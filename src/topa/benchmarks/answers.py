@@ -22,9 +22,9 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _STOP_WORDS = frozenset(
     re.findall(
         r"\w+",
-        """a an the be am is are was were been being have has had having do does did doing will would can could shall should
-        may might must and or but so as if than then that this these those there here he she it they we you i him her them
-        us me his hers its their theirs our your my of to in on at for with by from into onto about""",
+        """a an the be am is are was were been being have has had having do does did doing will would can could shall
+        should may might must and or but so as if than then that this these those there here he she it they we you i him
+        her them us me his hers its their theirs our your my of to in on at for with by from into onto about""",
     )
 )
 _EXACT = ("DC", "DB")

@@ -191,7 +191,7 @@ def _bleu(counted: _Counted) -> dict[str, Scored]:
         np.maximum.at(best, order.match[hit], order.times[: order.said.start][hit])
         right = np.minimum(best, order.times[order.said])
         videos = order.caption[order.said] - counted.references
-        statistics += [np.bincount(videos, right, counted.videos), np.maximum(said - number + 1, 0)]
+        statistics += [_sums(videos, right, counted.videos), np.maximum(said - number + 1, 0)]
     table = np.stack(statistics, axis=1).astype(np.float64)
     return {f"BLEU-{order}": Scored(_bleu_of(table, order), table, partial(_bleu_of, order=order)) for order in ORDERS}
 
@@ -237,11 +237,11 @@ def _cider_d(counted: _Counted) -> Floats:
         first = np.diff(in_videos, prepend=-1) > 0  # np.unique takes ten times as long for so many different numbers
         frequency = np.bincount(in_videos[first] % max(order.grams, 1), minlength=order.grams)
         weights = order.times * (math.log(counted.videos) - np.log(np.maximum(frequency, 1)))[order.gram]
-        norms = np.sqrt(np.bincount(order.caption, weights**2, len(counted.owner)))
+        norms = np.sqrt(_sums(order.caption, weights**2, len(counted.owner)))
         of_reference, of_said = weights[:border], weights[border:]
         hit = order.match >= 0
         common = np.minimum(of_said[order.match[hit]], of_reference[hit]) * of_reference[hit]
-        dots = np.bincount(order.caption[:border][hit], common, counted.references)
+        dots = _sums(order.caption[:border][hit], common, counted.references)
         size = norms[: counted.references] * norms[counted.references :][counted.owner[: counted.references]]
         likeness += np.divide(dots, size, out=dots, where=size != 0)
     # The toolkit takes the number of pairs of words for the length.

@@ -20,6 +20,8 @@ from ..core.errors import WorkerError
 
 Floats = NDArray[np.float64]
 
+_LENGTHS, _CHUNKS, _MATCHED = (0, 1), 20, (21, 22)
+"""Places in METEOR's statistics: words of the caption and of the reference; pieces of what matches; words that match."""
 _INSTALL = "pip install 'topa[coco-eval]'"
 
 
@@ -69,7 +71,11 @@ def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored |
     ]
     found = lines(asked)
     statistics = np.array([[float(number) for number in line.split()] for line in found])
-    return Scored(scores(statistics), statistics, scores)
+    each = scores(statistics)
+    # Its sums take a caption that is a reference word for word for one without a break, 0 chunks instead of 1.
+    equal = (statistics[:, _CHUNKS] == 1) & (statistics[:, _LENGTHS] == statistics[:, _MATCHED]).all(axis=1)
+    statistics[equal, _CHUNKS] = 0
+    return Scored(each, statistics, scores)
 
 
 def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
