@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import pytest
 
 needs_java = pytest.mark.skipif(
-    shutil.which("java") is None, reason="Java isn't here: apt-get install default-jre-headless, to ask the classic toolkit"
+    shutil.which("java") is None,
+    reason="Java isn't here: apt-get install default-jre-headless, to ask the classic toolkit",
 )
 
 ODD = (
