@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from topa.benchmarks.metrics import accuracy, difference
+from topa.benchmarks import metrics
+from topa.benchmarks.metrics import accuracy, difference, macro_accuracy, wilson
 from topa.core.errors import InputError
 
 
@@ -127,3 +128,46 @@ def test_unequal_answers_are_not_paired():
         difference([True, False], [True], ["a", "b"])
     with pytest.raises(InputError, match="resamples is 0"):
         accuracy([True], ["a"], resamples=0)
+
+
+@pytest.mark.parametrize(
+    ("right", "asked", "low", "high"),
+    # Values of the formula in Wilson (1927), as tables of it give them.
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (50, 100, 0.4038, 0.5962)],
+)
+def test_wilsons_interval(right, asked, low, high):
+    found = wilson([k < right for k in range(asked)], [f"v{k % 7}" for k in range(asked)])
+    assert (found.value, found.low, found.high) == pytest.approx((right / asked, low, high), abs=1e-4)
+    assert (found.questions, found.groups) == (asked, 7)
+
+
+def test_the_mean_over_types_is_the_naive_loops():
+    correct, groups = questions(12, 3)
+    kinds = [("rare" if k % 9 == 0 else "common") for k in range(len(correct))]
+    found = macro_accuracy(correct, groups, kinds, seed=2, resamples=150)
+
+    def mean(rows):
+        shares = []
+        for kind in ("rare", "common"):
+            own = [correct[row] for row in rows if kinds[row] == kind]
+            shares += [sum(own) / len(own)] if own else []
+        return sum(shares) / len(shares)
+
+    assert found.value == pytest.approx(mean(range(len(correct))))
+    assert found.value != pytest.approx(accuracy(correct, groups).value)
+    names = sorted(set(groups))
+    draws = np.random.default_rng(2).integers(0, len(names), size=(150, len(names)), dtype=np.int32)
+    means = [mean([r for k in draw for r, g in enumerate(groups) if g == names[k]]) for draw in draws]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, (0.025, 0.975))))
+
+
+def test_memory_of_a_bootstrap_is_bounded_and_blocks_change_nothing(monkeypatch):
+    correct, groups = questions(30, 4)
+    whole = accuracy(correct, groups)
+    monkeypatch.setattr(metrics, "_AT_ONCE", 100)
+    assert accuracy(correct, groups) == whole
+
+
+def test_types_must_be_as_many_as_answers():
+    with pytest.raises(InputError, match="2 answers, but the types of 1"):
+        macro_accuracy([True, False], ["a", "b"], ["x"])

@@ -249,6 +249,9 @@ def _cider_d(counted: _Counted) -> Floats:
     owner = counted.owner[: counted.references]
     apart = lengths[counted.references :][owner] - lengths[: counted.references]
     likeness *= np.exp(-(apart**2) / (2 * _SIGMA**2))
-    return (
-        10 / len(ORDERS) * np.bincount(owner, likeness, counted.videos) / np.bincount(owner, minlength=counted.videos)
-    )
+    each = _sums(owner, likeness, counted.videos) / np.bincount(owner, minlength=counted.videos)
+    return np.asarray(10 / len(ORDERS) * each)
+
+
+def _sums(index: Ints, values: Ints | Floats, size: int) -> Floats:
+    return np.bincount(index, values, size).astype(np.float64)  # of nothing it would be whole numbers

@@ -21,7 +21,7 @@ from ..core.errors import WorkerError
 Floats = NDArray[np.float64]
 
 _LENGTHS, _CHUNKS, _MATCHED = (0, 1), 20, (21, 22)
-"""Places in METEOR's statistics: words of the caption and of the reference; pieces of what matches; words that match."""
+"""Places in METEOR's statistics: words of caption and reference; pieces of what matches; words that match in both."""
 _INSTALL = "pip install 'topa[coco-eval]'"
 
 
