@@ -195,6 +195,23 @@ def test_what_is_refused_at_once(topa, evaluate, tmp_path):
     assert "expected 1 or more" in done.err
 
 
+def test_a_file_of_ones_own_questions(topa, data, features, micro_model, tmp_path):
+    """Choices and open questions in one file; one video is there as features only."""
+    lines = [json.loads(line) for line in (data / "questions.jsonl").read_text().splitlines()[:6]]
+    lines[1] = {"id": "open", "video": lines[1]["video"], "question": "what toy is it ?", "answer": "a thing"}
+    folder = tmp_path / "data"
+    (folder / "videos").mkdir(parents=True)
+    (folder / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--data", folder / "mine.jsonl", "--model", micro_model, "--features", features, "--require-all"]
+    done = topa("evaluate", "own", *words, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    found = predictions(tmp_path / "out")
+    assert [p.error for p in found] == [None] * 6
+    assert (found[1].choice, found[1].correct, len(found[0].scores)) == (None, 0.0, 5)
+    assert found[1].text
+    assert report(tmp_path / "out").samples[0].frames[0].image is None
+
+
 def test_all_benchmarks_are_listed(topa):
     found = {b["name"]: b for b in json.loads(topa("evaluate", "--list", "--json").out)}
     assert {"egoschema", "mvbench", "msrvtt-captions", "videomme", "microworld"} <= found.keys()
@@ -244,6 +261,8 @@ def test_released_features_stand_for_videos(topa, released, micro_model, tmp_pat
     assert all(frame.image is None and frame.captions for sample in told.samples for frame in sample.frames)
     planned = topa("evaluate", "nextqa", *words, "--dry-run", "--json")
     assert json.loads(planned.out)["missing"] == ["000000"]
+    refused = topa("evaluate", "nextqa", *words, "--require-all")
+    assert (refused.code, "1 videos are missing: 000000" in refused.err) == (2, True)
 
 
 def test_subtitles_are_what_is_said_at_the_frames(topa, data, micro_model, tmp_path, monkeypatch):

@@ -155,7 +155,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         asker = _asker(asked, benchmark, engine)
         watching = _watching(asked, benchmark, engine, data)
         if asked.require_all:
-            _require(examples)
+            _require(watching.missing(examples))
         settings, hashes = _settings(asked, benchmark, asker, watching), _hashes(folder, engine, examples)
         if processes.first:
             _begin(out, {**settings, **hashes})
@@ -182,7 +182,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         notes = (*summary.notes, *_notes(asked, benchmark, asker, watching))
         report = EvaluationReport(
             **{**dict(summary), "notes": notes},
-            title=f"{benchmark.title}: {folder.name}",
+            title=f"{benchmark.title}: {'the micro model' if asked.model is None else folder.name}",
             benchmark=benchmark.name,
             split=asked.split or next(iter(benchmark.splits)),
             task=benchmark.task,
@@ -217,7 +217,7 @@ def plan(asked: Evaluation) -> Plan:
     config = saved.read_config(folder)
     model = saved.shape(empty_llm(config.llm, resolve(config.llm)), config)
     parameters = sum(p.numel() for p in chain(model.llm.parameters(), model.parameters()))
-    clips = {clip.id: clip for clip in (clip_of(example, data) for example in examples)}
+    clips = {clip.id: clip for clip in (clip_of(example, _root(data)) for example in examples)}
     if asked.features is not None and is_released(asked.features):
         released = Released(asked.features, config.encoder_identity)
         missing = [e.video for e in examples if e.video not in released]
@@ -291,13 +291,18 @@ def _data(asked: Evaluation) -> Path:
             if _is_micro(asked):
                 return asked.data
             raise InputError(f"{asked.data}: found nothing there; expected the files of {asked.benchmark}: --data DIR")
-        return asked.data if asked.data.is_dir() else asked.data.absolute()
+        return asked.data
     if _is_micro(asked):
         return asked.out / "data"
     raise UsageError(
         f"evaluate {asked.benchmark}: found no folder of data; expected the published files, which topa doesn't "
         "download. Name their folder: --data DIR"
     )
+
+
+def _root(data: Path) -> Path:
+    """The folder that clips are named from."""
+    return data if data.is_dir() else data.parent
 
 
 def _asker(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> Asker:
@@ -320,12 +325,10 @@ def _watching(asked: Evaluation, benchmark: Benchmark, engine: Topa, data: Path)
     if asked.features is not None and is_released(asked.features):
         released = Released(asked.features, engine.encoder.identity, engine.encoder.width)
         return ReleasedFeatures(released, benchmark.rows, frames)
-    root = data if data.is_dir() else data.parent
-    return Videos(engine.encoder, root, asked.features or asked.out / FEATURES, frames, asked.workers)
+    return Videos(engine.encoder, _root(data), asked.features or asked.out / FEATURES, frames, asked.workers)
 
 
-def _require(examples: Sequence[Example]) -> None:
-    missing = list(dict.fromkeys(str(example.path) for example in examples if not example.path.exists()))
+def _require(missing: Sequence[str]) -> None:
     if missing:
         shown_ones = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise InputError(

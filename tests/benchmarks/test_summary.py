@@ -109,7 +109,7 @@ def test_the_mean_over_types_weighs_them_alike():
     # With one type it is the accuracy, resample for resample.
     videos = [f"v{k % 4}" for k in range(6)]
     assert macro_accuracy(right, videos, ["a"] * 6) == accuracy(right, videos)
-    with pytest.raises(InputError, match="the kinds of 5"):
+    with pytest.raises(InputError, match="the types of 5"):
         macro_accuracy(right, videos, kinds[1:])
 
 

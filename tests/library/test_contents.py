@@ -48,5 +48,5 @@ def test_what_is_refused(tmp_path):
     stores = [store(tmp_path / "a", 3), store(tmp_path / "b", 2, first=1, encoder="siglip")]
     with pytest.raises(ArtifactMismatch, match="siglip; expected one encoder"):
         Contents(stores, [video(0, 3)], tmp_path)
-    with pytest.raises(InputError, match="v5.mp4: found no features"):
+    with pytest.raises(InputError, match=r"v5\.mp4: found no features"):
         Contents(stores[:1], [video(5, 3)], tmp_path)

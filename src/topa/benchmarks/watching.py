@@ -40,6 +40,10 @@ class Watching(Protocol):
         """The clip that a record is about; records of one clip share its features."""
         ...
 
+    def missing(self, examples: Sequence[Example]) -> list[str]:
+        """What can't be had for want of a video, or of its released features: each once."""
+        ...
+
     def watch(self, blocks: Sequence[Sequence[Example]]) -> Iterator[Watched]:
         """The features of each block in turn, some made ahead: each block names one record of each of its clips."""
         ...
@@ -62,6 +66,10 @@ class ReleasedFeatures:
     def clip(self, example: Example) -> str:
         """The video, and the part of it."""
         return f"{example.video}#{example.start}-{example.end}"
+
+    def missing(self, examples: Sequence[Example]) -> list[str]:
+        """Videos without released features."""
+        return list(dict.fromkeys(example.video for example in examples if example.video not in self.released))
 
     def watch(self, blocks: Sequence[Sequence[Example]]) -> Iterator[Watched]:
         """Read, some ahead."""
@@ -98,10 +106,10 @@ class Videos:
         """The id of `clip_of`."""
         return clip_of(example, self.data).id
 
-    def missing(self, examples: Sequence[Example]) -> list[Clip]:
-        """Clips without features, each once."""
-        clips = {clip.id: clip for clip in (clip_of(example, self.data) for example in examples)}
-        return [clip for name, clip in clips.items() if name not in self._known]
+    def missing(self, examples: Sequence[Example]) -> list[str]:
+        """Files that aren't there, of clips without features."""
+        clips = [clip_of(example, self.data) for example in examples]
+        return list(dict.fromkeys(clip.path for clip in clips if clip.id not in self._known and not _there(clip)))
 
     def watch(self, blocks: Sequence[Sequence[Example]]) -> Iterator[Watched]:
         """Videos are decoded a few ahead, over the ends of blocks. What was encoded is read back from the disk, so that
