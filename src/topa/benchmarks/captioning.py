@@ -184,7 +184,7 @@ def _order(caption: Ints, gram: Ints, grams: int, owner: Ints, references: int) 
 
 def _bleu(counted: _Counted) -> dict[str, Scored]:
     said = counted.lengths[counted.references :]
-    statistics = [said, _closest(counted)]
+    statistics: list[Ints | Floats] = [said, _closest(counted)]
     for number, order in enumerate(counted.orders, start=1):
         best = np.zeros(order.said.stop - order.said.start, dtype=np.int64)
         hit = order.match >= 0
