@@ -12,7 +12,7 @@ from topa.benchmarks import toolkit as java_scores
 from topa.benchmarks.captioning import NAMES, score_captions, score_words
 from topa.core.errors import InputError
 
-from .toolkit import java_words, needs_java, odd_caption
+from .toolkit import everyday, java_words, needs_java
 
 WORDS = "a man woman is are the in on playing dog guitar ball red café 東京 x".split()  # noqa: SIM905
 
@@ -65,8 +65,8 @@ def test_values_are_the_toolkits(seed: int, videos: int, most: int) -> None:
 @needs_java
 def test_from_captions_to_values_it_is_the_toolkit() -> None:
     rng = random.Random(0)
-    references = {f"v{n}": [odd_caption(rng) for _ in range(rng.randint(1, 5))] for n in range(150)}
-    said = {video: rng.choice([odd_caption(rng), *own]) for video, own in references.items()}
+    references = {f"v{n}": [everyday(rng) for _ in range(rng.randint(1, 5))] for n in range(150)}
+    said = {video: rng.choice([everyday(rng), *own]) for video, own in references.items()}
     ours = score_captions(references, said, resamples=10)
     flat = java_words([caption for own in references.values() for caption in own])
     words = [[flat.pop(0) for _ in own] for own in references.values()]

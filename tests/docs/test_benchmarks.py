@@ -117,3 +117,21 @@ def test_the_kept_figures_of_scoring_reach_what_they_must() -> None:
     assert figures["ratio"] >= 20
     resident = list(figures["resident_mb"].values())
     assert max(resident) < 1.05 * resident[0]
+
+
+@pytest.mark.slow
+def test_scores_of_captions_are_measured(tmp_path: Path) -> None:
+    script, kept = RUN.with_name("captioning.py"), tmp_path / "figures.json"
+    command = [sys.executable, str(script), "--videos", "60", "--references", "5", "--rounds", "1", "--json", str(kept)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(kept.read_text())
+    assert {row["what"] for row in told["rows"]} >= {"BLEU-1 to 4, ROUGE-L and CIDEr-D"}
+    assert all(row["ours"] > 0 for row in told["rows"])
+
+
+def test_the_kept_figures_of_captions_reach_what_they_must() -> None:
+    told = json.loads(RUN.with_name("captioning.json").read_text())
+    assert (told["videos"], told["references"]) == (3000, 20)
+    ratios = {row["what"]: row["toolkit"] / row["ours"] for row in told["rows"] if row["toolkit"]}
+    assert ratios["BLEU-1 to 4, ROUGE-L and CIDEr-D"] >= 5

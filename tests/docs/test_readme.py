@@ -44,6 +44,7 @@ def test_links_lead_somewhere() -> None:
         ("training", "training.py", "training.json"),
         ("writing", "writing.py", "writing.json"),
         ("scoring", "scoring.py", "scoring.json"),
+        ("captioning", "captioning.py", "captioning.json"),
     ],
 )
 def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: str) -> None:

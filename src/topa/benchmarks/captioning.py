@@ -2,7 +2,7 @@
 
 Reads the captions that people gave videos and what a model said of each; gives values for all of them together, one
 per caption, and intervals. The numbers are those of the classic toolkit (`pycocoevalcap`), from its words on
-(`benchmarks.ptb`).
+(`benchmarks.words`, or its own).
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from ..core.errors import InputError
 from ..core.rouge import rouge_l_of_words
 from .metrics import Estimate, resampled
-from .ptb import tokenise
 from .toolkit import Scored, mean_of, meteor, spice
+from .toolkit import words as java_words
+from .words import tokenise
 
 ORDERS = (1, 2, 3, 4)
 CAPTIONS = "captions.json"
@@ -41,7 +42,8 @@ class CaptionScores:
     intervals: name to the value of all captions, with its 95 % interval from a bootstrap over videos. BLEU's and
     METEOR's are of summed counts, no means; CIDEr-D's document frequencies stay those of all videos.
     captions: name to one value a video, in the order of `ids`. missing: videos of which nothing was said, counted as
-    empty captions. not_computed: metric to the reason.
+    empty captions. not_computed: metric to the reason. cut_by: who cut
+    captions into words.
     """
 
     ids: tuple[str, ...]
@@ -49,6 +51,7 @@ class CaptionScores:
     captions: dict[str, Floats]
     missing: tuple[str, ...]
     not_computed: dict[str, str]
+    cut_by: str
 
     def as_json(self) -> dict[str, dict[str, float]]:
         """The values of each caption, as `CAPTIONS` holds them."""
@@ -66,7 +69,8 @@ def score_captions(
     """Score what was said of each video of `references`; a video that isn't in `said` has an empty caption.
 
     CIDEr-D counts in how many videos of `references` a phrase occurs, so a value on a part of a split can't be compared
-    with one on all of it. java: METEOR and SPICE as well, where `pycocoevalcap` and Java are installed.
+    with one on all of it. java: words as the classic toolkit cuts them, METEOR and SPICE as well, where `pycocoevalcap`
+    and Java are installed.
     Raises InputError where there is no video, a video without a reference, or something said of one that isn't there.
     """
     if not references:
@@ -79,10 +83,13 @@ def score_captions(
             f"captions of {len(strange)} videos without references, such as {strange[0]!r}: expected captions of the "
             "videos that are evaluated. Look whether both are of one split."
         )
-    words = tokenise([caption for captions in references.values() for caption in captions])
+    answers = [said.get(video, "") for video in references]
+    flat = [caption for captions in references.values() for caption in captions] + answers
+    by_java = java_words(flat) if java else ""
+    words = tokenise(flat) if isinstance(by_java, str) else by_java
+    answers = words[len(flat) - len(answers) :]
     ends = np.cumsum([len(captions) for captions in references.values()])
     grouped = [words[end - len(captions) : end] for end, captions in zip(ends, references.values(), strict=True)]
-    answers = tokenise([said.get(video, "") for video in references])
     names, found, not_computed = tuple(references), score_words(grouped, answers), {}
     for name, scorer in (("METEOR", meteor), ("SPICE", spice)):
         result = scorer(grouped, answers) if java else f"{name} is the classic toolkit's own, in Java; ask for it"
@@ -100,6 +107,7 @@ def score_captions(
         captions={name: part.captions for name, part in found.items()},
         missing=tuple(video for video in references if video not in said),
         not_computed=not_computed,
+        cut_by="topa" if isinstance(by_java, str) else "the classic toolkit, in Java",
     )
 
 
@@ -184,7 +192,7 @@ def _order(caption: Ints, gram: Ints, grams: int, owner: Ints, references: int) 
 
 def _bleu(counted: _Counted) -> dict[str, Scored]:
     said = counted.lengths[counted.references :]
-    statistics = [said, _closest(counted)]
+    statistics: list[Ints | Floats] = [said, _closest(counted)]
     for number, order in enumerate(counted.orders, start=1):
         best = np.zeros(order.said.stop - order.said.start, dtype=np.int64)
         hit = order.match >= 0

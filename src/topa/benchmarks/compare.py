@@ -7,7 +7,6 @@ resample the same videos. For captions, CIDEr-D of each video is what is paired.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -125,8 +124,11 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> McNemar:
         table[one][other] += 1
     only_a, only_b = table[True][False], table[False][True]
     apart = only_a + only_b
-    # Whole numbers: exact for any number of records.
-    tail = sum(math.comb(apart, count) for count in range(min(only_a, only_b) + 1))
+    # Whole numbers, which are exact for any number of records: of `apart`, in how many ways at most the fewer fall so.
+    ways = tail = 1
+    for count in range(min(only_a, only_b)):
+        ways = ways * (apart - count) // (count + 1)
+        tail += ways
     p = min(1.0, 2 * tail / 2**apart)
     return McNemar(both=table[True][True], only_a=only_a, only_b=only_b, neither=table[False][False], p=p)
 

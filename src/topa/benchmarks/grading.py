@@ -65,7 +65,7 @@ def _captions(
         if out is not None:
             write_atomically(out / CAPTIONS, json.dumps(graded.as_json()) + "\n")
         for name in dict.fromkeys((*NAMES, *graded.intervals)):
-            yield Score(name=name, estimate=graded.intervals[name])
+            yield Score(name=name, estimate=graded.intervals[name], note=f"words by {graded.cut_by}")
         for name, why in graded.not_computed.items():
             yield Score(name=name, estimate=None, note=why)
 

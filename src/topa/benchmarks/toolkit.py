@@ -1,4 +1,4 @@
-"""METEOR and SPICE: what only the classic caption toolkit has, in Java; and what a score of captions is made of.
+"""What only the classic caption toolkit has, in Java: its words, METEOR and SPICE; and what a score is made of.
 
 The toolkit (`pycocoevalcap`) brings METEOR's program along. SPICE's needs models that it downloads by itself, which
 nothing here does. Where something isn't there, the score isn't computed, and the reason is given.
@@ -7,9 +7,11 @@ nothing here does. Where something isn't there, the score isn't computed, and th
 from __future__ import annotations
 
 import importlib.util
+import io
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +78,18 @@ def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored |
     equal = (statistics[:, _CHUNKS] == 1) & (statistics[:, _LENGTHS] == statistics[:, _MATCHED]).all(axis=1)
     statistics[equal, _CHUNKS] = 0
     return Scored(each, statistics, scores)
+
+
+def words(captions: Sequence[str]) -> list[str] | str:
+    """The words of each caption as the toolkit gets them, with a space between two; or why there are none."""
+    program = _program("tokenizer/stanford-corenlp-3.4.1.jar")
+    if isinstance(program, str):
+        return f"the toolkit's words {program}"
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    with redirect_stdout(io.StringIO()):  # it talks
+        found = PTBTokenizer().tokenize({n: [{"caption": caption}] for n, caption in enumerate(captions)})
+    return [found[n][0] for n in range(len(captions))]
 
 
 def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:

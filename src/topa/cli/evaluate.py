@@ -62,7 +62,9 @@ def evaluate(
         int | None, typer.Option("--max-tokens", help="Of a generated answer at most. Default: 40, captions 80.")
     ] = None,
     require_all: Annotated[bool, typer.Option("--require-all", help="A missing video is an error.")] = False,
-    coco: Annotated[bool, typer.Option("--coco", help="METEOR and SPICE of captions too; needs Java.")] = False,
+    coco: Annotated[
+        bool, typer.Option("--coco", help="Captions by the classic toolkit's words, METEOR and SPICE too; needs Java.")
+    ] = False,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that decode videos.")] = None,
     processes: Annotated[
         int | None, typer.Option("--processes", help="Processes that answer, one for each GPU; each takes its share.")
