@@ -63,7 +63,7 @@ def evaluate(
     ] = None,
     require_all: Annotated[bool, typer.Option("--require-all", help="A missing video is an error.")] = False,
     coco: Annotated[
-        bool, typer.Option("--coco", help="Captions by the classic toolkit's words, METEOR and SPICE too; needs Java.")
+        bool, typer.Option("--coco", help="The classic toolkit's words, METEOR and SPICE too; needs Java.")
     ] = False,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes that decode videos.")] = None,
     processes: Annotated[
