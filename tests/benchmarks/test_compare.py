@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from topa.benchmarks.captioning import CAPTIONS
-from topa.benchmarks.compare import compare, mcnemar
+from topa.benchmarks.compare import Compared, McNemar, compare, mcnemar
+from topa.benchmarks.compare_tables import _judged
 from topa.benchmarks.metrics import accuracy, difference
 from topa.benchmarks.predictions import NAME
 from topa.core.errors import InputError
@@ -153,3 +154,11 @@ def test_hidden_answers_cannot_be_compared(tmp_path):
             change(path, number, correct=None, answer=None)
     with pytest.raises(InputError, match="no record could be marked"):
         compare(a, b)
+
+
+@pytest.mark.parametrize(("p", "word"), [(0.125, "not clear"), (0.01, "better")])
+def test_a_few_records_that_differ_make_nobody_better(p, word):
+    estimate = {"value": 0.9, "low": 0.8, "high": 1.0, "questions": 40, "groups": 40}
+    test = McNemar(both=30, only_a=4, only_b=0, neither=6, p=p)
+    gain = {**estimate, "value": 0.1, "low": 0.02, "high": 0.2}
+    assert _judged(Compared(a=estimate, b=estimate, difference=gain, mcnemar=test)) == word

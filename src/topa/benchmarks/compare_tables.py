@@ -14,6 +14,7 @@ from .tables import markdown_line
 from .wording import NONE, interval, letter, percent, points, verdict
 
 _SCORES = ("", "A", "95 %", "B", "95 %", "A − B", "95 %", "A is", "p")
+_LEVEL = 0.05
 _FLIPS = ("record", "type", "right answer", "A said", "B said", "right")
 
 
@@ -59,8 +60,14 @@ def _scores(found: Comparison) -> Iterator[tuple[str, ...]]:
         yield (
             name, percent(one.a.value), interval(one.a), percent(one.b.value), interval(one.b),
             points(one.difference.value), f"{points(one.difference.low)} to {points(one.difference.high)}",
-            verdict(one.difference), _probability(one),
+            _judged(one), _probability(one),
         )  # fmt: skip
+
+
+def _judged(one: Compared) -> str:
+    """Better or worse where both tests say so: a few records that differ can please the bootstrap alone."""
+    unclear = one.mcnemar is not None and one.mcnemar.p >= _LEVEL
+    return "not clear" if unclear else verdict(one.difference)
 
 
 def _probability(one: Compared) -> str:
