@@ -196,11 +196,33 @@ class Topa:
         """
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
-        if len(features) > self.config.frames:
-            features = self._fewer(features)
+        features = features.take(self.chosen(features))
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             return fill(features.values, self.config, self.memory)
         return features.values, features.valid
+
+    def chosen(self, features: FrameFeatures) -> torch.Tensor:
+        """The numbers, int64, of the frames that the LLM is given: all, or as many as it was aligned with.
+
+        features: as `project` gives them.
+        """
+        most = self.config.frames
+        if len(features) <= most:
+            return torch.arange(len(features))
+        have = features.valid.nonzero().flatten()
+        if len(have) <= most:
+            return have
+        if self.config.legacy is not None:
+            return have[torch.arange(most) * len(have) // most]
+        return have[torch.tensor(representatives(features.values[have], most))]
+
+    def padding(self) -> torch.Tensor | None:
+        """What the LLM reads in place of a missing frame, float32 [D]; None where it reads nothing there, as all but
+        released adapters do."""
+        if self.config.legacy is None or not self.config.legacy.unmasked_padding:
+            return None
+        width = self.model.projector.linear.in_features
+        return fill(torch.zeros(0, width), self.config, self.memory)[0][0]
 
     def ask(
         self,
@@ -270,12 +292,6 @@ class Topa:
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         values, valid = self.inputs(seen.features)
         return values[None], valid[None]
-
-    def _fewer(self, features: FrameFeatures) -> FrameFeatures:
-        if self.config.legacy is not None:
-            return features.resample(self.config.frames)
-        shown = features.take(features.valid.nonzero().flatten())
-        return shown.take(torch.tensor(representatives(shown.values, self.config.frames)))
 
     def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
         found = []
