@@ -25,7 +25,7 @@ from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memor
 from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
-from .benchmarks.thumbnails import thumbnail
+from .core.thumbnails import thumbnail
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.progress import bar, console, track
 from .core.resources import measure

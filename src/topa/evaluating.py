@@ -36,7 +36,7 @@ from .benchmarks.report import FrameView
 from .benchmarks.run import Answered, answer_all, place, read_predictions
 from .benchmarks.sets import own
 from .benchmarks.summary import examples_to_show, shown, summarise
-from .benchmarks.thumbnails import SIDE, thumbnail
+from .core.thumbnails import SIDE, thumbnail
 from .benchmarks.views import VIEWS, baselines
 from .benchmarks.watching import ReleasedFeatures, Videos, Watching, clip_of
 from .core.artifacts import output_folder, own_version, sha256, write_atomically
