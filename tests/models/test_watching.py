@@ -49,11 +49,8 @@ def stock(model, inputs: dict[str, Tensor], valid: Tensor, bias: Tensor, columns
         return added.masked_fill(~seen, torch.finfo(torch.float32).min)[None]
 
     full, sliding = mask(allowed), mask(allowed & near)
-    kinds = set(getattr(config, "layer_types", None) or ())
-    if kinds == {FULL, SLIDING}:
-        given = {FULL: full, SLIDING: sliding}
-    else:
-        given = full if window == math.inf else sliding
+    mixed = set(getattr(config, "layer_types", None) or ()) == {FULL, SLIDING}
+    given = {FULL: full, SLIDING: sliding} if mixed else sliding
     llm.set_attn_implementation("eager")
     with torch.no_grad():
         out = llm(inputs_embeds=embeds, attention_mask=given, position_ids=place, output_attentions=True)

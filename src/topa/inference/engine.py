@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -32,6 +32,9 @@ from ..prompts.released import ReleasedPrompter
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
 from .scoring import Protocol, Scores, generate, score_options
+
+if TYPE_CHECKING:
+    from .explaining import Explanation
 
 Resolve = Callable[[str], str]
 SHIFT = "shift.safetensors"
@@ -281,6 +284,21 @@ class Topa:
         seen = video if isinstance(video, Seen) else self.look(video)
         text = self._say(self.prompter.describe(self._shown(seen)), seen, max_tokens)
         return Answer(text, evidence=seen.evidence, warnings=self._warnings(seen, ""))
+
+    def explain(
+        self,
+        video: str | Path | Seen,
+        question: str | None = None,
+        choices: Sequence[str] = (),
+        *,
+        protocol: Protocol | None = None,
+    ) -> Explanation:
+        """Answer, and say what each frame did for the answer; without a question, for the caption. See `explaining`,
+        whose `explain` this is."""
+        from .explaining import explain
+
+        seen = video if isinstance(video, Seen) else self.look(video)
+        return explain(self, seen, question, choices, protocol=protocol)
 
     def _say(self, prompt: Prompt, seen: Seen, max_tokens: int) -> str:
         return generate(self.model, self.prompter, [prompt], *self._read(seen), max_tokens)[0]
