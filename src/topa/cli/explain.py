@@ -72,4 +72,7 @@ def _print(found: Explanation) -> None:
         if frame.choice is not None and frame.choice != found.choice:
             other = f"  [without it: {found.options[frame.choice]}]"
         typer.echo(f"{mark} {name:>8}  {frame.support:+8.3f}  {frame.attention:9.1%}  {read}{other}")
-    typer.echo("* supports the answer most: the score falls most without it")
+    if found.strongest is None:
+        typer.echo("no single frame supports the answer: without any of them it is as likely, or more")
+    else:
+        typer.echo("* supports the answer most: the score falls most without it")

@@ -8,10 +8,10 @@ leave-one-out   the answer's score with all frames minus its score without one: 
 attention       how much the tokens of the answer attend to the frame. It is where the model looks, not why it
                 answers so (arXiv 1902.10186), and shown beside the other for comparison.
 
-A frame is taken away by masking it: it has no token, takes no position, and the others keep their place in time. So the
-model is told in training that a frame is missing. A vector of zeros, or a mean of frames, is no missing frame but one
-more that it has never seen. Released adapters weren't trained so: to them a missing frame is padding, which reads as
-what zeros project to, and this is what they are given in its place.
+A frame is taken away by masking it: it has no token, takes no position, and the others keep their place in time. So a
+model learns in training what a missing frame is, from Tideos that have fewer. A vector of zeros, or a mean of frames,
+is no missing frame but one more, of a kind that it has never seen. Released adapters weren't trained so: to them a missing
+frame is padding, which reads as what zeros project to, and this is what they are given in its place.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from ..core.errors import InputError
 from ..features.frames import FrameFeatures
@@ -77,9 +78,10 @@ class Explanation:
     warnings: tuple[str, ...] = ()
 
     @property
-    def strongest(self) -> int:
-        """The number of the frame that supports the answer most, the first of equals."""
-        return max(range(len(self.frames)), key=lambda number: self.frames[number].support)
+    def strongest(self) -> int | None:
+        """The number of the frame that supports the answer most, the first of equals; None where none supports it."""
+        best = max(range(len(self.frames)), key=lambda number: self.frames[number].support)
+        return best if self.frames[best].support > 0 else None
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary of plain values, for `--json`."""
@@ -198,10 +200,11 @@ def leave_one_out(
 
 
 def log_probabilities(costs: Sequence[Tensor], by_letter: bool) -> Tensor:
-    """Of each option, float64 [options]; costs: as `leave_one_out` gives them for one video. Computed as logarithms, so
-    that a certain answer still has differences."""
-    total = torch.stack([(cost.double().sum() if by_letter else cost.double().mean()) for cost in costs])
-    return torch.log_softmax(-total, dim=0)
+    """Of each option, float64 [options]; costs: as `leave_one_out` gives them for one video. Computed from how far the
+    others are behind, so that an answer that is certain still has differences."""
+    total = -torch.stack([(cost.double().sum() if by_letter else cost.double().mean()) for cost in costs])
+    others = total.expand(len(total), -1).masked_fill(torch.eye(len(total), dtype=torch.bool), -torch.inf)
+    return -softplus(others.logsumexp(dim=1) - total)
 
 
 def attention_to_frames(model: VideoLanguageModel, prompt: Prompt, values: Tensor, valid: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ def write_evidence(
     """Write `explain.json`, `explain.html` and `timeline.png` into a folder; gives the path of the page, and why there
     is no timeline, where matplotlib isn't installed.
 
-    images: one per frame of the explanation, or none. video: as the page names it. command: what made it, where that is known.
+    images: one per frame of the explanation, or none. video: as the page names it. command: what made it, if known.
     Raises OutputError where `out` can't be written.
     """
     from .evidence_plot import timeline

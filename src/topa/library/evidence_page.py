@@ -72,14 +72,18 @@ def moment(frame: ExplainedFrame, number: int) -> str:
 
 def _cards(explanation: Explanation) -> str:
     best = explanation.strongest
-    frame = explanation.frames[best]
+    if best is None:
+        first = ("method", "none", "supports it alone", "without any single frame it answers as surely, or more")
+    else:
+        frame = explanation.frames[best]
+        first = ("method", moment(frame, best), "supports it most", f"support {signed(frame.support)}")
     cards = [
-        ("method", moment(frame, best), "supports it most", f"support {signed(frame.support)}"),
+        first,
         (
             "",
             signed(explanation.score - explanation.blind),
             "all frames together",
-            "the score without any is so much lower",
+            "the score above that without any frame",
         ),
     ]
     if explanation.choice is not None:
@@ -104,10 +108,12 @@ def _timeline(explanation: Explanation) -> str:
     support = [frame.support for frame in frames]
     attention = [frame.attention for frame in frames]
     best = explanation.strongest
-    told = (
-        f"Support of each of {len(frames)} frames; the most, {signed(support[best])}, has "
-        f"{moment(frames[best], best)}. All values are listed below."
-    )
+    told = f"Support of each of {len(frames)} frames. All values are listed below."
+    if best is not None:
+        told = (
+            f"Support of each of {len(frames)} frames; the most, {signed(support[best])}, has "
+            f"{moment(frames[best], best)}. All values are listed below."
+        )
     return (
         _drawing("Support", "what the score loses without the frame", support, places(frames), best, told)
         + _drawing(

@@ -31,7 +31,6 @@ _TITLE = 90
 def timeline(explanation: Explanation, images: Sequence[Image]) -> bytes:
     """A PNG. images: one per frame, or none. Raises UsageError where matplotlib isn't installed."""
     try:
-        import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("the timeline needs matplotlib: pip install 'topa[report]'") from error
@@ -51,9 +50,9 @@ def timeline(explanation: Explanation, images: Sequence[Image]) -> bytes:
     rows[-1].set_xlim(0, 1)
     rows[-1].set_xticks(at[::stride], [moment(frame, n) for n, frame in enumerate(frames)][::stride])
     asked = explanation.question or "What does the video show?"
-    figure.suptitle(_short(f"{asked}  {explanation.text}"), x=0.01, ha="left", fontsize=12, color=_INK)
+    figure.suptitle(_short(f"{asked} “{explanation.text}”"), x=0.01, ha="left", fontsize=12, color=_INK)
     buffer = io.BytesIO()
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # questions may be in any script
         figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
