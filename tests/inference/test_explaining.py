@@ -18,7 +18,6 @@ from topa.inference.explaining import (
     MEASURES,
     ExplainedFrame,
     Explanation,
-    attention_to_frames,
     explain,
     leave_one_out,
     log_probabilities,
@@ -118,7 +117,17 @@ def test_a_choice_is_explained(engine, seen, protocol):
         assert (frame.captions, frame.weights) == (seen.evidence[number].captions, seen.evidence[number].weights)
         assert frame.time == seen.evidence[number].time
     assert len({round(frame.support, 4) for frame in found.frames}) == 5
-    looked = attention_to_frames(engine.model, prompts[answer.choice], values, valid)
+    # What predicts a token is what stands before it.
+    said = prompts[answer.choice]
+    slot = torch.arange(len(said))
+    told = engine.model.attention_to_frames(
+        torch.tensor([said.ids]),
+        slot[said.target[0] - 1 : len(said) - 1],
+        frames=values[None],
+        frame_valid=valid[None],
+        is_slot=((slot >= said.slots[0]) & (slot < said.slots[1]))[None],
+    )
+    looked = torch.stack([told[:, :, :, frame].mean() for frame in range(5)])
     assert [frame.attention for frame in found.frames] == pytest.approx(looked.tolist())
     assert 0 < sum(frame.attention for frame in found.frames) < 1
 

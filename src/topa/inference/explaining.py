@@ -10,8 +10,8 @@ attention       how much the tokens of the answer attend to the frame. It is whe
 
 A frame is taken away by masking it: it has no token, takes no position, and the others keep their place in time. So a
 model learns in training what a missing frame is, from Tideos that have fewer. A vector of zeros, or a mean of frames,
-is no missing frame but one more, of a kind that it has never seen. Released adapters weren't trained so: to them a missing
-frame is padding, which reads as what zeros project to, and this is what they are given in its place.
+is no missing frame but one more, of a kind that it has never seen. Released adapters weren't trained so: to them a
+missing frame is padding, which reads as what zeros project to, and this is what they are given in its place.
 """
 
 from __future__ import annotations
