@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _INK, _MUTED, _LINE, _PAPER = "#22262b", "#5b6068", "#e4e1d9", "#fbfaf7"
 _FOR, _AGAINST, _LOOKED = "#0f766e", "#b3372b", "#8a8f97"
-_PICTURES = 16
-"""So many thumbnails are drawn at most, those with the most support: more would cover each other."""
+_ROOM = 0.095
+"""The share of the width that a thumbnail takes."""
 _TICKS = 12
 _TITLE = 90
 
@@ -77,17 +77,20 @@ def _bars(axes: Axes, title: str, at: Sequence[float], values: Sequence[float], 
 
 
 def _pictures(axes: Axes, explanation: Explanation, images: Sequence[Image], at: Sequence[float]) -> None:
+    """Thumbnails above their frames; where they would cover each other, those with more support."""
     import numpy as np
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     axes.set_axis_off()
     axes.set_ylim(0, 1)
-    order = sorted(range(len(images)), key=lambda n: -explanation.frames[n].support)[:_PICTURES]
-    side = min(110, 800 // len(order))
-    for number in order:
+    drawn: list[int] = []
+    for number in sorted(range(len(images)), key=lambda n: -explanation.frames[n].support):
+        if any(abs(at[number] - at[other]) < _ROOM for other in drawn):
+            continue
+        drawn.append(number)
         small = images[number].convert("RGB")
-        small.thumbnail((2 * side, 2 * side))
-        box = OffsetImage(np.asarray(small), zoom=36 * side / 110 / max(small.size) * 2)
+        small.thumbnail((220, 220))
+        box = OffsetImage(np.asarray(small), zoom=60 / max(small.size))
         best = number == explanation.strongest
         edge = {"edgecolor": _FOR if best else _LINE, "linewidth": 2.5 if best else 0.8}
-        axes.add_artist(AnnotationBbox(box, (at[number], 0.5), frameon=True, pad=0.12, bboxprops=edge))
+        axes.add_artist(AnnotationBbox(box, (at[number], 0.5), frameon=True, pad=0.1, bboxprops=edge))
