@@ -117,3 +117,25 @@ def test_the_kept_figures_of_scoring_reach_what_they_must() -> None:
     assert figures["ratio"] >= 20
     resident = list(figures["resident_mb"].values())
     assert max(resident) < 1.05 * resident[0]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_evidence_is_measured(tmp_path: Path) -> None:
+    kept = tmp_path / "figures.json"
+    command = [
+        sys.executable,
+        str(RUN.with_name("evidence.py")),
+        "--videos",
+        "12",
+        "--rounds",
+        "1",
+        "--json",
+        str(kept),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(kept.read_text())
+    shares = {row["measure"]: row["share"][0] for row in told["rows"] if row["part"] == "all"}
+    assert shares["leave-one-out"] > 2 * shares["chance"]
+    assert told["speed"]["ratio"]["a whole run per frame, from the file"] > 3
