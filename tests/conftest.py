@@ -6,9 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -83,3 +87,19 @@ def micro_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from topa.microworld.writer import make_videos
 
     return make_videos(tmp_path_factory.mktemp("micro-video"), 1, 5, show=False)[0].path
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real one, for the tests of pages."""
+    give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+    if not CHROMIUM.exists():
+        give_up(f"{CHROMIUM} is not there: apt-get install chromium, to see the page in a real browser")
+    if not find_spec("playwright"):
+        give_up("playwright is not there: pip install playwright, to see the page in a real browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()

@@ -25,10 +25,10 @@ from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memor
 from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
-from .benchmarks.thumbnails import thumbnail
 from .core.artifacts import output_folder, own_version, write_atomically
 from .core.progress import bar, console, track
 from .core.resources import measure
+from .core.thumbnails import thumbnail
 from .features.encode import encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures

@@ -36,7 +36,6 @@ from .benchmarks.report import FrameView
 from .benchmarks.run import Answered, answer_all, place, read_predictions
 from .benchmarks.sets import own
 from .benchmarks.summary import examples_to_show, shown, summarise
-from .benchmarks.thumbnails import SIDE, thumbnail
 from .benchmarks.views import VIEWS, baselines
 from .benchmarks.watching import ReleasedFeatures, Videos, Watching, clip_of
 from .core.artifacts import output_folder, own_version, sha256, write_atomically
@@ -47,6 +46,7 @@ from .core.locks import alone
 from .core.processes import Processes
 from .core.progress import console
 from .core.registry import unknown
+from .core.thumbnails import SIDE, thumbnail
 from .features.decoding import decoders
 from .features.frames import FrameFeatures
 from .features.gathered import Gathered

@@ -20,8 +20,8 @@ from topa.benchmarks.evaluation import Bin, Calibration, EvaluationReport, Lette
 from topa.benchmarks.evaluation_tables import evaluation_markdown, evaluation_table
 from topa.benchmarks.plots import letters_plot, reliability_plot
 from topa.benchmarks.publish import write_evaluation, write_report
-from topa.benchmarks.thumbnails import thumbnail
 from topa.core.errors import InputError, OutputError
+from topa.core.thumbnails import thumbnail
 
 from . import evaluations, reports
 from .webpages import Page

@@ -135,3 +135,25 @@ def test_the_kept_figures_of_captions_reach_what_they_must() -> None:
     assert (told["videos"], told["references"]) == (3000, 20)
     ratios = {row["what"]: row["toolkit"] / row["ours"] for row in told["rows"] if row["toolkit"]}
     assert ratios["BLEU-1 to 4, ROUGE-L and CIDEr-D"] >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_evidence_is_measured(tmp_path: Path) -> None:
+    kept = tmp_path / "figures.json"
+    command = [
+        sys.executable,
+        str(RUN.with_name("evidence.py")),
+        "--videos",
+        "12",
+        "--rounds",
+        "1",
+        "--json",
+        str(kept),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(kept.read_text())
+    shares = {row["measure"]: row["share"][0] for row in told["rows"] if row["part"] == "all"}
+    assert shares["leave-one-out"] > 2 * shares["chance"]
+    assert told["speed"]["ratio"]["a whole run per frame, from the file"] > 3

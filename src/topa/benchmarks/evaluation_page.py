@@ -246,7 +246,7 @@ def _answered(sample: Shown) -> str:
     if sample.error is not None:
         parts += f'<p class="reason">{escape(sample.error)}</p>\n'
     if sample.options:
-        parts += pieces.options(sample.options, sample.probabilities, sample.choice, sample.answer) + "\n"
+        parts += pages.options(sample.options, sample.probabilities, sample.choice, sample.answer) + "\n"
     elif sample.error is None:
         parts += f"<h4>It said</h4>\n<p>{escape(sample.text) or '<i>nothing</i>'}</p>\n"
     if sample.references and not sample.options:

@@ -70,7 +70,7 @@ def _sample(number: int, sample: Sample, folder: Path) -> str:
     poster = f' poster="{images[0]}"' if images and images[0] else ""
     address = quote(sample.video)
     right = sample.choice == sample.answer
-    options = pieces.options(sample.options, sample.probabilities, sample.choice, sample.answer)
+    options = pages.options(sample.options, sample.probabilities, sample.choice, sample.answer)
     return (
         f'<article class="sample" aria-labelledby="sample-{number}">\n<div class="asked">\n<figure>'
         f'<video controls preload="none" playsinline src="{address}"{poster} aria-label="Video {number}">'

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -76,6 +76,32 @@ def bullets(texts: Iterable[str]) -> str:
 def terms(values: Mapping[str, str]) -> str:
     """Names and values, both text, as the rows of a `dl`."""
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values.items())
+
+
+def options(texts: Sequence[str], probabilities: Sequence[float], choice: int | None, answer: int | None) -> str:
+    """The options of a question, what was chosen and what is right; with probabilities, their bars.
+
+    answer: None where it isn't known; choice: None where nothing was chosen.
+    """
+
+    def option(k: int, text: str) -> str:
+        state, words = "", ""
+        if k == choice:
+            state, words = ("chosen", "chosen") if answer is None else ("wrong", "✗ chosen, wrong")
+            if k == answer:
+                state, words = "right", "✓ chosen, right"
+        elif k == answer:
+            state, words = "missed", "✓ the right one"
+        mark = f" <em>{words}</em>" if words else ""
+        shown = f"<span>{escape(text) or '<i>no text</i>'}{mark}</span>"
+        if probabilities:
+            shown += (
+                f"<b>{100 * probabilities[k]:.0f} %</b>"
+                f'<i style="--share:{min(max(probabilities[k], 0), 1):.3f}" aria-hidden="true"></i>'
+            )
+        return f'<li class="{state}">{shown}</li>'
+
+    return f'<ol class="options">{"".join(option(k, text) for k, text in enumerate(texts))}</ol>'
 
 
 def _hash(script: str) -> str:

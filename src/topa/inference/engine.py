@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -32,6 +32,9 @@ from ..prompts.released import ReleasedPrompter
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
 from .scoring import Protocol, Scores, generate, score_options
+
+if TYPE_CHECKING:
+    from .explaining import Explanation
 
 Resolve = Callable[[str], str]
 SHIFT = "shift.safetensors"
@@ -196,11 +199,33 @@ class Topa:
         """
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
-        if len(features) > self.config.frames:
-            features = self._fewer(features)
+        features = features.take(self.chosen(features))
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             return fill(features.values, self.config, self.memory)
         return features.values, features.valid
+
+    def chosen(self, features: FrameFeatures) -> torch.Tensor:
+        """The numbers, int64, of the frames that the LLM is given: all, or as many as it was aligned with.
+
+        features: as `project` gives them.
+        """
+        most = self.config.frames
+        if len(features) <= most:
+            return torch.arange(len(features))
+        have = features.valid.nonzero().flatten()
+        if len(have) <= most:
+            return have
+        if self.config.legacy is not None:
+            return have[torch.arange(most) * len(have) // most]
+        return have[torch.tensor(representatives(features.values[have], most))]
+
+    def padding(self) -> torch.Tensor | None:
+        """What the LLM reads in place of a missing frame, float32 [D]; None where it reads nothing there, as all but
+        released adapters do."""
+        if self.config.legacy is None or not self.config.legacy.unmasked_padding:
+            return None
+        width = self.model.projector.linear.in_features
+        return fill(torch.zeros(0, width), self.config, self.memory)[0][0]
 
     def ask(
         self,
@@ -260,6 +285,21 @@ class Topa:
         text = self._say(self.prompter.describe(self._shown(seen)), seen, max_tokens)
         return Answer(text, evidence=seen.evidence, warnings=self._warnings(seen, ""))
 
+    def explain(
+        self,
+        video: str | Path | Seen,
+        question: str | None = None,
+        choices: Sequence[str] = (),
+        *,
+        protocol: Protocol | None = None,
+    ) -> Explanation:
+        """Answer, and say what each frame did for the answer; without a question, for the caption. See `explaining`,
+        whose `explain` this is."""
+        from .explaining import explain
+
+        seen = video if isinstance(video, Seen) else self.look(video)
+        return explain(self, seen, question, choices, protocol=protocol)
+
     def _say(self, prompt: Prompt, seen: Seen, max_tokens: int) -> str:
         return generate(self.model, self.prompter, [prompt], *self._read(seen), max_tokens)[0]
 
@@ -270,12 +310,6 @@ class Topa:
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         values, valid = self.inputs(seen.features)
         return values[None], valid[None]
-
-    def _fewer(self, features: FrameFeatures) -> FrameFeatures:
-        if self.config.legacy is not None:
-            return features.resample(self.config.frames)
-        shown = features.take(features.valid.nonzero().flatten())
-        return shown.take(torch.tensor(representatives(shown.values, self.config.frames)))
 
     def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
         found = []

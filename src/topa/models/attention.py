@@ -30,6 +30,16 @@ PromptStates = dict[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True)
+class Watch:
+    """Attention that is to be told, of a batch of one row that goes on from nothing: columns int64 [N], the positions
+    that read; weights: by layer, float32 [h, N, K], what each of them gives to every token, rows adding up to 1. What
+    the gated prompts add has a softmax of its own and isn't in it."""
+
+    columns: Tensor
+    weights: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Call:
     """What one forward pass hands to every attention layer. Travels as a keyword argument, so nothing is kept.
 
@@ -37,8 +47,8 @@ class Call:
     is_video: bool [B, K], keys that are frames; both None where there is no video. rows, columns: int64 [N], the only
     positions whose logits are wanted. places: int64 [B, Q] and [B, K], given with a mask of pairs, by which sliding
     windows count then. states: keys and values of the prompts if they were computed before, or an empty dict to be
-    filled; None never keeps them, which training needs. reached: layers that used the adapter.
-    narrowed: whether the head was given the wanted positions only.
+    filled; None never keeps them, which training needs. watch: takes down attention, for explanations. reached: layers
+    that used the adapter. narrowed: whether the head was given the wanted positions only.
     """
 
     prompts: Mapping[int, GatedPrompts]
@@ -47,6 +57,7 @@ class Call:
     positions: tuple[Tensor, Tensor] | None = None
     places: tuple[Tensor, Tensor] | None = None
     states: PromptStates | None = None
+    watch: Watch | None = None
     reached: set[int] = field(default_factory=set)
     narrowed: bool = False
 
@@ -159,6 +170,9 @@ def attend(
         is_video = functional.pad(is_video, (0, max(0, key.shape[2] - is_video.shape[1])))[:, -key.shape[2] :]
     if video_adapter is not None and video_adapter.places is not None and rest.get("sliding_window"):
         attention_mask = _windowed(attention_mask, *video_adapter.places, rest["sliding_window"])
+    if video_adapter is not None and video_adapter.watch is not None:
+        weights = _watched(query, key, attention_mask, bias, is_video, scaling, softcap, video_adapter.watch.columns)
+        video_adapter.watch.weights[int(module.layer_idx)] = weights  # type: ignore[arg-type]
     if softcap is not None:
         out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
     elif bias is None or is_video is None:
@@ -205,9 +219,25 @@ def _softcapped(
     softcap: float,
 ) -> Tensor:
     """Attention of the families that cap their scores, which no fused kernel does. Returns [B, Q, h, d]."""
-    repeats = query.shape[1] // key.shape[1]
-    scores = query @ repeat_kv(key, repeats).transpose(2, 3) * scaling
-    scores = softcap * torch.tanh(scores / softcap)
+    soft = _weights(query, key, mask, bias, is_video, scaling, softcap)
+    weights = functional.dropout(soft.to(value), dropout)
+    read: Tensor = weights @ repeat_kv(value, query.shape[1] // key.shape[1])
+    return read.transpose(1, 2)
+
+
+def _weights(
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    is_video: Tensor | None,
+    scaling: float,
+    softcap: float | None,
+) -> Tensor:
+    """What every query gives to every key, float32 [B, h, Q, K]; arguments as in `attend`."""
+    scores = query @ repeat_kv(key, query.shape[1] // key.shape[1]).transpose(2, 3) * scaling
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     if bias is not None and is_video is not None:
         scores = scores + bias[..., None].to(scores) * is_video[:, None, None]
     if mask is None and query.shape[2] > 1:
@@ -217,9 +247,26 @@ def _softcapped(
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     elif mask is not None:
         scores = scores + mask
-    weights = functional.dropout(functional.softmax(scores, dim=-1, dtype=torch.float32).to(value), dropout)
-    read: Tensor = weights @ repeat_kv(value, repeats)
-    return read.transpose(1, 2)
+    return functional.softmax(scores, dim=-1, dtype=torch.float32)
+
+
+def _watched(
+    query: Tensor,
+    key: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    is_video: Tensor | None,
+    scaling: float,
+    softcap: float | None,
+    columns: Tensor,
+) -> Tensor:
+    """`_weights` of the queries at these columns alone: float32 [h, N, K] of the one row of the batch."""
+    if mask is None:
+        mask = (torch.arange(key.shape[2], device=key.device) <= columns[:, None])[None, None]
+    else:
+        mask = mask[:, :, columns]
+    bias = None if bias is None else bias[:, :, columns]
+    return _weights(query[:, :, columns], key, mask, bias, is_video, scaling, softcap)[0]
 
 
 def _prompt_states(

@@ -18,7 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
-from .attention import Call, PromptStates, attach, verify, verify_reached
+from .attention import Call, PromptStates, Watch, attach, verify, verify_reached
 from .lora import add_lora
 from .projector import FrameProjector
 
@@ -283,6 +283,27 @@ class VideoLanguageModel(nn.Module):
         ]
         return shared, nll
 
+    @torch.no_grad()
+    def attention_to_frames(
+        self, input_ids: Tensor, columns: Tensor, *, frames: Tensor, frame_valid: Tensor, is_slot: Tensor
+    ) -> Tensor:
+        """How much the tokens at some positions attend to each frame: float32 [layers, h, N, T], shares of what a token
+        gives to all that it reads, the k tokens of a frame added up; 0 for a frame that isn't valid or has no slot.
+
+        These are the language model's own weights, the video bias in them; the gated prompts aren't tokens, and have a
+        softmax apart. A layer that a model skips isn't among the layers.
+
+        input_ids: int64 [1, S]; columns: int64 [N]; frames, frame_valid, is_slot as in `forward`, of a batch of one.
+        """
+        watch = Watch(columns)
+        read = self.embed(input_ids, frames, frame_valid, is_slot)
+        rows = torch.zeros_like(columns)
+        self._run(read, is_slot, None, None, None, (rows, columns), keep=False, watch=watch)
+        weights = torch.stack([watch.weights[layer] for layer in sorted(watch.weights)])
+        slots = weights[..., is_slot[0]]
+        found = slots.view(*slots.shape[:-1], -1, self.projector.tokens_per_frame).sum(dim=-1)
+        return functional.pad(found, (0, frames.shape[1] - found.shape[-1]))
+
     @property
     def device(self) -> torch.device:
         """Where inputs belong."""
@@ -380,6 +401,7 @@ class VideoLanguageModel(nn.Module):
         positions: tuple[Tensor, Tensor] | None,
         *,
         keep: bool,
+        watch: Watch | None = None,
     ) -> tuple[Tensor, Context | None]:
         """One pass of the LLM over what `embed` gave; the other arguments as in `forward`."""
         verify(self.llm)
@@ -415,6 +437,7 @@ class VideoLanguageModel(nn.Module):
             positions=positions,
             places=places,
             states=self.prompt_states(),
+            watch=watch,
         )
         cache = DynamicCache() if context is None else _share(context.cache)
         logits = self.llm(

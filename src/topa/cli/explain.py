@@ -1,0 +1,78 @@
+"""The verb that says why: explain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..core.command import command
+from .app import Json, app
+from .use import Among, Model, Video, _engine
+
+if TYPE_CHECKING:
+    from ..inference.explaining import Explanation
+
+
+@app.command(epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red --choice blue --out why")
+def explain(
+    video: Video,
+    question: Annotated[
+        str | None, typer.Argument(help="What was asked. Default: explain the caption.", metavar="[QUESTION]")
+    ] = None,
+    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    model: Model = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", help="How options are compared: logits or selection. Default: the model's own."),
+    ] = None,
+    among: Among = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for explain.html, timeline.png and explain.json.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say why it answers so: what each frame was read as, what the answer loses without it, where it looked."""
+    if protocol not in (None, "selection", "logits"):
+        from ..core.registry import unknown
+
+        raise unknown("protocol", protocol, ("selection", "logits"))
+    engine = _engine(video, model)
+    from ..inference.explaining import fitting
+    from ..library.evidence import write_evidence
+
+    seen = fitting(engine, engine.look(video, among=among))
+    found = engine.explain(seen, question, choice or (), protocol=protocol)
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=1))
+    else:
+        _print(found)
+    if out is not None:
+        page, missing = write_evidence(found, seen.images, out, video=video.name, command=command())
+        if missing:
+            typer.echo(f"note: no timeline.png: {missing}", err=True)
+        typer.echo(f"page: {page}", err=as_json)
+
+
+def _print(found: Explanation) -> None:
+    for warning in found.warnings:
+        typer.echo(f"note: {warning}", err=True)
+    typer.echo(found.text)
+    for option, probability in zip(found.options, found.probabilities, strict=True):
+        typer.echo(f"  {probability:6.1%}  {option}")
+    typer.echo(f"score: {found.score:.3f}, without any frame {found.blind:.3f}: {found.measure}")
+    typer.echo("     frame   support  attention  read as")
+    for number, frame in enumerate(found.frames):
+        mark = "*" if number == found.strongest else " "
+        name = f"{number + 1}" if frame.time is None else f"{frame.time:.2f} s"
+        read = frame.captions[0] if frame.captions else ""
+        other = ""
+        if frame.choice is not None and frame.choice != found.choice:
+            other = f"  [without it: {found.options[frame.choice]}]"
+        typer.echo(f"{mark} {name:>8}  {frame.support:+8.3f}  {frame.attention:9.1%}  {read}{other}")
+    if found.strongest is None:
+        typer.echo("no single frame supports the answer: without any of them it is as likely, or more")
+    else:
+        typer.echo("* supports the answer most: the score falls most without it")
