@@ -11,6 +11,7 @@ import typer
 from ..core.errors import UsageError
 from .app import Json, app, quiet
 
+_WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
     Path | None,
@@ -98,8 +99,8 @@ def ask(
 
     if protocol not in (None, "selection", "logits"):
         raise unknown("protocol", protocol, ("selection", "logits"))
-    if by not in (None, "uniform", "question", "hierarchical"):
-        raise unknown("way to choose frames", by, ("uniform", "question", "hierarchical"))
+    if by not in (None, *_WAYS):
+        raise unknown("way to choose frames", by, _WAYS)
     wanted: dict[str, Any] = {"protocol": protocol}
     if source.is_dir():
         _refuse("in a library", ("--among", among), ("--frames-by", None if video else by), ("--top", video and top))
@@ -125,11 +126,11 @@ def ask(
         answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
     else:
         from ..core.progress import bar
-        from ..inference.footage import watch
+        from ..inference.footage import frames_by, watch
 
         with bar("watching", None, show=not as_json) as line:
             footage = watch(engine, source, among=among, progress=line.advance)
-        answer = footage.ask(question, choice or (), frames_by=by, cues=cues, **wanted)
+        answer = footage.ask(question, choice or (), frames_by=frames_by(by), cues=cues, **wanted)
     if subtitles and beside is None:
         typer.echo(f"note: found no subtitles beside {source}", err=True)
     _print(answer, as_json)

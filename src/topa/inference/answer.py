@@ -33,8 +33,9 @@ class Answer:
 
     options, probabilities, scores: one per option (empty for open ones); scores are mean negative log-likelihoods.
     evidence: one entry per frame. warnings: what the user should know: a truncated file, unknown words.
-    frames_by: how the frames were chosen (uniform, scenes, question, hierarchical, search); times: seconds of those that were read, of the first part where there are
-    parts. parts: what was read one by one, the one that counted most for the answer first.
+    frames_by: how the frames were chosen (uniform, scenes, question, hierarchical, search); times: seconds of those
+    that were read, of the first part where there are parts. parts: what was read one by one, the one that counted most
+    for the answer first.
     """
 
     text: str
