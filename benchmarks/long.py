@@ -122,7 +122,7 @@ class Asked:
     def parts(self, whole: bool) -> list[Scene]:
         """The best four segments, or stories."""
         frames = self.engine.config.frames
-        parts = self.stories() if whole else segments(len(self.footage), 2 * frames)
+        parts = self.stories() if whole else segments(len(self.footage), frames)
         best = likest(self.footage.values(), self.like(), parts, PARTS)
         return [Scene(self.footage, *parts[n], likeness) for n, likeness in best]
 
@@ -184,8 +184,8 @@ WAYS: dict[str, Callable[[Asked], int]] = {
     "frames that stand for scenes": scenes,
     "question": lambda asked: asked.by("question"),
     "question, relevance 1": by_question(1.0),
-    "question, relevance 0.5": by_question(0.5),
-    "question, its words as they are": by_question(0.7, plain=True),
+    "question, relevance 0.7": by_question(0.7),
+    "question, its words as they are": by_question(0.9, plain=True),
     "hierarchical": lambda asked: asked.by("hierarchical"),
     "hierarchical, the best segment alone": mixed(whole=False, number=1),
     "hierarchical, the surest of four segments": surest(whole=False),

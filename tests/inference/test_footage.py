@@ -70,7 +70,7 @@ def test_segments_count_as_much_as_they_are_like_the_question(engine, footage):
     assert 2 <= len(answer.parts) <= 4
     assert sum(part.share for part in answer.parts) == pytest.approx(1)
     assert [p.share for p in answer.parts] == sorted((p.share for p in answer.parts), reverse=True)
-    assert all(part.end - part.start == 9 for part in answer.parts)
+    assert all(part.end - part.start == 4 for part in answer.parts)
     first = answer.parts[0]
     assert len(answer.times) == len(answer.evidence) == 5
     assert all(first.start <= time <= first.end for time in answer.times)

@@ -103,7 +103,11 @@ def ask(
         raise unknown("way to choose frames", by, _WAYS)
     wanted: dict[str, Any] = {"protocol": protocol}
     if source.is_dir():
-        _refuse("in a library", ("--among", among), ("--frames-by", None if video else by), ("--top", video and top))
+        _refuse("in a library", ("--among", among))
+        if video is None:
+            _refuse("in a library without --video", ("--frames-by", by))
+        else:
+            _refuse("with --video", ("--top", top))
         asking = _asking(source, model)
         if video is None:
             extra = {} if top is None else {"top": top}

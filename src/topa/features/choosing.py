@@ -48,7 +48,7 @@ def even(total: int, count: int) -> list[int]:
     return list(range(total)) if total <= count else [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
-def relevant(values: Tensor, asked: Tensor, count: int, *, relevance: float = 0.7) -> list[int]:
+def relevant(values: Tensor, asked: Tensor, count: int, *, relevance: float = 0.9) -> list[int]:
     """The numbers of `count` frames that are like the question and unlike each other, ascending.
 
     values: float [N, D] unit rows; asked: float [D], of the same space. One after another, the frame is taken that has

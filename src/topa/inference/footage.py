@@ -37,7 +37,7 @@ from .scoring import Protocol, generate, score_options
 FramesBy = Literal["uniform", "question", "hierarchical"]
 PARTS = 4
 """Segments, or moments of a library, that are read for one question."""
-_LENGTH = 2  # a segment has so many times the frames that the model reads
+
 _SHARPNESS = 10.0  # how fast a part counts less with its cosine
 _MOST = 4096  # frames that are looked at by default
 _AT_ONCE = 128  # pictures in memory at a time
@@ -104,7 +104,7 @@ class Footage:
         count = self.engine.config.frames
         if frames_by == "hierarchical":
             asked = query(question, choices, self.engine.encoder.encode_texts)
-            parts = segments(len(self), _LENGTH * count)
+            parts = segments(len(self), count)
             best = likest(self.values(), asked, parts, PARTS)
             scenes = [Scene(self, *parts[number], likeness, cues=cues) for number, likeness in best]
             answer = answer_over(scenes, question, choices, protocol=protocol, max_tokens=max_tokens)

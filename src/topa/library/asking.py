@@ -15,12 +15,13 @@ from pathlib import Path
 from torch import Tensor
 
 from ..core.errors import InputError, UsageError
-from ..features.choosing import likest, query
+from ..features.choosing import even, likest, query
 from ..features.subtitles import Cue, find_subtitles, read_subtitles
 from ..inference.answer import Answer
 from ..inference.engine import Topa, check_question
 from ..inference.footage import PARTS, Footage, FramesBy, Scene, answer_over
-from ..inference.scoring import Protocol
+from ..inference.scoring import Protocol, Scores
+from ..tideos.tideo import Question
 from .contents import Contents, Moment, Video
 
 Candidates = Callable[[Tensor, int], Sequence[Moment]]
@@ -95,6 +96,17 @@ class Asking:
         return self.footage(own).ask(
             question, choices, frames_by=frames_by, cues=cues, protocol=protocol, max_tokens=max_tokens
         )
+
+    def choose(
+        self, video: Video | str | Path, questions: Sequence[Question], *, protocol: Protocol | None = None
+    ) -> list[Scores]:
+        """Many questions with options about one video, of which evenly spread frames are read once for all of them.
+
+        Raises InputError for a question without options, and as `find` does.
+        """
+        footage = self.footage(video if isinstance(video, Video) else self.find(video))
+        seen = footage.seen(even(len(footage), self.engine.config.frames))
+        return self.engine.choose(seen, questions, protocol=protocol)
 
     def footage(self, video: Video) -> Footage:
         """All frames of a video that have features. Those of the videos asked about last stay projected."""
