@@ -2,10 +2,10 @@
 
 First the answers are compared: from the kept features, and of the file decoded each time, to half precision. Then
 processor time, ways interleaved. `model`: the LLM alone, on frames that are projected already. `indexed`: `Asking`,
-which chooses frames, puts them into words and asks the same LLM; of that `words` is what the encoder takes for the
-question, where frames are chosen by it: here a model as large as the LLM. `decoding`: `Topa.ask` of the file. And wall time of
-`topa ask FILE` as a process of its own. The micro LLM is the hardest case: the larger the LLM, the less all else
-weighs.
+which chooses frames, puts them into words and asks the same LLM; of that, `words` is what the encoder takes for the
+question, where frames are chosen by it: here a model as large as the LLM. `decoding`: `Topa.ask` of the file. And wall
+time of `topa ask FILE` as a process of its own. The micro LLM is the hardest case: the larger the LLM, the less all
+else weighs.
 """
 
 from __future__ import annotations
