@@ -161,11 +161,11 @@ def answer_over(
     if not scenes:
         raise UsageError("ask: found no part of a video to read; expected one or more.")
     engine = scenes[0].footage.engine
-    seens = [scene.seen() for scene in scenes]
-    values, valid = _stack([engine.inputs(seen.features) for seen in seens])
+    looks = [scene.seen() for scene in scenes]
+    values, valid = _stack([engine.inputs(seen.features) for seen in looks])
     told = [subtitled(question, _said(scene)) for scene in scenes]
     weights = torch.softmax(_SHARPNESS * torch.tensor([scene.likeness for scene in scenes]), dim=0)
-    warnings = tuple(dict.fromkeys(w for seen in seens for w in engine.warnings(seen, " ".join((question, *choices)))))
+    warnings = tuple(dict.fromkeys(w for seen in looks for w in engine.warnings(seen, " ".join((question, *choices)))))
     if choices:
         options = tuple(choice.strip() for choice in choices)
         scores = score_options(
@@ -203,7 +203,7 @@ def answer_over(
     parts = tuple(
         Part(scenes[n].span()[0], scenes[n].span()[1], float(shares[n]), texts[n], scenes[n].video) for n in order
     )
-    first = seens[order[0]]
+    first = looks[order[0]]
     return replace(answer, evidence=first.evidence, times=first.times, parts=parts)
 
 
