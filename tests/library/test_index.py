@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -200,7 +201,7 @@ def test_a_library_moves_with_its_videos(home, make, decoded, tmp_path, shots):
     assert (result.unchanged, result.gone, decoded) == (4, [], [])
     library = package.Library.open("other/lib")
     assert [library.contents.file(video).is_file() for video in library] == [True] * 4
-    assert [video.path for video in library][0] == str(tmp_path / "outside.mp4")
+    assert next(video.path for video in library) == str(tmp_path / "outside.mp4")
 
 
 def test_patterns_lists_and_more_inputs(home, make):
@@ -316,7 +317,7 @@ def test_every_bad_file_has_an_outcome(bad, make, decoded):
     }  # fmt: skip
     assert frames["videos/turned.mp4"] == frames["videos/deep.mp4"] == 2
     assert 3 <= frames["videos/cut.mp4"] < 10
-    assert frames["videos/variable.mp4"] == 3  # its five targets show three different frames
+    assert frames["videos/variable.mp4"] == 2  # its five targets show two different frames
     decoded.clear()
     again = make()
     assert decoded == []  # they are not tried again
@@ -339,44 +340,43 @@ def test_only_bad_files(tmp_path, make, monkeypatch, shots):
     assert make(rate=2).frames == 8  # nothing was encoded: another rate is as good
 
 
-@pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that is its own, and no rights of root's, for whom nothing is forbidden."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o777)
-        monkeypatch.chdir(name)
-        was = os.geteuid()
-        if was == 0:
-            os.seteuid(65534)
-        try:
-            yield Path(name)
-        finally:
-            os.seteuid(was)
-
-
-def test_what_may_not_be_read_is_kept_and_told(nobody, make, shots, decoded):
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, for whom nothing is forbidden."""
     was = os.geteuid()
-    (nobody / "videos" / "shut").mkdir(parents=True)
-    os.seteuid(os.getuid())  # the fixtures' videos are root's
-    files = {name: (shots / name).read_bytes() for name in ("a.mp4", "b.mkv", "c.mp4")}
-    os.seteuid(was)
-    for name, data in files.items():
-        (nobody / "videos" / ("shut" if name == "c.mp4" else "") / name).write_bytes(data)
-    assert make("videos").videos == 3
-    os.chmod("videos/a.mp4", 0)
-    os.utime("videos/a.mp4", (1, 1))
-    os.chmod("videos/shut", 0)
-    decoded.clear()
-    result = make()
-    assert "Permission denied" in result.bad["videos/a.mp4"]
-    assert "can't be listed" in result.bad["videos/shut"]
-    assert result.gone == []
-    assert "videos/shut/c.mp4" in shown()
-    os.chmod("videos/a.mp4", 0o600)
-    os.chmod("videos/shut", 0o700)
-    assert make().bad == {}
-    assert decoded == []
-    assert len(shown()) == 3
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_what_may_not_be_read_is_kept_and_told(make, shots, decoded, monkeypatch):
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are shut for others
+        monkeypatch.chdir(name)
+        Path("videos/shut").mkdir(parents=True)
+        for file, folder in (("a.mp4", "videos"), ("b.mkv", "videos"), ("c.mp4", "videos/shut")):
+            shutil.copy(shots / file, folder)
+        assert make("videos").videos == 3
+        if os.geteuid() == 0:
+            for path in (Path(name), *Path(name).rglob("*")):
+                os.chown(path, 65534, 65534)
+        os.utime("videos/a.mp4", (1, 1))
+        os.chmod("videos/a.mp4", 0)
+        os.chmod("videos/shut", 0)
+        decoded.clear()
+        with as_nobody():
+            result = make()
+            assert "Permission denied" in result.bad["videos/a.mp4"]
+            assert "can't be listed" in result.bad["videos/shut"]
+            assert result.gone == []
+            assert shown().keys() == {"videos/b.mkv", "videos/shut/c.mp4"}
+            os.chmod("videos/a.mp4", 0o600)
+            os.chmod("videos/shut", 0o700)
+            assert make().bad == {}
+        assert decoded == []
+        assert len(shown()) == 3
 
 
 def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
