@@ -161,3 +161,21 @@ def test_the_kept_figures_of_asking_reach_what_they_must() -> None:
     assert figures["uniform"]["ratio"] < 1.15
     assert figures["hundred"]["ratio"] >= 10
     assert figures["processes"]["ratio"] >= 10
+
+def test_a_library_is_measured(tmp_path: Path) -> None:
+    script, kept = RUN.with_name("library.py"), tmp_path / "figures.json"
+    for figure in ("indexing", "again"):
+        command = [sys.executable, str(script), "--only", figure, "--rounds", "1", "--files", "20", "--json", str(kept)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert [row["figure"] for row in json.loads(kept.read_text())["rows"]] == ["indexing", "indexing", "again"]
+
+
+def test_the_kept_figures_of_a_library_reach_what_they_must() -> None:
+    rows = json.loads(RUN.with_name("library.json").read_text())["rows"]
+    again = next(row for row in rows if row["figure"] == "again")
+    assert "10,000 files" in again["what"]
+    assert again["ours"] < 5
+    ratios = {row["what"].rpartition(", ")[2]: row["ratio"] for row in rows if row["figure"] == "indexing"}
+    # Of the processor: the wall time was measured on two cores that many other processes shared.
+    assert ratios["processor time"] >= 1 / 1.2
