@@ -167,7 +167,7 @@ def searched(world: World, camera: str, rules: list[Rule]) -> Iterator[dict[str,
     contents = world.contents(camera)
     numbers = {video.id: number for number, video in enumerate(world.videos)}
     for rule, similarity in itertools.product(rules, SIMILARITIES):
-        found = Search(contents, similarity, world.memory).moments(world.words, 60, rule=rule)
+        found = Search(contents, similarity, world.memory).moments(world.words, 20, rule=rule)
         for kind in sorted({query.kind for query in world.queries}):
             pairs = [(q, own) for q, own in zip(world.queries, found, strict=True) if q.kind == kind]
             figures = {}

@@ -30,6 +30,7 @@ FEWEST = 30
 _CHUNK = 2048  # rows in float32 at a time: they stay in a processor's cache
 _SAMPLE = 1 << 12  # rows that the library's average is taken from
 _QUERIES = 256  # in one pass
+_KEPT = 1 << 14  # rows of candidates, made ready, that the queries of a pass share
 _CANDIDATES = 64  # videos, at least, that are projected
 
 
@@ -90,9 +91,8 @@ class Search:
         some = self._sample()
         self._fine = compare(similarity, contents.encoder, some, memory, temperature)
         self._fast = Comparison("raw") if similarity == "projected" else self._fine
-        # Scores are linear in the query, so that the average score of any query is its product with one vector.
-        few = len(self._places) < FEWEST
-        self._average = None if few else self._fine.scores(torch.eye(contents.width), some.float()).mean(dim=1)
+        # The average score of any query is its product with one vector.
+        self._average = None if len(self._places) < FEWEST else self._fine.look(some.float()).mean(dim=0)
 
     def moments(
         self, queries: Tensor, top: int = 10, where: Filter | None = None, rule: Rule = RULE
@@ -114,16 +114,21 @@ class Search:
         for some in torch.split(queries.float(), _QUERIES):
             peaks = self._peaks(some, shown, where)
             floors = self._floors(some)
+            looked: dict[int, Tensor] = {}
             for query, own, floor in zip(some, peaks, floors, strict=True):
-                found.append(self._ranked(query[None], own, floor, shown, top, where, rule))
+                found.append(self._ranked(query[None], own, floor, shown, top, where, rule, looked))
         return found
 
-    def when(self, video: Video, query: Tensor, top: int = 3, rule: Rule | None = None) -> list[Moment]:
+    def when(self, video: Video, query: Tensor, top: int = 3, rule: Rule = ALONE) -> list[Moment]:
         """When a video of the library shows what a query says: its moments, best first. query: float [D], as above."""
-        features = self.contents.features(video)
-        found = when(features, query, video.duration, top, rule=rule or ALONE, comparison=self._fine)
-        times = _times(features)
-        return [_moment(video, segment, times) for segment in found]
+        return moments_of(video, self.contents.features(video), query, top, self._fine, rule)
+
+    def videos(self, path: str | None = None) -> list[Video]:
+        """Those whose path matches a glob, as `Filter` has it. Raises InputError where none does."""
+        found = [video for video in self.contents.videos if path is None or fnmatchcase(video.path, path)]
+        if not found:
+            raise self._no_path(path)
+        return found
 
     def _shown(self, where: Filter) -> dict[int, Video]:
         """By the number of the rows' owner, the video to name: the first of equal files whose path matches."""
@@ -134,11 +139,14 @@ class Search:
                     shown[number] = video
                     break
         if not shown:
-            raise InputError(
-                f"{self.contents.root}: found no path that matches {where.path!r} among {len(self.contents)} videos, "
-                f"e.g. {self.contents.videos[0].path!r}. Give another --path."
-            )
+            raise self._no_path(where.path)
         return shown
+
+    def _no_path(self, path: str | None) -> InputError:
+        return InputError(
+            f"{self.contents.root}: found no path that matches {path!r} among {len(self.contents)} videos, "
+            f"e.g. {self.contents.videos[0].path!r}. Give another --path."
+        )
 
     def _peaks(self, queries: Tensor, shown: dict[int, Video], where: Filter) -> NDArray[np.float32]:
         """The best score of each video's frames, float32 [Q, V]; -inf where there is none."""
@@ -177,6 +185,7 @@ class Search:
         top: int,
         where: Filter,
         rule: Rule,
+        looked: dict[int, Tensor],
     ) -> list[Moment]:
         """No moment among the `top` is of a video beyond the `top` with the best frames: theirs come before it."""
         many = top if self._fine.memory is None else max(5 * top, _CANDIDATES)
@@ -186,8 +195,12 @@ class Search:
         for number in order[np.isfinite(peaks[order])].tolist():
             part, start, end = self._places[number]
             times = self._parts[part].times[start:end]
-            stored = torch.from_numpy(self._parts[part].values[start:end])
-            scores = self._fine.scores(ready, stored.float())[0].numpy()
+            seen = looked.get(number)
+            if seen is None:
+                seen = self._fine.look(torch.from_numpy(self._parts[part].values[start:end]).float())
+                if sum(map(len, looked.values())) + len(seen) <= _KEPT:
+                    looked[number] = seen
+            scores = (seen @ ready[0]).numpy()
             lowest = float(scores.mean()) if floor is None else floor
             scores[~where.times(times)] = -np.inf
             video = shown[number]
@@ -235,6 +248,14 @@ def when(
     times = _times(features)
     scores = comparison.scores(comparison.queries(query.float()[None]), features.values[features.valid])[0].numpy()
     return segments(scores, times, duration, float(scores.mean()), rule)[:top]
+
+
+def moments_of(
+    video: Video, features: FrameFeatures, query: Tensor, top: int, comparison: Comparison, rule: Rule = ALONE
+) -> list[Moment]:
+    """What `when` finds, as moments of a video. Raises as `when` does."""
+    found = when(features, query, video.duration, top, rule=rule, comparison=comparison)
+    return [_moment(video, segment, _times(features)) for segment in found]
 
 
 def _times(features: FrameFeatures) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from ..memory.gap import centroid
 from ..memory.projection import project
 
 Similarity = Literal["raw", "centred", "projected"]
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 DEFAULT: Similarity = "raw"
 """What retrieves best on the micro world for what it costs (docs/log.md)."""
 
@@ -46,14 +47,18 @@ class Comparison:
 
     def scores(self, queries: Tensor, frames: Tensor) -> Tensor:
         """float32 [Q, T] of queries that were made ready and frames float32 [T, D] of image space."""
-        if self.memory is not None:
-            return linear(queries, project(frames, self.memory.values, self.temperature))
         if self.pictures is None:
-            return linear(queries, frames)
+            return linear(queries, self.look(frames))
         # |f - m|^2 and q (f - m) are had from products, so that no second copy of the rows is made.
         products = linear(torch.cat([queries, self.pictures[None]]), frames)
         lengths = (1 + self.pictures.square().sum() - 2 * products[-1]).clamp_min_(1e-6).sqrt_()
         return (products[:-1] - (queries @ self.pictures)[:, None]) / lengths
+
+    def look(self, frames: Tensor) -> Tensor:
+        """Rows float32 [T, D] whose products with a query that was made ready are the frames' scores."""
+        if self.memory is not None:
+            return project(frames, self.memory.values, self.temperature)
+        return frames if self.pictures is None else normalize(frames - self.pictures, dim=-1)
 
 
 def compare(
@@ -64,8 +69,8 @@ def compare(
     memory: of the same encoder; "centred" takes the mean of words from it. Raises UsageError for an unknown similarity
     or one without the memory that it needs, ArtifactMismatch for a memory of another encoder.
     """
-    if similarity not in get_args(Similarity):
-        raise unknown("similarity", similarity, get_args(Similarity))
+    if similarity not in SIMILARITIES:
+        raise unknown("similarity", similarity, SIMILARITIES)
     if similarity == "raw":
         return Comparison("raw")
     if memory is None:
