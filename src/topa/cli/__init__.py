@@ -4,6 +4,8 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant. The ord
 """
 
 from . import use, data, encode, train, finetune, runs, evaluate, index, imports  # isort: skip  # noqa: F401
+
+from . import use, search, data, encode, train, finetune, runs, evaluate, imports  # isort: skip  # noqa: F401
 from .app import app, main
 
 __all__ = ["app", "main"]
