@@ -162,6 +162,7 @@ def test_the_kept_figures_of_asking_reach_what_they_must() -> None:
     assert figures["hundred"]["ratio"] >= 10
     assert figures["processes"]["ratio"] >= 10
 
+
 def test_a_library_is_measured(tmp_path: Path) -> None:
     script, kept = RUN.with_name("library.py"), tmp_path / "figures.json"
     for figure in ("indexing", "again"):

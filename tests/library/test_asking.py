@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,3 +163,29 @@ def test_a_library_of_another_encoder(engine, tmp_path):
         Asking(engine, other, lambda query, top: [moment(other, 0, 0, 2)]).ask(QUESTION)
     with pytest.raises(ArtifactMismatch, match="clip-other"):
         Asking(engine, other).ask_video("a.mp4", QUESTION)
+
+
+def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, monkeypatch):
+    videos = make_videos(tmp_path / "own", 2, 8, show=False)
+    assert (
+        topa("index", tmp_path / "own" / "videos", "--out", tmp_path / "LIB", "--encoder", "microworld/clip").code == 0
+    )
+    monkeypatch.setattr("av.open", lambda *given, **more: pytest.fail("a video was opened"))
+    words = ("ask", tmp_path / "LIB", QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
+    done = topa(*words, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["frames_by"] == "search"
+    assert {Path(part["video"]).name for part in told["parts"]} <= {video.path.name for video in videos}
+    one = topa(*words, "--top", 1)
+    assert one.code == 0
+    assert sum(" s: " in line for line in one.out.splitlines()) == 1
+    for by in ("uniform", "question", "hierarchical"):
+        done = topa(*words, "--video", videos[1].path.name, "--frames-by", by, "--json")
+        assert (done.code, json.loads(done.out)["frames_by"]) == (0, by), done.err
+    done = topa(*words, "--video", "nowhere.mp4")
+    assert done.code == 2
+    assert "nowhere.mp4: found no such video among 2" in done.err
+    done = topa("ask", tmp_path, QUESTION, "--model", micro_model)
+    assert (done.code, done.out) != (0, "")
+    assert "topa index" in done.err

@@ -3,9 +3,7 @@
 Heavy imports happen inside the verbs, so that `topa --help` is instant. The order of the modules is that of the help.
 """
 
-from . import use, data, encode, train, finetune, runs, evaluate, index, imports  # isort: skip  # noqa: F401
-
-from . import use, search, data, encode, train, finetune, runs, evaluate, imports  # isort: skip  # noqa: F401
+from . import use, search, data, encode, train, finetune, runs, evaluate, index, imports  # isort: skip  # noqa: F401
 from .app import app, main
 
 __all__ = ["app", "main"]
