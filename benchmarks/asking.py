@@ -100,7 +100,8 @@ def main() -> None:
             print(f"{by}: {figures[by]['ratio']:.3f} times the LLM's own time", flush=True)
         figures["hundred"] = against_decoding(engine, path, contents, video, asked, given.rounds)
         print(
-            f"{len(asked)} questions: {figures['hundred']['ratio']:.1f} times faster than decoding each time",
+            f"{len(asked)} questions at once: {figures['hundred']['ratio']:.1f} times faster than decoding each time; "
+            f"one by one: {figures['hundred']['ratio_one_by_one']:.1f}",
             flush=True,
         )
         figures["processes"] = against_processes(folder, path, contents, video, asked, given.processes)

@@ -171,7 +171,7 @@ def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, m
         topa("index", tmp_path / "own" / "videos", "--out", tmp_path / "LIB", "--encoder", "microworld/clip").code == 0
     )
     monkeypatch.setattr("av.open", lambda *given, **more: pytest.fail("a video was opened"))
-    words = ("ask", tmp_path / "LIB", QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
+    words = ("ask", library, QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
     done = topa(*words, "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)
@@ -187,5 +187,5 @@ def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, m
     assert done.code == 2
     assert "nowhere.mp4: found no such video among 2" in done.err
     done = topa("ask", tmp_path, QUESTION, "--model", micro_model)
-    assert (done.code, done.out) != (0, "")
-    assert "topa index" in done.err
+    assert (done.code, done.out) == (2, "")
+    assert "expected a library" in done.err
