@@ -24,6 +24,20 @@ class Timing:
     ratios: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Row:
+    """One comparison. ratio: the baseline's figure over ours, in `unit`; target: what it is meant to reach."""
+
+    name: str
+    what: str
+    baseline: float
+    ours: float
+    unit: str
+    target: float | None
+    ratio: float
+    note: str = ""
+
+
 def interleaved(ways: dict[str, Work], rounds: int) -> Timing:
     """Run the ways in turn, once to warm up and `rounds` times to count; ratios are to the last way, which is ours."""
     taken: dict[str, list[float]] = {name: [] for name in ways}

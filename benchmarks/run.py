@@ -1,7 +1,8 @@
 """How fast topa is beside the same work done the way the released code does it: `python benchmarks/run.py`.
 
 Every line first asserts that both ways give the same result, then measures them in turn in one process (processor
-time, one thread), and their memory in processes of their own. Prints a table; `--json FILE` keeps it, and the README's
+time, one thread), and their memory in processes of their own. What a library promises is measured by `library.py`, as
+the group of that name, and kept in `library.json`. Prints a table; `--json FILE` keeps it, and the README's
 table is made from that file (`--table FILE`).
 """
 
@@ -13,7 +14,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransforme
 sys.path.insert(0, str(Path(__file__).parent))  # also in the processes that memory is measured in
 
 import naive
-from measure import Work, interleaved, peak_mb
+from measure import Row, Work, interleaved, peak_mb
 
+import library
 from topa.features.frames import FrameFeatures
 from topa.inference.scoring import nll_of_targets, read
 from topa.memory.bank import MemoryBank
@@ -43,20 +45,6 @@ START = 15  # tokens of the instruction, before the frames
 MAXIMUM, EVALUATION = 150, 600  # what the released code pads training and evaluation to
 BATCH, SAMPLES = 8, 64
 OPTIONS = 5
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison. ratio: the baseline's figure over ours, in `unit`; target: what it is meant to reach."""
-
-    name: str
-    what: str
-    baseline: float
-    ours: float
-    unit: str
-    target: float | None
-    ratio: float
-    note: str = ""
 
 
 @cache
@@ -443,6 +431,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
     "generation": generation,
     "projection": projection,
     "peers": peers,
+    "library": library.rows,
 }
 
 

@@ -87,6 +87,69 @@ def test_ask_and_caption_look_among_more_frames(topa, micro_model, micro_video):
     assert "expected 5 or more" in done.err
 
 
+def test_ask_chooses_frames_by_the_question_and_says_so(topa, micro_model, micro_video):
+    words = ("ask", micro_video, QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
+    told = {}
+    for by in ("uniform", "question", "hierarchical"):
+        done = topa(*words, "--frames-by", by, "--json")
+        assert done.code == 0
+        told[by] = json.loads(done.out)
+        assert told[by]["frames_by"] == by
+        assert told[by]["times"] == [frame["time"] for frame in told[by]["evidence"]]
+    assert told["uniform"] == json.loads(topa(*words, "--json").out)
+    assert json.loads(topa(*words, "--json", "--among", 20).out)["frames_by"] == "scenes"
+    done = topa(*words, "--frames-by", "hierarchical", "--among", 30)
+    shares = [line for line in done.out.splitlines() if " to " in line]
+    assert 1 < len(shares) <= 4
+    assert all(line.endswith((": red", ": blue")) for line in shares)
+
+
+def test_ask_reads_subtitles_beside_the_video(topa, micro_model, micro_video, tmp_path):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(micro_video.read_bytes())
+    words = ("ask", video, QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model, "--json")
+    done = topa(*words, "--subtitles")
+    assert done.err == f"note: found no subtitles beside {video}\n"
+    plain = json.loads(done.out)["scores"]
+    video.with_suffix(".vtt").write_text("WEBVTT\n\n00:00.000 --> 00:05.000\nthe toy is red\n")
+    assert json.loads(topa(*words).out)["scores"] == plain
+    for by in ("uniform", "question", "hierarchical"):
+        more = ("--frames-by", by)
+        assert (
+            json.loads(topa(*words, *more).out)["scores"]
+            != json.loads(topa(*words, *more, "--subtitles").out)["scores"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--frames-by", "hierarchic"), "hierarchical"),
+        (("--frames-by", "uniform", "--among", "20"), "--among: means nothing with --frames-by uniform"),
+        (("--video", "a.mp4"), "--video: means nothing of a video file"),
+        (("--top", "3"), "--top: means nothing of a video file"),
+    ],
+)
+def test_ask_refuses_what_does_not_go_together(topa, micro_video, options, told):
+    done = topa("ask", micro_video, QUESTION, *options)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--among", "20"), "--among: means nothing in a library"),
+        (("--frames-by", "question"), "--frames-by: means nothing in a library without --video"),
+        (("--video", "a.mp4", "--top", "3"), "--top: means nothing with --video"),
+    ],
+)
+def test_ask_refuses_what_a_library_has_no_use_for(topa, tmp_path, options, told):
+    done = topa("ask", tmp_path, QUESTION, *options)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err
+
+
 def test_json_alone_is_on_stdout(topa, micro_model, micro_video):
     for words in (("ask", micro_video, QUESTION), ("caption", micro_video)):
         done = topa(*words, "--json", "--model", micro_model)

@@ -1,6 +1,7 @@
 """topa: gives a frozen language model eyes without showing it a single video.
 
-`topa.load(folder)` gives an engine with `.ask` and `.caption`; everything else is a stage of its own.
+`topa.load(folder)` gives an engine with `.ask` and `.caption`; `topa.Library.open(folder)` a library of indexed videos;
+everything else is a stage of its own.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .inference.answer import Answer
     from .inference.engine import Topa
+    from .libraries import Library
     from .pipeline import load
 
-__all__ = ["Answer", "Topa", "load"]
+__all__ = ["Answer", "Library", "Topa", "load"]
 
-_HOMES = {"Answer": "inference.answer", "Topa": "inference.engine", "load": "pipeline"}
+_HOMES = {
+    "Answer": "inference.answer",
+    "Library": "libraries",
+    "Topa": "inference.engine",
+    "load": "pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:

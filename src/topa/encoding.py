@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from .core.artifacts import output_folder
 from .core.cluster import map_shards
-from .core.errors import InputError, UsageError
+from .core.errors import ArtifactMismatch, InputError, UsageError
 from .core.registry import unknown
 from .features import run
 from .features.clips import find_clips
@@ -179,3 +179,17 @@ def _captions(paths: Sequence[Path]) -> Callable[[str], list[str]]:
         )
 
     return of
+
+
+def towers(name: str, identity: str | None = None) -> Encoder:
+    """The encoder of a name, microworld/clip among them.
+
+    Raises InputError where there is none, ArtifactMismatch where features are of another identity than it has now.
+    """
+    found = Encoder.from_pretrained(resolve(name))
+    if identity not in (None, found.identity):
+        raise ArtifactMismatch(
+            f"{name}: is {found.identity} now, the features are of {identity}; expected the same. Bring the old one "
+            "back, or index the videos again: topa index"
+        )
+    return found

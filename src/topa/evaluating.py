@@ -50,7 +50,7 @@ from .core.thumbnails import SIDE, thumbnail
 from .features.decoding import decoders
 from .features.frames import FrameFeatures
 from .features.gathered import Gathered
-from .features.subtitles import Cue, read_subtitles, said
+from .features.subtitles import WORDS, Cue, read_subtitles, spoken
 from .inference.engine import Topa
 from .inference.protocols import Asker, Choosing
 from .microworld.paths import resolve
@@ -66,7 +66,6 @@ MICRO_VIDEOS = 220
 _MICRO_SEED = 2_000_003
 _TOKENS = {"choice": 40, "open": 40, "caption": 80}
 """Of a generated answer at most, by task; a micro description has up to 75."""
-_WORDS = 120  # of subtitles that are read with a question
 _WORKERS = 8
 
 
@@ -346,14 +345,13 @@ def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
     def cues(path: Path) -> tuple[Cue, ...]:
         return read_subtitles(path)
 
-    def spoken(example: Example, features: FrameFeatures) -> str:
+    def heard(example: Example, features: FrameFeatures) -> str:
         if example.subtitles is None or not example.subtitles.is_file():
             return ""
         times = None if features.times is None else features.times.tolist()
-        heard = said(cues(example.subtitles), times, start=example.start, end=example.end)
-        return " ".join(heard.split()[:_WORDS])
+        return spoken(cues(example.subtitles), times, start=example.start, end=example.end)
 
-    return spoken
+    return heard
 
 
 def _settings(
@@ -411,7 +409,7 @@ def _notes(asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watc
     if asked.limit is not None:
         yield f"Of a part of the records only, {asked.limit:,} drawn by seed {asked.seed}: not the benchmark's number."
     if asked.subtitles:
-        yield f"What is said at the frames' times stands before the question, at most {_WORDS} words of it."
+        yield f"What is said at the frames' times stands before the question, at most {WORDS} words of it."
     if isinstance(watching, Videos) and watching.truncated:
         yield f"{len(watching.truncated)} files are damaged; of these the part that could be read was used."
 

@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
         "exchange",
         "writing",
         "encoding",
+        "libraries",
         "demo",
         "evaluating",
         "reproducing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_the_recipe_is_one(tmp_path: Path) -> None:
 
 def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
     """As it stands, on a model and a video that are there."""
-    (code,) = blocks("python")
+    (code,) = [block for block in blocks("python") if "Topa.from_pretrained" in block]
     code = code.replace('"kitchen-model"', f'"{micro_model}", resolve=resolve').replace("own.mp4", str(micro_video))
     code = "from topa.microworld.paths import resolve\n" + code
     done = subprocess.run(
@@ -48,6 +49,19 @@ def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "copy" / "adapter.safetensors").is_file()
+
+
+def test_the_library_is_opened(micro_video, tmp_path) -> None:
+    """As it stands, on a library of one video and a folder with another."""
+    (code,) = [block for block in blocks("python") if "Library.open" in block]
+    for folder, name in (("footage", "a.mp4"), ("more-footage", "b.mp4")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(micro_video, tmp_path / folder / name)
+    index = [sys.executable, "-m", "topa.cli", "index", "footage", "--out", "footage-library"]
+    for command in ([*index, "--encoder", "microworld/clip"], [sys.executable, "-c", code]):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["footage/a.mp4", "more-footage/b.mp4"]
 
 
 @pytest.mark.parametrize("command", commands())

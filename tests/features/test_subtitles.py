@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topa.core.errors import InputError
-from topa.features.subtitles import Cue, read_subtitles, said
+from topa.features.subtitles import WORDS, Cue, find_subtitles, read_subtitles, said, spoken
 
 SRT = """1
 00:00:01,500 --> 00:00:04,000
@@ -105,3 +105,26 @@ def test_written_cues_are_read_back(tmp_path_factory, spans) -> None:
     assert [(cue.start, cue.end) for cue in found] == [pytest.approx(span) for span in expected]
     for cue in found:
         assert cue.text in said(found, start=cue.start, end=cue.end + 0.001)
+
+
+def test_subtitles_beside_a_video(tmp_path):
+    video = tmp_path / "a.mp4"
+    assert find_subtitles(video) is None
+    assert find_subtitles(tmp_path / "nowhere" / "a.mp4") is None
+    for name in ("b.srt", "ab.srt", "a.mp4", "a.txt", "a.part 2.mp4", "a.part 2.srt", "a.b.en.srt"):
+        (tmp_path / name).touch()
+    assert find_subtitles(video) is None
+    assert find_subtitles(tmp_path / "a.part 2.mp4") == tmp_path / "a.part 2.srt"
+    for name in ("a.fr.vtt", "a.en.vtt", "a.en.srt", "a.VTT", "a.srt"):
+        (tmp_path / name).touch()
+    for expected in ("a.srt", "a.VTT", "a.en.srt", "a.en.vtt", "a.fr.vtt"):
+        found = find_subtitles(video)
+        assert found == tmp_path / expected
+        found.unlink()
+
+
+def test_a_model_is_told_so_many_words():
+    cues = [Cue(n, n + 1, f"word {n}") for n in range(100)]
+    assert spoken(cues, [0.0, 2.5]) == "word 0 word 2"
+    assert spoken(cues, start=1, end=3) == "word 1 word 2"
+    assert spoken(cues).split() == [w for n in range(WORDS // 2) for w in ("word", str(n))]

@@ -15,6 +15,7 @@ from ..features.frames import FrameFeatures
 from ..inference.engine import Topa
 from ..inference.protocols import Asker, Chosen
 from ..prompts.prompt import Prompt
+from ..prompts.templates import subtitled
 from .answers import exact_match
 from .example import Example, Task
 from .predictions import Prediction
@@ -54,8 +55,7 @@ class Answering:
         return made
 
     def _with_speech(self, example: Example, features: FrameFeatures) -> Asked:
-        said = self.said(example, features)
-        question = f"Subtitles: {said}\n{example.question}" if said else example.question
+        question = subtitled(example.question, self.said(example, features))
         return Asked(example, question, tuple(option.strip() for option in example.options))
 
     def _answers(self, asked: Sequence[Asked], values: Tensor, valid: Tensor, about: Sequence[int]) -> list[Prediction]:

@@ -11,6 +11,7 @@ import typer
 from ..core.errors import UsageError
 from .app import Json, app, quiet
 
+_WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
     Path | None,
@@ -64,7 +65,7 @@ def demo(
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
 def ask(
-    video: Video,
+    source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[str, typer.Argument(help="What you want to know.", metavar="QUESTION")],
     choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
     model: Model = None,
@@ -76,16 +77,66 @@ def ask(
         ),
     ] = None,
     among: Among = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--frames-by",
+            help="Frames of a long video are chosen: uniform, question (what is like it), or hierarchical (the same "
+            "for segments, over each of which the model answers). Default: uniform.",
+        ),
+    ] = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="Ask about this video of the library; it isn't decoded.")
+    ] = None,
+    top: Annotated[int | None, typer.Option("--top", help="Moments of the library that are read. Default: 4.")] = None,
+    subtitles: Annotated[
+        bool, typer.Option("--subtitles", help="Also read what is said then, from the .srt or .vtt beside the video.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Answer a question about a video, freely or by choosing among options."""
-    if protocol not in (None, "selection", "logits"):
-        from ..core.registry import unknown
+    """Answer a question about a video, or over a library, freely or by choosing among options."""
+    from ..core.registry import unknown
 
+    if protocol not in (None, "selection", "logits"):
         raise unknown("protocol", protocol, ("selection", "logits"))
-    engine = _engine(video, model)
-    seen = video if among is None else engine.look(video, among=among)
-    answer = engine.ask(seen, question, choice or (), protocol=protocol)
+    if by not in (None, *_WAYS):
+        raise unknown("way to choose frames", by, _WAYS)
+    wanted: dict[str, Any] = {"protocol": protocol}
+    if source.is_dir():
+        _refuse("in a library", ("--among", among))
+        if video is None:
+            _refuse("in a library without --video", ("--frames-by", by))
+        else:
+            _refuse("with --video", ("--top", top))
+        asking = _asking(source, model)
+        if video is None:
+            extra = {} if top is None else {"top": top}
+            answer = asking.ask(question, choice or (), subtitles=subtitles, **extra, **wanted)
+        else:
+            way = by or "uniform"
+            answer = asking.ask_video(video, question, choice or (), frames_by=way, subtitles=subtitles, **wanted)
+        _print(answer, as_json)
+        return
+    _refuse("of a video file", ("--video", video), ("--top", top))
+    if by == "uniform":
+        _refuse("with --frames-by uniform", ("--among", among))
+    engine = _engine(source, model)
+    from ..features.subtitles import find_subtitles, read_subtitles, spoken
+
+    beside = find_subtitles(source) if subtitles else None
+    cues = () if beside is None else read_subtitles(beside)
+    if by in (None, "uniform"):
+        seen = engine.look(source, among=among)
+        answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
+    else:
+        from ..core.progress import bar
+        from ..inference.footage import frames_by, watch
+
+        with bar("watching", None, show=not as_json) as line:
+            footage = watch(engine, source, among=among, progress=line.advance)
+        answer = footage.ask(question, choice or (), frames_by=frames_by(by), cues=cues, **wanted)
+    if subtitles and beside is None:
+        typer.echo(f"note: found no subtitles beside {source}", err=True)
     _print(answer, as_json)
 
 
@@ -113,12 +164,34 @@ def _engine(video: Path, model: Path | None) -> Any:
     from ..features.video import probe
 
     probe(video)  # an unreadable file is answered at once, before any model is loaded or made
+    return _load(model)
+
+
+def _load(model: Path | None) -> Any:
     from ..pipeline import load
 
     quiet()
     if model is None:
         typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
     return load(model)
+
+
+def _asking(library: Path, model: Path | None) -> Any:
+    """Who answers from a library's features."""
+    from ..libraries import Library
+    from ..library.asking import Asking
+    from ..library.search import Search
+
+    contents = Library.open(library).contents
+    engine = _load(model)
+    search = Search(contents, memory=engine.memory, temperature=engine.config.temperature)
+    return Asking(engine, contents, lambda asked, top: search.moments(asked[None], top)[0])
+
+
+def _refuse(where: str, *given: tuple[str, Any]) -> None:
+    for name, value in given:
+        if value is not None:
+            raise UsageError(f"{name}: means nothing {where}. Leave it out; see topa ask --help")
 
 
 def _print(answer: Any, as_json: bool) -> None:
@@ -130,5 +203,8 @@ def _print(answer: Any, as_json: bool) -> None:
     typer.echo(answer.text)
     for option, probability in zip(answer.options, answer.probabilities, strict=True):
         typer.echo(f"  {probability:6.1%}  {option}")
+    for part in answer.parts:
+        where = f"{part.video} " if part.video else ""
+        typer.echo(f"  {part.share:6.1%}  {where}{part.start:.2f} to {part.end:.2f} s: {part.text}")
     for frame in answer.evidence:
         typer.echo(f"  {frame.time:6.2f} s  read as: {frame.captions[0]}")

@@ -25,7 +25,7 @@ from PIL import Image
 from ..core.errors import TopaError, VideoError
 from .clips import Clip
 from .pictures import sample_pictures
-from .video import SampledVideo, VideoInfo, sample_frames
+from .video import Rate, SampledVideo, VideoInfo, sample_frames
 
 _GONE = (BrokenPipeError, EOFError, ValueError)  # what reading from, or writing to, a dead process ends in
 
@@ -52,7 +52,7 @@ class Decoders:
             self._idle.put(None)
 
     def ahead(
-        self, clips: Iterable[Clip], frames: int, short_side: int | None = None
+        self, clips: Iterable[Clip], frames: int | Rate, short_side: int | None = None
     ) -> Iterator[tuple[Clip, Future[SampledVideo]]]:
         """Clips in their order, decoded a few ahead of their use: never all in memory.
 
@@ -75,7 +75,7 @@ class Decoders:
         for process in list(self._alive):
             process.end()
 
-    def _decode(self, clip: Clip, frames: int, short_side: int | None) -> SampledVideo:
+    def _decode(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
         process = self._idle.get()
         try:
             if process is None:
@@ -111,10 +111,12 @@ class _Process:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
 
-    def ask(self, clip: Clip, frames: int, short_side: int | None) -> SampledVideo:
+    def ask(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
         """Have a clip decoded. Raises VideoError with what the decoder said, one of `_GONE` where it died."""
         asked, told = self._pipes()
-        asked.write(json.dumps({"clip": asdict(clip), "frames": frames, "short_side": short_side}).encode() + b"\n")
+        count = asdict(frames) if isinstance(frames, Rate) else frames
+        request = {"clip": asdict(clip), "frames": count, "short_side": short_side}
+        asked.write(json.dumps(request).encode() + b"\n")
         asked.flush()
         reply = json.loads(told.readline())  # of nothing, this is a ValueError
         if "error" in reply:
@@ -156,11 +158,11 @@ def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
     return Image.frombytes("RGB", (width, height), pixels)
 
 
-def sample_clip(clip: Clip, frames: int, short_side: int | None = None) -> SampledVideo:
-    """A clip's frames, of a video file or of a folder of pictures, in this process. Raises what `sample_frames` and
-    `sample_pictures` raise."""
+def sample_clip(clip: Clip, frames: int | Rate, short_side: int | None = None) -> SampledVideo:
+    """A clip's frames, of a video file or of a folder of pictures, in this process. A rate is for video files. Raises
+    what `sample_frames` and `sample_pictures` raise."""
     part: dict[str, Any] = {"start": clip.start, "end": clip.end, "short_side": short_side}
-    if clip.fps is None:
+    if clip.fps is None or isinstance(frames, Rate):
         return sample_frames(clip.path, frames, **part)
     return sample_pictures(clip.path, frames, clip.fps, **part)
 
@@ -171,7 +173,8 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
         asked = json.loads(line)
         pictures: list[Image.Image] = []
         try:
-            sampled = sample_clip(Clip(**asked["clip"]), asked["frames"], asked["short_side"])
+            frames = Rate(**asked["frames"]) if isinstance(asked["frames"], dict) else asked["frames"]
+            sampled = sample_clip(Clip(**asked["clip"]), frames, asked["short_side"])
         except TopaError as error:
             reply: dict[str, Any] = {"error": str(error)}
         except Exception as error:  # whatever a library makes of a broken file is that file's failure

@@ -76,6 +76,11 @@ class Encoder:
         """Where the towers compute."""
         return next(self._model.parameters()).device  # type: ignore[no-any-return]
 
+    @property
+    def side(self) -> int:
+        """Pixels of a side of the pictures that the image tower sees."""
+        return int(self._model.config.vision_config.image_size)
+
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         """Captions as rows of text space: float32 [N, D], unit rows, on the CPU.

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from ..core.errors import InputError
 
+WORDS = 120
+"""Of what is said, read with one question at most."""
+_KINDS = (".srt", ".vtt")
 _STAMP = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _CUE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?")
 _TAG = re.compile(r"</?[A-Za-z0-9][^<>]*>|\{\\[^{}]*\}|\{/?[biusyBIUSY]\}")
@@ -68,6 +71,29 @@ def said(
         heard = [cue for cue in cues if cue.start < last and (cue.end > first or cue.start == cue.end == first)]
     # Karaoke and live captions repeat what stands there already.
     return " ".join(cue.text for n, cue in enumerate(heard) if not n or cue.text != heard[n - 1].text)
+
+
+def spoken(
+    cues: Sequence[Cue], times: Sequence[float] | None = None, *, start: float | None = None, end: float | None = None
+) -> str:
+    """What a model is told of it: `said`, of which the first `WORDS` words."""
+    return " ".join(said(cues, times, start=start, end=end).split()[:WORDS])
+
+
+def find_subtitles(video: str | Path) -> Path | None:
+    """The subtitles beside a video: NAME.srt or NAME.vtt for NAME.mp4, else the first NAME.LANGUAGE.srt (or .vtt) of
+    the alphabet; None where there are none. Upper and lower case in the ending make no difference."""
+    video = Path(video)
+    stem = video.stem + "."
+    try:
+        beside = sorted(video.parent.iterdir())
+    except OSError:
+        return None
+    own = [p for p in beside if p.suffix.lower() in _KINDS and p.name.startswith(stem) and p.is_file()]
+    # "a.en.srt" is of a.mp4; "a.part 2.srt", where there is a "a.part 2.mp4", is of that one.
+    others = {p.stem for p in beside if p.suffix.lower() not in _KINDS and p != video}
+    own = [p for p in own if p.stem == video.stem or (p.stem.count(".") == stem.count(".") and p.stem not in others)]
+    return min(own, key=lambda p: (p.stem != video.stem, p.stem, _KINDS.index(p.suffix.lower())), default=None)
 
 
 def _text(raw: bytes) -> str:

@@ -41,6 +41,18 @@ class VideoInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How many frames stand for a video: so many a second, `most` at most, one at least."""
+
+    per_second: float
+    most: int
+
+    def count(self, seconds: float) -> int:
+        """Of a video that is so long."""
+        return max(1, min(self.most, round(seconds * self.per_second)))
+
+
+@dataclass(frozen=True, slots=True)
 class SampledVideo:
     """Frames of a video in order of time.
 
@@ -66,13 +78,13 @@ def probe(path: str | Path) -> VideoInfo:
 
 def sample_frames(
     path: str | Path,
-    count: int,
+    count: int | Rate,
     *,
     start: float | None = None,
     end: float | None = None,
     short_side: int | None = None,
 ) -> SampledVideo:
-    """`count` frames at the centres of `count` equal segments of time.
+    """`count` frames at the centres of `count` equal segments of time; of the whole video, a rate says how many.
 
     start, end: seconds after the first frame; by default the whole video. An end behind the last frame means the last
     frame. short_side: shrink pictures so that their shorter side has this many pixels; never enlarges.
@@ -84,10 +96,13 @@ def sample_frames(
     Raises UsageError for an impossible count or range, InputError where there is no file or the range lies behind the
     end, VideoError where not a single frame can be had.
     """
-    if count < 1 or (short_side is not None and short_side < 1):
+    given = count.per_second * count.most if isinstance(count, Rate) else count
+    if given <= 0 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
     with VideoFile(Path(path)) as file, _blame(file):
         clock, decoder = file.timeline, _Decoder(file)
+        if isinstance(count, Rate):
+            count = count.count(float(clock.duration))
         pictures: list[Image.Image] = []
         times: list[float] = []
         for target in targets(file.path, clock, count, start, end):

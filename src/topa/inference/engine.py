@@ -29,6 +29,7 @@ from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter, check_options
 from ..prompts.released import ReleasedPrompter
+from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
 from .scoring import Protocol, Scores, generate, score_options
@@ -42,12 +43,19 @@ SHIFT = "shift.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A video as the LLM reads it. features: projected; images: the T sampled pictures; truncated: the file is cut."""
+    """A video as the LLM reads it. features: projected; images: the T sampled pictures, none where only features were
+    kept; truncated: the file is cut; frames_by: how its frames were chosen."""
 
     features: FrameFeatures
     evidence: tuple[EvidenceFrame, ...]
     images: tuple[Image.Image, ...]
     truncated: bool
+    frames_by: str = "uniform"
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds of its frames; none where they aren't known."""
+        return () if self.features.times is None else tuple(self.features.times[self.features.valid].tolist())
 
 
 def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Prompter:
@@ -167,7 +175,8 @@ class Topa:
             sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
-        return Seen(self.project([image])[0], self.read(image), tuple(sampled.frames), sampled.truncated)
+        way = "uniform" if among is None else "scenes"
+        return Seen(self.project([image])[0], self.read(image), tuple(sampled.frames), sampled.truncated, way)
 
     def project(self, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
         """Features of pictures as the LLM is to read them: moved by the shift, projected through the memory, whichever
@@ -235,23 +244,23 @@ class Topa:
         *,
         protocol: Protocol | None = None,
         max_tokens: int = 40,
+        said: str = "",
     ) -> Answer:
         """Answer a question about a video: one of `choices` where there are any, free text otherwise.
 
-        protocol: how choices are compared; by default as the model was aligned to.
+        protocol: how choices are compared; by default as the model was aligned to. said: what is said in the video
+        (see `features.subtitles`), read before the question.
 
         Raises InputError for an empty question, a single choice, or choices that repeat.
         """
-        if not question.strip():
-            raise InputError("question: found nothing; expected a question, as in: topa ask VIDEO 'what happens ?'")
-        if choices:
-            check_options(choices)
+        check_question(question, choices)
         seen = video if isinstance(video, Seen) else self.look(video)
-        warnings = self._warnings(seen, " ".join((question, *choices)))
+        warnings = self.warnings(seen, " ".join((question, *choices)))
         if not choices:
-            prompt = self.prompter.answer(question, self._shown(seen))
-            return Answer(self._say(prompt, seen, max_tokens), evidence=seen.evidence, warnings=warnings)
-        asked = Question(question=question, options=tuple(c.strip() for c in choices))
+            prompt = self.prompter.answer(subtitled(question, said), self._shown(seen))
+            text = self._say(prompt, seen, max_tokens)
+            return Answer(text, evidence=seen.evidence, warnings=warnings, frames_by=seen.frames_by, times=seen.times)
+        asked = Question(question=subtitled(question, said), options=tuple(c.strip() for c in choices))
         scores = self.choose(seen, [asked], protocol=protocol)[0]
         if scores.cut:
             warnings += (f"{scores.cut} tokens of the options were left out: the language model can't read as many",)
@@ -263,6 +272,8 @@ class Topa:
             scores.mean_nll,
             seen.evidence,
             warnings,
+            seen.frames_by,
+            seen.times,
         )
 
     def choose(
@@ -283,7 +294,8 @@ class Topa:
         """Describe a video in words."""
         seen = video if isinstance(video, Seen) else self.look(video)
         text = self._say(self.prompter.describe(self._shown(seen)), seen, max_tokens)
-        return Answer(text, evidence=seen.evidence, warnings=self._warnings(seen, ""))
+        warnings = self.warnings(seen, "")
+        return Answer(text, evidence=seen.evidence, warnings=warnings, frames_by=seen.frames_by, times=seen.times)
 
     def explain(
         self,
@@ -311,7 +323,8 @@ class Topa:
         values, valid = self.inputs(seen.features)
         return values[None], valid[None]
 
-    def _warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
+    def warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
+        """What a user should know about an answer. words: what was asked."""
         found = []
         if seen.truncated:
             found.append("the video file is damaged or cut short; the answer rests on the part that could be read")
@@ -320,6 +333,14 @@ class Topa:
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)
+
+
+def check_question(question: str, choices: Sequence[str]) -> None:
+    """Raises InputError for an empty question, a single choice, or choices that repeat."""
+    if not question.strip():
+        raise InputError("question: found nothing; expected a question, as in: topa ask VIDEO 'what happens ?'")
+    if choices:
+        check_options(choices)
 
 
 def fill(values: torch.Tensor, config: SavedConfig, memory: MemoryBank | None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -39,3 +39,8 @@ class Templates:
 
 
 TOPA = Templates()
+
+
+def subtitled(question: str, said: str) -> str:
+    """A question with what is said in the video before it; itself where nothing is."""
+    return f"Subtitles: {said}\n{question}" if said else question

@@ -1,0 +1,497 @@
+"""A library is made, brought up to date, moved, cut off and gone on with; bad files have an outcome each."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.features.clips import steady, write_video
+
+import topa as package
+from topa import libraries
+from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
+from topa.features.encoder import Encoder
+from topa.features.video import sample_frames
+from topa.library import index as indexing
+from topa.library.index import Wanted
+from topa.library.outcome import Result
+from topa.microworld.paths import resolve
+
+MICRO = "microworld/clip"
+Make = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three videos of 4, 2 and 3 seconds, a quarter of a second a frame."""
+    folder = tmp_path_factory.mktemp("shots")
+    for name, seconds in (("a.mp4", 4), ("b.mkv", 2), ("c.mp4", 3)):
+        write_video(folder / name, steady(4 * seconds, 4))
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, shots: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with videos/a.mp4, videos/b.mkv and videos/deep/c.mp4."""
+    (tmp_path / "home" / "videos" / "deep").mkdir(parents=True)
+    for name in ("a.mp4", "b.mkv"):
+        shutil.copy(shots / name, tmp_path / "home" / "videos" / name)
+    shutil.copy(shots / "c.mp4", tmp_path / "home" / "videos" / "deep" / "c.mp4")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def micro() -> Encoder:
+    return Encoder.from_pretrained(resolve(MICRO))
+
+
+@pytest.fixture
+def make(micro: Encoder, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """`topa index`, with an encoder that is loaded once."""
+    monkeypatch.setattr(Encoder, "from_pretrained", lambda *given, **options: micro)
+
+    def run(*inputs: str, out: str = "lib", **wanted: object) -> Result:
+        given = Wanted(**({"encoder": MICRO, "workers": 1} | wanted))  # type: ignore[arg-type]
+        return libraries.make(inputs, Path(out), given, show=False)
+
+    return run
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are decoded."""
+    paths: list[str] = []
+    original = indexing._Run.decoded
+
+    def noted(self, clips, encoder):
+        def each() -> Iterator[object]:
+            for clip in clips:
+                paths.append(Path(clip.path).name)
+                yield clip
+
+        return original(self, each(), encoder)
+
+    monkeypatch.setattr(indexing._Run, "decoded", noted)
+    return paths
+
+
+def shown(out: str = "lib") -> dict[str, int]:
+    return {video.path: video.frames for video in package.Library.open(out)}
+
+
+def test_features_are_those_of_the_frames_at_the_rate(home, make, micro):
+    result = make("videos")
+    assert result.new == ["videos/a.mp4", "videos/b.mkv", "videos/deep/c.mp4"]
+    library = package.Library.open("lib")
+    assert len(library) == 3
+    assert shown() == {"videos/a.mp4": 4, "videos/b.mkv": 2, "videos/deep/c.mp4": 3}
+    for video in library:
+        sampled = sample_frames(home / video.path, video.frames)
+        found = library.contents.features(video)
+        torch.testing.assert_close(found.values, micro.encode_images(sampled.frames), atol=2e-3, rtol=0)
+        assert found.times.tolist() == sampled.times
+        assert video.duration == pytest.approx(video.frames, abs=0.25)
+        assert library.contents.file(video) == home / video.path
+    assert result.frames == 9
+    assert result.seconds == pytest.approx(9, abs=0.5)
+
+
+def test_rate_cap_and_scenes(home, make):
+    make("videos", rate=2, cap=6)
+    assert shown() == {"videos/a.mp4": 6, "videos/b.mkv": 4, "videos/deep/c.mp4": 6}
+    times = [
+        package.Library.open("lib").contents.features(video).times.tolist() for video in package.Library.open("lib")
+    ]
+    assert np.allclose(np.diff(times[0]), 4 / 6, atol=0.25)
+    make("videos", out="few", rate=0.1)
+    assert set(shown("few").values()) == {1}
+    make("videos", out="many", rate=100)  # a frame that is shown at several times is kept once
+    assert shown("many")["videos/b.mkv"] == 8
+
+
+def test_a_scene_keeps_one_frame(tmp_path, make, monkeypatch, micro):
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "a.mp4", steady(12, 2))
+    rows = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 2]), micro.width).float()
+    monkeypatch.setattr(micro, "encode_images", lambda images, batch_size=32: rows[: len(images)])
+    result = make("a.mp4", scenes=0.5)
+    assert result.frames == 3
+    (video,) = package.Library.open("lib")
+    assert package.Library.open("lib").contents.features(video).values.argmax(dim=1).tolist() == [0, 1, 2]
+
+
+def test_what_has_not_changed_is_not_read(home, make, decoded, monkeypatch):
+    make("videos")
+    assert sorted(decoded) == ["a.mp4", "b.mkv", "c.mp4"]
+    written = {path: path.stat().st_mtime_ns for path in Path("lib").rglob("*.*")}
+    monkeypatch.setattr(indexing, "_look", lambda *given: pytest.fail("a file was read"))
+    result = make()
+    assert (result.unchanged, result.videos, result.new) == (3, 3, [])
+    assert len(decoded) == 3
+    assert {path: path.stat().st_mtime_ns for path in Path("lib").rglob("*.*")} == written | {
+        Path("lib/run.lock"): Path("lib/run.lock").stat().st_mtime_ns
+    }
+
+
+def test_files_come_change_move_and_go(home, make, decoded, shots):
+    make("videos")
+    decoded.clear()
+    os.rename("videos/a.mp4", "videos/deep/renamed.mp4")
+    os.remove("videos/b.mkv")
+    shutil.copy("videos/deep/c.mp4", "videos/copy.mp4")
+    write_video(home / "videos" / "new.mp4", steady(5, 1))
+    result = make()
+    assert result.moved == ["videos/deep/renamed.mp4"]
+    assert result.gone == ["videos/b.mkv"]
+    assert result.copies == ["videos/copy.mp4"]
+    assert result.new == ["videos/new.mp4"]
+    assert decoded == ["new.mp4"]
+    assert shown() == {"videos/copy.mp4": 3, "videos/deep/c.mp4": 3, "videos/deep/renamed.mp4": 4, "videos/new.mp4": 5}
+    write_video(home / "videos" / "new.mp4", steady(6, 1))
+    shutil.copy2(shots / "b.mkv", "videos/b.mkv")
+    result = make()
+    assert result.changed == ["videos/new.mp4"]
+    assert shown()["videos/new.mp4"] == 6
+    assert shown()["videos/b.mkv"] == 2
+    assert decoded == ["new.mp4", "new.mp4"]  # what has gone is known when it returns
+
+
+def test_a_touched_file_is_read_but_not_decoded(home, make, decoded):
+    make("videos")
+    decoded.clear()
+    os.utime("videos/a.mp4", (1, 1))
+    result = make()
+    assert (result.unchanged, result.changed, decoded) == (3, [], [])
+
+
+def test_a_moved_file_of_other_bytes_is_another_one(home, make, decoded):
+    """Same size and time, other content in the middle: the sample sees it in a small file."""
+    make("videos")
+    old = os.stat("videos/a.mp4")
+    data = bytearray(Path("videos/a.mp4").read_bytes())
+    data[len(data) // 2] ^= 255
+    os.remove("videos/a.mp4")
+    Path("videos/z.mp4").write_bytes(data)
+    os.utime("videos/z.mp4", ns=(old.st_atime_ns, old.st_mtime_ns))
+    decoded.clear()
+    assert make().new == ["videos/z.mp4"]
+    assert decoded == ["z.mp4"]
+
+
+def test_a_library_moves_with_its_videos(home, make, decoded, tmp_path, shots):
+    write_video(tmp_path / "outside.mp4", steady(2, 1))
+    make("videos", str(tmp_path / "outside.mp4"))
+    decoded.clear()
+    home.rename(tmp_path / "other")
+    os.chdir(tmp_path)
+    result = make(out="other/lib")
+    assert (result.unchanged, result.gone, decoded) == (4, [], [])
+    library = package.Library.open("other/lib")
+    assert [library.contents.file(video).is_file() for video in library] == [True] * 4
+    assert next(video.path for video in library) == str(tmp_path / "outside.mp4")
+
+
+def test_patterns_lists_and_more_inputs(home, make):
+    Path("list.csv").write_text("id,path\nx,videos/a.mp4\n")
+    assert make("list.csv").new == ["videos/a.mp4"]
+    assert make("videos/**/*.mp4").new == ["videos/deep/c.mp4"]
+    shutil.copy("videos/b.mkv", "videos/deep/d.mp4")
+    result = make()
+    assert result.new == ["videos/deep/d.mp4"]  # the pattern is remembered
+    assert result.videos == 3
+    library = package.Library.open("lib")
+    assert library.add("videos").copies == ["videos/b.mkv"]
+    assert len(library) == 4
+    Path("part.csv").write_text("path,start,end\nvideos/a.mp4,1,2\n")
+    with pytest.raises(InputError, match="expected whole videos"):
+        make("part.csv")
+    with pytest.raises(InputError, match="no video of that pattern"):
+        make("videos/*.avi")
+    with pytest.raises(InputError, match="found nothing there"):
+        make("missing")
+
+
+def test_what_is_refused(home, make, monkeypatch):
+    with pytest.raises(UsageError, match="no video was named"):
+        make(out="nothing")
+    assert not Path("nothing").exists()
+    with pytest.raises(UsageError, match="--rate: found 0"):
+        make("videos", rate=0)
+    with pytest.raises(ArtifactMismatch, match=r"found 'a\.mp4' and no catalogue"):
+        make("videos", out="videos")
+    with pytest.raises(ArtifactError, match="found no finished library"):
+        package.Library.open("missing")
+    Path("empty").mkdir()
+    with pytest.raises(InputError, match="found no video in it"):
+        make("empty")
+    make("videos")
+    with pytest.raises(ArtifactMismatch, match=r"--rate 1\.0; found 2"):
+        make("videos", rate=2)
+    monkeypatch.setattr("topa.features.encoder.identify", lambda name: "siglip-1")
+    with pytest.raises(ArtifactMismatch, match=r"of the encoder clip-.*; found siglip-1\. Nothing was changed"):
+        make("videos", encoder="google/siglip")
+    assert len(package.Library.open("lib")) == 3
+
+
+def test_another_format_version_is_refused_and_kept(home, make):
+    make("videos")
+    path = Path("lib/catalogue.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 2}))
+    before = path.read_bytes()
+    for call in (lambda: make("videos"), lambda: package.Library.open("lib")):
+        with pytest.raises(ArtifactError, match=r"format version 2; this topa reads 1\. Nothing was changed.*--out"):
+            call()
+    assert path.read_bytes() == before
+    path.write_bytes(before[:100])
+    with pytest.raises(ArtifactError, match="can't be read"):
+        make("videos")
+
+
+def test_lost_features_are_made_again(home, make, decoded):
+    make("videos/a.mp4")
+    make("videos")
+    decoded.clear()
+    for path in Path("lib/features/part-00001").glob("features-*"):
+        path.unlink()
+    result = make()
+    assert sorted(decoded) == ["b.mkv", "c.mp4"]
+    assert result.videos == len(package.Library.open("lib")) == 3
+
+
+@pytest.fixture
+def bad(home: Path, shots: Path) -> Path:
+    """Files of all kinds that go wrong, or should not, in videos/."""
+    folder = home / "videos"
+    (folder / "zero.mp4").write_bytes(b"")
+    (folder / "text.mp4").write_text("once upon a time\n" * 100)
+    write_video(folder / "sound.mp4", [], audio_s=1)
+    long = write_video(folder / "cut.mp4", steady(40, 4), mux={"movflags": "faststart"}, options={"g": "4"})
+    long.write_bytes(long.read_bytes()[: int(long.stat().st_size * 0.7)])
+    headless = write_video(folder / "headless.mp4", steady(40, 4))
+    headless.write_bytes(headless.read_bytes()[: headless.stat().st_size // 2])
+    write_video(folder / "turned.mp4", steady(8, 4), rotation=90, turned=-1)
+    write_video(folder / "variable.mp4", [Fraction(0), Fraction(1, 10), Fraction(3), Fraction(5)])
+    write_video(folder / "deep.mp4", steady(8, 4), pix_fmt="yuv420p10le")
+    (folder / "one.mp4").symlink_to("two.mp4")
+    (folder / "two.mp4").symlink_to("one.mp4")
+    (folder / "nowhere.mp4").symlink_to("missing")
+    (folder / "deep" / "up").symlink_to("..")
+    (folder / "folder.mp4").mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    return folder
+
+
+def test_every_bad_file_has_an_outcome(bad, make, decoded):
+    result = make("videos")
+    reasons = {Path(name).name: reason for name, reason in result.bad.items()}
+    for name, words in {
+        "zero.mp4": "empty file",
+        "text.mp4": "not a video",
+        "sound.mp4": "audio streams only",
+        "headless.mp4": "not a video",
+        "one.mp4": "symbolic links",
+        "two.mp4": "symbolic links",
+        "nowhere.mp4": "No such file",
+        "pipe.mp4": "a pipe",
+    }.items():
+        assert words in reasons.pop(name), name
+    assert not reasons
+    assert result.truncated == ["videos/cut.mp4"]
+    frames = shown()
+    assert frames.keys() == {
+        "videos/a.mp4", "videos/b.mkv", "videos/deep/c.mp4", "videos/cut.mp4", "videos/turned.mp4",
+        "videos/variable.mp4", "videos/deep.mp4",
+    }  # fmt: skip
+    assert frames["videos/turned.mp4"] == frames["videos/deep.mp4"] == 2
+    assert 3 <= frames["videos/cut.mp4"] < 10
+    assert frames["videos/variable.mp4"] == 2  # its five targets show two different frames
+    decoded.clear()
+    again = make()
+    assert decoded == []  # they are not tried again
+    assert again.bad == result.bad
+    shutil.copy("videos/a.mp4", "videos/zero.mp4")
+    (bad / "pipe.mp4").unlink()
+    mended = make()
+    assert mended.changed == ["videos/zero.mp4"]
+    assert mended.bad.keys() == result.bad.keys() - {"videos/zero.mp4", "videos/pipe.mp4"}
+
+
+def test_only_bad_files(tmp_path, make, monkeypatch, shots):
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").write_bytes(b"")
+    with pytest.raises(VideoError, match=r"none of 1 files can be used.*a\.mp4: found an empty file"):
+        make("a.mp4")
+    with pytest.raises(ArtifactError, match="no finished library"):
+        package.Library.open("lib")
+    shutil.copy(shots / "a.mp4", "a.mp4")
+    assert make(rate=2).frames == 8  # nothing was encoded: another rate is as good
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Without the rights of root, for whom nothing is forbidden."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+def test_what_may_not_be_read_is_kept_and_told(make, shots, decoded, monkeypatch):
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are shut for others
+        monkeypatch.chdir(name)
+        Path("videos/shut").mkdir(parents=True)
+        for file, folder in (("a.mp4", "videos"), ("b.mkv", "videos"), ("c.mp4", "videos/shut")):
+            shutil.copy(shots / file, folder)
+        assert make("videos").videos == 3
+        if os.geteuid() == 0:
+            for path in (Path(name), *Path(name).rglob("*")):
+                os.chown(path, 65534, 65534)
+        os.utime("videos/a.mp4", (1, 1))
+        os.chmod("videos/a.mp4", 0)
+        os.chmod("videos/shut", 0)
+        decoded.clear()
+        with as_nobody():
+            result = make()
+            assert "Permission denied" in result.bad["videos/a.mp4"]
+            assert "can't be listed" in result.bad["videos/shut"]
+            assert result.gone == []
+            assert shown().keys() == {"videos/b.mkv", "videos/shut/c.mp4"}
+            os.chmod("videos/a.mp4", 0o600)
+            os.chmod("videos/shut", 0o700)
+            assert make().bad == {}
+        assert decoded == []
+        assert len(shown()) == 3
+
+
+def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
+    original = indexing._Run.decoded
+
+    def grows(self, clips, encoder):
+        for clip, found in original(self, clips, encoder):
+            if clip.path.endswith("a.mp4"):
+                with open(clip.path, "ab") as file:
+                    file.write(b"more")
+            yield clip, found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(indexing._Run, "decoded", grows)
+        result = make("videos")
+    assert "changed or removed while it was read" in result.bad["videos/a.mp4"]
+    assert make().bad == {}
+    assert len(shown()) == 3
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from topa import libraries
+from topa.library import index
+index._FLUSH_SECONDS = -1
+original = index._Run._save
+count = 0
+def told(self):
+    global count
+    original(self)
+    count += 1
+    print(count, flush=True)
+    if count == int(sys.argv[1]):
+        sys.stdin.read()
+index._Run._save = told
+libraries.make(sys.argv[2:], Path("lib"), index.Wanted("microworld/clip", workers=1), show=False)
+"""
+
+
+def started(stop: int, *inputs: str) -> subprocess.Popen[str]:
+    """A real process that indexes, and waits where it has saved so many times."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(stop), *inputs],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout is not None
+    for _ in range(stop):
+        assert process.stdout.readline()
+    return process
+
+
+def test_a_killed_run_is_gone_on_with(home, make, decoded):
+    process = started(3, "videos")  # once before the first video, and after each
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    with pytest.raises(ArtifactError, match="no finished library"):
+        package.Library.open("lib")
+    (home / "lib" / "features" / "part-00000" / ".features-00002.safetensors.x").write_bytes(b"half")
+    result = make("videos")
+    assert decoded == ["c.mp4"]
+    assert (result.videos, result.frames) == (3, 9)
+    whole = make("videos", out="whole")
+    assert whole.frames == 9
+    one, other = package.Library.open("lib"), package.Library.open("whole")
+    for video, same in zip(one, other, strict=True):
+        assert video == same
+        assert torch.equal(one.contents.features(video).values, other.contents.features(same).values)
+    assert not list(home.glob("lib/**/.*"))
+
+
+def test_two_writers(home, make):
+    process = started(2, "videos")
+    with pytest.raises(OutputError, match="another process is at work in it"):
+        make("videos")
+    second = subprocess.Popen(
+        [sys.executable, "-m", "topa.cli", "index", "videos", "--out", "lib", "--wait", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    process.communicate("")
+    assert process.returncode == 0
+    told = json.loads(second.communicate(timeout=60)[0])
+    assert second.returncode == 0
+    assert (told["unchanged"], told["videos"], told["new"]) == (3, 3, [])
+
+
+def test_the_command(home, topa, monkeypatch, micro):
+    monkeypatch.setattr(Encoder, "from_pretrained", lambda *given, **options: micro)
+    (home / "videos" / "zero.mp4").touch()
+    plan = topa("index", "videos", "--out", "lib", "--encoder", MICRO, "--dry-run", "--workers", 1)
+    assert plan.code == 0
+    assert "4 files to look into" in plan.out
+    assert "told from 3 of them" in plan.out
+    assert not Path("lib").exists()
+    done = topa("index", "videos", "--out", "lib", "--encoder", MICRO, "--workers", 1)
+    assert done.code == 0
+    assert "left out: videos/zero.mp4: found an empty file" in done.err
+    assert "indexed: 3 new, 0 unchanged" in done.out
+    assert "next:    topa search lib" in done.out
+    told = json.loads(topa("index", "--out", "lib", "--json").out)
+    assert (told["videos"], told["unchanged"], list(told["bad"])) == (3, 4, ["videos/zero.mp4"])
+    estimate = json.loads(topa("index", "--out", "lib", "--dry-run", "--json").out)
+    assert (estimate["look"], estimate["frames"]) == (0, 0)
+
+
+def test_what_has_not_changed_needs_no_torch(home, make):
+    make("videos")
+    command = [sys.executable, "-X", "importtime", "-m", "topa.cli", "index", "--out", "lib", "--encoder", MICRO]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert not loaded & {"torch", "transformers", "av"}
