@@ -137,6 +137,24 @@ def test_the_kept_figures_of_captions_reach_what_they_must() -> None:
     assert ratios["BLEU-1 to 4, ROUGE-L and CIDEr-D"] >= 5
 
 
+def test_search_is_measured(tmp_path: Path) -> None:
+    script, kept = RUN.with_name("search.py"), tmp_path / "figures.json"
+    command = [sys.executable, str(script), "--frames", "4000", "--rounds", "1", "--no-compressed", "--json", str(kept)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(kept.read_text())
+    assert told["frames"] == 4000
+    assert {row["threads"] for row in told["rows"]} == {1, 2}
+
+
+def test_the_kept_figures_of_search_reach_what_they_must() -> None:
+    told = json.loads(RUN.with_name("search.json").read_text())
+    assert (told["frames"], told["width"]) == (1_000_000, 768)
+    figures = {(row["threads"], row["what"]): row["value"] for row in told["rows"] if row["way"] == "exact"}
+    assert figures[2, "one query, median"] < 1
+    assert figures[2, "resident at most, mapped pages with it"] < 2000
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_evidence_is_measured(tmp_path: Path) -> None:
@@ -219,3 +237,26 @@ def test_the_kept_figures_of_a_library_reach_what_they_must() -> None:
     ratios = {row["what"].rpartition(", ")[2]: row["ratio"] for row in rows if row["figure"] == "indexing"}
     # Of the processor: the wall time was measured on two cores that many other processes shared.
     assert ratios["processor time"] >= 1 / 1.2
+
+
+def test_retrieval_is_measured(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(RUN.with_name("retrieval.py")), "--out", str(tmp_path / "out"), "--videos", "32"]
+    command += ["--tideos", "60", "--cameras", "clean", "--json", str(figures)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(figures.read_text())["rows"]
+    assert {row["name"] for row in rows if row["part"] == "search"} == {"raw", "centred", "projected"}
+    assert len([row for row in rows if row["part"] == "when"]) == 6 * 3
+
+
+def test_the_kept_figures_of_retrieval_stand_behind_the_default() -> None:
+    from topa.library.similarity import DEFAULT
+
+    rows = json.loads(RUN.with_name("retrieval.json").read_text())["rows"]
+    clean = [row for row in rows if (row["camera"], row["queries"]) == ("clean", "scene")]
+    found = {row["name"]: row["figures"] for row in clean if row["part"] == "search"}
+    timed = {row["name"]: row for row in clean if row["part"] == "when"}
+    # No other way finds more first moments than chance explains.
+    assert found[DEFAULT]["moment recall@1"]["high"] >= max(row["moment recall@1"]["value"] for row in found.values())
+    assert timed[DEFAULT]["over random"]["low"] > 0.3
