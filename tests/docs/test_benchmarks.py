@@ -135,6 +135,4 @@ def test_the_kept_figures_of_a_library_reach_what_they_must() -> None:
     again = next(row for row in rows if row["figure"] == "again")
     assert "10,000 files" in again["what"]
     assert again["ours"] < 5
-    ratios = {row["what"].rpartition(", ")[2]: row["ratio"] for row in rows if row["figure"] == "indexing"}
-    # Of the processor: the wall time was measured on two cores that many other processes shared.
-    assert ratios["processor time"] >= 1 / 1.2
+    assert min(row["ratio"] for row in rows if row["figure"] == "indexing") >= 1 / 1.2
