@@ -164,13 +164,13 @@ def main() -> None:
     figures = FIGURES | {"again": partial(again, count=given.files)}
     kept: dict[str, Any] = json.loads(given.json.read_text()) if given.json and given.json.is_file() else {"rows": []}
     for name in [given.only] if given.only else figures:
-        found = [asdict(row) | {"figure": name} for row in figures[name](given.rounds)]
+        found = [asdict(row) | {"figure": name, "rounds": given.rounds} for row in figures[name](given.rounds)]
         for row in found:
             print(f"{row['name']}: {row['what']}: {row['baseline']:,.3f} -> {row['ours']:,.3f} {row['unit']}, "
                   f"{row['ratio']:.3g} times (target {row['target']:g})", flush=True)  # fmt: skip
         kept["rows"] = [row for row in kept["rows"] if row["figure"] != name] + found
         if given.json:
-            about = {"torch": torch.__version__, "machine": platform.machine(), "rounds": given.rounds}
+            about = {"torch": torch.__version__, "machine": platform.machine()}
             given.json.write_text(json.dumps(about | {"rows": kept["rows"]}, indent=1) + "\n")
 
 
