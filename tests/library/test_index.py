@@ -25,6 +25,7 @@ from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, Output
 from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
 from topa.library import index as indexing
+from topa.library import parts
 from topa.library.index import Wanted
 from topa.library.outcome import Result
 from topa.microworld.paths import resolve
@@ -496,3 +497,18 @@ def test_what_has_not_changed_needs_no_torch(home, make):
     assert done.returncode == 0, done.stderr
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not loaded & {"torch", "transformers", "av"}
+
+
+def test_a_full_disk_loses_nothing(home, make, decoded, monkeypatch):
+    make("videos/a.mp4")
+    original = parts.write_shard
+
+    def full(*given: object) -> None:
+        raise OutputError("No space left on device.")
+
+    monkeypatch.setattr(parts, "write_shard", full)
+    with pytest.raises(OutputError, match="What was indexed before is kept: free some space"):
+        make("videos")
+    assert shown() == {"videos/a.mp4": 4}
+    monkeypatch.setattr(parts, "write_shard", original)
+    assert make("videos").videos == 3

@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core.artifacts import MANIFEST, output_folder
-from ..core.errors import ArtifactError
+from ..core.errors import ArtifactError, OutputError
 from ..features.shard import NAME, Item, read_shard, write_shard
 from ..features.store import finish_store
 from .catalogue import FEATURES, Content, Settings
@@ -45,7 +45,12 @@ class Part:
         if self._waiting:
             told = {item.name: asdict(self.contents[item.name]) for item in self._waiting}
             name = NAME.format(len(self._files))
-            write_shard(self.folder / name, self._waiting, self._width, _about(self._settings, told))
+            try:
+                write_shard(self.folder / name, self._waiting, self._width, _about(self._settings, told))
+            except OutputError as error:
+                raise OutputError(
+                    f"{error} What was indexed before is kept: free some space, then run the same command again."
+                ) from error
             self._files.append(name)
             self._waiting = []
 
