@@ -263,3 +263,12 @@ def test_the_kept_figures_of_retrieval_stand_behind_the_default() -> None:
 
 
     assert min(row["ratio"] for row in rows if row["figure"] == "indexing") >= 1 / 1.2
+
+
+    clean = [row for row in rows if row["camera"] == "clean"]
+    found = {(row["queries"], row["name"]): row["figures"] for row in clean if row["part"] == "search"}
+    assert found["scene", DEFAULT]["video recall@1"]["value"] == 1
+    toys = {name: figures["video recall@5"]["value"] for (kind, name), figures in found.items() if kind == "toy"}
+    assert toys[DEFAULT] == max(toys.values())
+    (timed,) = [row for row in clean if (row["part"], row["queries"], row["name"]) == ("when", "toy", DEFAULT)]
+    assert timed["over random"]["low"] > 0.3
