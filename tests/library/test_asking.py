@@ -167,9 +167,8 @@ def test_a_library_of_another_encoder(engine, tmp_path):
 
 def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, monkeypatch):
     videos = make_videos(tmp_path / "own", 2, 8, show=False)
-    assert (
-        topa("index", tmp_path / "own" / "videos", "--out", tmp_path / "LIB", "--encoder", "microworld/clip").code == 0
-    )
+    library, encoder = tmp_path / "LIB", ("--encoder", "microworld/clip")
+    assert topa("index", tmp_path / "own" / "videos", "--out", library, *encoder).code == 0
     monkeypatch.setattr("av.open", lambda *given, **more: pytest.fail("a video was opened"))
     words = ("ask", library, QUESTION, "--choice", "red", "--choice", "blue", "--model", micro_model)
     done = topa(*words, "--json")
