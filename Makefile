@@ -8,6 +8,9 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 INSTALL = -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 
+# Two processes that test, one thread each: threads of one that wait for the other would only spin.
+ONE := OMP_NUM_THREADS=1
+
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-full test slow test-lmms-eval lint format micro-models clean
 
@@ -25,10 +28,10 @@ demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (ab
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones
-	@$(BIN)/python -m pytest -n2 -m 'not slow and not lmms_eval' $(ARGS)
+	@$(ONE) $(BIN)/python -m pytest -n2 -m 'not slow and not lmms_eval' $(ARGS)
 
 slow: $(VENV)/.dev ## the slow tests
-	@$(BIN)/python -m pytest -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "there are no slow tests"; }
+	@$(ONE) $(BIN)/python -m pytest -n2 -m slow $(ARGS) || { code=$$?; [ $$code -eq 5 ] && echo "there are no slow tests"; }
 
 test-lmms-eval: $(LMMS_VENV)/.installed ## the tests of topa in lmms-eval, in an environment of their own
 	@$(LMMS_VENV)/bin/python -m pytest tests/integrations -m lmms_eval $(ARGS)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .exchange import ENCODER
 from .library import catalogue, index
@@ -17,26 +17,34 @@ from .microworld.paths import resolve
 
 if TYPE_CHECKING:
     from .features.encoder import Encoder
-    from .library.contents import Contents, Video
+    from .inference.answer import Answer
+    from .inference.engine import Topa
+    from .inference.explaining import Explanation
+    from .inference.scoring import Protocol
+    from .library.asking import Asking
+    from .library.contents import Contents, Moment, Video
+    from .library.search import Search
 
 
 class Library:
     """Videos that were indexed once. Iterating gives them in the order of their paths; `len` says how many.
 
-    path: its folder.
+    path: its folder. encoder: its encoder's name. What answers is loaded when it is first asked for, and kept.
     """
 
-    def __init__(self, path: Path, contents: Contents) -> None:
+    def __init__(self, path: Path, contents: Contents, encoder: str) -> None:
         self.path = path
+        self.encoder = encoder
         self.contents = contents
         """What is in it: the vectors of all frames, with the videos that they are of."""
+        self._loaded: dict[tuple[str, ...], Any] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Library:
         """A library that `topa index` made. Raises ArtifactError where there is none, where it is of another format
         version or damaged."""
         folder = Path(path)
-        return cls(folder, contents_of(folder))
+        return cls(folder, contents_of(folder), catalogue.read_finished(folder).settings.encoder)
 
     def add(self, *videos: str | Path, workers: int | None = None, wait: bool = False, show: bool = False) -> Result:
         """Index more videos, files, folders, patterns or lists; without any, look again at all that it was made of.
@@ -47,7 +55,101 @@ class Library:
         wanted = Wanted(workers=workers, wait=wait)
         result = make([str(path) for path in videos], self.path, wanted, show=show)
         self.contents = contents_of(self.path)
+        self._loaded.clear()
         return result
+
+    def search(
+        self,
+        query: str,
+        top: int = 10,
+        *,
+        path: str | None = None,
+        after: float | None = None,
+        before: float | None = None,
+    ) -> list[Moment]:
+        """The best moments for words, best first; see `topa.library.search.Search.moments`, which takes more.
+
+        path: a glob that a video's path must match; after, before: seconds of a video.
+        """
+        from .library.search import Filter
+
+        words = self.towers().encode_texts([query])
+        return self._search().moments(words, top, Filter(path, after, before))[0]
+
+    def when(self, video: str | Path, query: str, top: int = 3) -> list[Moment]:
+        """When a video of the library shows what words say, best first. video: its path, see `Asking.find`."""
+        from .library.asking import find
+
+        return self._search().when(find(self.contents, video), self.towers().encode_texts([query])[0], top)
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str] = (),
+        *,
+        model: str | Path | Topa | None = None,
+        video: str | Path | None = None,
+        **how: Any,
+    ) -> Answer:
+        """Answer a question over all videos, or about one of them; no video is decoded.
+
+        model: a saved model, or one that is loaded; the micro model by default. video: its path. how: as for
+        `topa.library.asking.Asking.ask`, or `ask_video`. Raises what these raise.
+        """
+        asking = self.asking(model)
+        if video is None:
+            return asking.ask(question, choices, **how)
+        return asking.ask_video(video, question, choices, **how)
+
+    def explain(
+        self,
+        video: str | Path,
+        question: str | None = None,
+        choices: Sequence[str] = (),
+        *,
+        model: str | Path | Topa | None = None,
+        protocol: Protocol | None = None,
+    ) -> Explanation:
+        """Answer about a video, and say what each frame did for the answer; see `topa.library.evidence`."""
+        from .library.evidence import explain_indexed
+
+        asking = self.asking(model)
+        found, _ = explain_indexed(
+            self.contents, asking.find(video), asking.engine, question, choices, protocol=protocol
+        )
+        return found
+
+    def asking(self, model: str | Path | Topa | None = None) -> Asking:
+        """Who answers from the library's features: hold it to ask often. model: as for `ask`."""
+        from .inference.engine import Topa
+        from .library.asking import Asking
+        from .library.search import Search
+        from .pipeline import load
+
+        key = ("asking", str(id(model)) if isinstance(model, Topa) else str(model))
+        if key not in self._loaded:
+            engine = model if isinstance(model, Topa) else load(model)
+            search = Search(self.contents, memory=engine.memory, temperature=engine.config.temperature)
+            self._loaded[key] = Asking(engine, self.contents, lambda asked, top: search.moments(asked[None], top)[0])
+        asking: Asking = self._loaded[key]
+        return asking
+
+    def towers(self) -> Encoder:
+        """Its encoder. Raises InputError where it can't be loaded, ArtifactMismatch where it isn't the same now."""
+        from .encoding import towers
+
+        if ("towers",) not in self._loaded:
+            self._loaded["towers",] = towers(self.encoder, self.contents.encoder)
+        both: Encoder = self._loaded["towers",]
+        return both
+
+    def _search(self) -> Search:
+        from .library.search import Search
+
+        if ("search",) not in self._loaded:
+            self._loaded["search",] = Search(self.contents)
+        search: Search = self._loaded["search",]
+        return search
 
     def __len__(self) -> int:
         return len(self.contents)

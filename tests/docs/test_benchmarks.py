@@ -261,9 +261,7 @@ def test_the_kept_figures_of_retrieval_stand_behind_the_default() -> None:
     assert found[DEFAULT]["moment recall@1"]["high"] >= max(row["moment recall@1"]["value"] for row in found.values())
     assert timed[DEFAULT]["over random"]["low"] > 0.3
 
-
     assert min(row["ratio"] for row in rows if row["figure"] == "indexing") >= 1 / 1.2
-
 
     clean = [row for row in rows if row["camera"] == "clean"]
     found = {(row["queries"], row["name"]): row["figures"] for row in clean if row["part"] == "search"}

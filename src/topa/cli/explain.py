@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.command import command
+from ..core.errors import UsageError
 from .app import Json, app
-from .use import Among, Model, Video, _engine
+from .use import Among, Model, _engine, _load
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
     from ..inference.explaining import Explanation
+    from ..inference.scoring import Protocol
 
 
 @app.command(epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red --choice blue --out why")
 def explain(
-    video: Video,
+    source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[
         str | None, typer.Argument(help="What was asked. Default: explain the caption.", metavar="[QUESTION]")
     ] = None,
@@ -29,6 +35,9 @@ def explain(
         typer.Option("--protocol", help="How options are compared: logits or selection. Default: the model's own."),
     ] = None,
     among: Among = None,
+    video: Annotated[
+        Path | None, typer.Option("--video", help="Of a library: which of its videos; it isn't read but for pictures.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for explain.html, timeline.png and explain.json.")
     ] = None,
@@ -39,18 +48,37 @@ def explain(
         from ..core.registry import unknown
 
         raise unknown("protocol", protocol, ("selection", "logits"))
-    engine = _engine(video, model)
-    from ..inference.explaining import fitting
+    way: Protocol | None = protocol  # type: ignore[assignment]  # checked above
+    if source.is_dir() != (video is not None) or (source.is_dir() and among is not None):
+        raise UsageError(
+            f"explain {source}: found {'a folder' if source.is_dir() else 'a file'}; expected a video file, or a "
+            "library with --video PATH and without --among."
+        )
+    images: Sequence[Image]
+    if video is not None:
+        from ..libraries import Library
+        from ..library.asking import find
+        from ..library.evidence import explain_indexed
+
+        contents = Library.open(source).contents
+        own = find(contents, video)
+        found, images = explain_indexed(contents, own, _load(model), question, choice or (), protocol=way)
+        name = own.path
+    else:
+        engine = _engine(source, model)
+        from ..inference.explaining import fitting
+
+        seen = fitting(engine, engine.look(source, among=among))
+        found, images = engine.explain(seen, question, choice or (), protocol=way), seen.images
+        name = source.name
     from ..library.evidence import write_evidence
 
-    seen = fitting(engine, engine.look(video, among=among))
-    found = engine.explain(seen, question, choice or (), protocol=protocol)
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:
         _print(found)
     if out is not None:
-        page, missing = write_evidence(found, seen.images, out, video=video.name, command=command())
+        page, missing = write_evidence(found, images, out, video=name, command=command())
         if missing:
             typer.echo(f"note: no timeline.png: {missing}", err=True)
         typer.echo(f"page: {page}", err=as_json)

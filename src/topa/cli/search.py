@@ -115,12 +115,11 @@ def as_dict(moment: Moment) -> dict[str, Any]:
 
 
 def _open(path: Path) -> tuple[Contents, Encoder]:
-    from ..encoding import towers
-    from ..library.library import Library
+    from ..libraries import Library
 
     library = Library.open(path)
     quiet()
-    return library.contents, towers(library.encoder, library.contents.encoder)
+    return library.contents, library.towers()
 
 
 def _in_file(

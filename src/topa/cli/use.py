@@ -179,13 +179,9 @@ def _load(model: Path | None) -> Any:
 def _asking(library: Path, model: Path | None) -> Any:
     """Who answers from a library's features."""
     from ..libraries import Library
-    from ..library.asking import Asking
-    from ..library.search import Search
 
-    contents = Library.open(library).contents
-    engine = _load(model)
-    search = Search(contents, memory=engine.memory, temperature=engine.config.temperature)
-    return Asking(engine, contents, lambda asked, top: search.moments(asked[None], top)[0])
+    opened = Library.open(library)
+    return opened.asking(_load(model))
 
 
 def _refuse(where: str, *given: tuple[str, Any]) -> None:

@@ -125,7 +125,7 @@ def explain(
     if question is None and choices:
         raise InputError("choices: found some without a question; expected a question to choose an answer for. Ask it.")
     read = fitting(engine, seen)
-    limit = {} if max_tokens is None else {"max_tokens": max_tokens}
+    limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     if question is None:
         answer = engine.caption(seen, **limit)
     else:

@@ -117,27 +117,8 @@ class Asking:
         return footage
 
     def find(self, path: str | Path) -> Video:
-        """A video by its path in the library, by where its file is, or by the end of its path where only one has it.
-
-        Raises InputError for an unknown path, with the nearest known one, or one that several videos have.
-        """
-        wanted = Path(path)
-        for video in self.contents.videos:
-            if Path(video.path) == wanted or self.contents.file(video).absolute() == wanted.absolute():
-                return video
-        parts = wanted.parts
-        ends = [v for v in self.contents.videos if parts and Path(v.path).parts[-len(parts) :] == parts]
-        if len(ends) == 1:
-            return ends[0]
-        if ends:
-            shown = ", ".join(video.path for video in ends[:3])
-            raise InputError(f"{path}: found {len(ends)} videos of that name: {shown}; expected one. Give more of it.")
-        near = difflib.get_close_matches(str(path), [video.path for video in self.contents.videos], 1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise InputError(
-            f"{path}: found no such video among {len(self.contents)} of the library in {self.contents.root}; expected "
-            f"one of them.{hint} Add it: topa index"
-        )
+        """A video by its path; see `find`, which raises."""
+        return find(self.contents, path)
 
     def _frames(self, footage: Footage, moment: Moment) -> tuple[int, int]:
         """The first frame of a moment and the one behind it, with neighbours where it has too few for the model."""
@@ -155,3 +136,27 @@ class Asking:
     def _cues(self, video: Video) -> tuple[Cue, ...]:
         path = find_subtitles(self.contents.file(video))
         return () if path is None else read_subtitles(path)
+
+
+def find(contents: Contents, path: str | Path) -> Video:
+    """A video by its path in the library, by where its file is, or by the end of its path where only one has it.
+
+    Raises InputError for an unknown path, with the nearest known one, or one that several videos have.
+    """
+    wanted = Path(path)
+    for video in contents.videos:
+        if Path(video.path) == wanted or contents.file(video).absolute() == wanted.absolute():
+            return video
+    parts = wanted.parts
+    ends = [v for v in contents.videos if parts and Path(v.path).parts[-len(parts) :] == parts]
+    if len(ends) == 1:
+        return ends[0]
+    if ends:
+        shown = ", ".join(video.path for video in ends[:3])
+        raise InputError(f"{path}: found {len(ends)} videos of that name: {shown}; expected one. Give more of it.")
+    near = difflib.get_close_matches(str(path), [video.path for video in contents.videos], 1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise InputError(
+        f"{path}: found no such video among {len(contents)} of the library in {contents.root}; expected "
+        f"one of them.{hint} Add it: topa index"
+    )
