@@ -93,7 +93,7 @@ class Footage:
         question: str,
         choices: Sequence[str] = (),
         *,
-        frames_by: FramesBy = "question",
+        frames_by: FramesBy = "uniform",
         cues: Sequence[Cue] = (),
         protocol: Protocol | None = None,
         max_tokens: int = 40,

@@ -84,7 +84,7 @@ class Asking:
         question: str,
         choices: Sequence[str] = (),
         *,
-        frames_by: FramesBy = "question",
+        frames_by: FramesBy = "uniform",
         subtitles: bool = False,
         protocol: Protocol | None = None,
         max_tokens: int = 40,
