@@ -40,6 +40,7 @@ from topa.microworld.paths import resolve
 ENCODER = "microworld/clip"
 VIDEOS, SECONDS, WIDTH, HEIGHT, FPS = 12, 30, 1280, 720, 25
 FILES = 10_000
+QUESTION = 1.15  # times the language model's own time that a question may take
 SLOWER = 1.2  # how much longer than decoding and encoding alone an index may take
 AGAIN_S = 5.0
 
@@ -144,7 +145,47 @@ def again(rounds: int, count: int = FILES) -> Iterator[Row]:
         yield Row("library, index", what, AGAIN_S, seconds, "s", 1.0, AGAIN_S / seconds)
 
 
-FIGURES: dict[str, Callable[[int], Iterator[Row]]] = {"indexing": indexing, "again": again}
+def asking(rounds: int) -> Iterator[Row]:
+    """What questions to an indexed video cost; `asking.py` measures it, in a process of its own."""
+    told = other("asking.py", rounds)
+    one, hundred, runs = told["uniform"], told["hundred"], told["processes"]
+    what = "a question about an indexed video, beside the language model's own time (limit 1.15 times)"
+    yield row("library, ask", what, one["model_ms"] / 1000, one["indexed_ms"] / 1000, 1 / QUESTION)
+    what = "100 questions about a video at once, beside decoding it for each"
+    yield row("library, ask", what, hundred["decoding_s"], hundred["at_once_s"], 10.0)
+    what = "100 questions in one process, beside 100 runs of topa ask (a few measured, multiplied), wall time"
+    yield row("library, ask", what, runs["separate_s"], runs["indexed_s"], 10.0)
+
+
+def searching(rounds: int) -> Iterator[Row]:
+    """What a search over a million vectors costs; `search.py` measures it, in processes of its own."""
+    told = other("search.py", rounds, "--no-compressed")
+    for number in sorted({own["threads"] for own in told["rows"]}):
+        (taken,) = [r["value"] for r in told["rows"] if r["threads"] == number and r["what"] == "one query, median"]
+        yield row("library, search", f"a query to 1,000,000 frames, {number} threads (limit 1 s)", 1.0, taken, 1.0)
+
+
+def row(name: str, what: str, baseline: float, ours: float, target: float) -> Row:
+    """A comparison in seconds."""
+    return Row(name, what, baseline, ours, "s", target, baseline / ours)
+
+
+def other(script: str, rounds: int, *more: str) -> dict[str, Any]:
+    """The figures of another script beside this one."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / "figures.json"
+        command = [sys.executable, str(Path(__file__).with_name(script)), "--rounds", str(rounds), *more]
+        subprocess.run([*command, "--json", str(kept)], check=True)
+        told: dict[str, Any] = json.loads(kept.read_text())
+        return told
+
+
+FIGURES: dict[str, Callable[[int], Iterator[Row]]] = {
+    "indexing": indexing,
+    "again": again,
+    "asking": asking,
+    "searching": searching,
+}
 
 
 def rows(rounds: int) -> Iterator[Row]:

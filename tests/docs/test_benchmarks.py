@@ -137,6 +137,7 @@ def test_the_kept_figures_of_captions_reach_what_they_must() -> None:
     assert ratios["BLEU-1 to 4, ROUGE-L and CIDEr-D"] >= 5
 
 
+@pytest.mark.slow
 def test_search_is_measured(tmp_path: Path) -> None:
     script, kept = RUN.with_name("search.py"), tmp_path / "figures.json"
     command = [sys.executable, str(script), "--frames", "4000", "--rounds", "1", "--no-compressed", "--json", str(kept)]
@@ -178,6 +179,7 @@ def test_evidence_is_measured(tmp_path: Path) -> None:
     assert told["speed"]["ratio"]["a whole run per frame, from the file"] > 3
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_long_videos_are_measured(tmp_path: Path) -> None:
     script, kept = RUN.with_name("long.py"), tmp_path / "figures.json"
@@ -221,6 +223,7 @@ def test_the_kept_figures_of_asking_reach_what_they_must() -> None:
     assert figures["processes"]["ratio"] >= 10
 
 
+@pytest.mark.slow
 def test_a_library_is_measured(tmp_path: Path) -> None:
     script, kept = RUN.with_name("library.py"), tmp_path / "figures.json"
     for figure in ("indexing", "again"):
@@ -240,6 +243,7 @@ def test_the_kept_figures_of_a_library_reach_what_they_must() -> None:
     assert ratios["processor time"] >= 1 / 1.2
 
 
+@pytest.mark.slow
 def test_retrieval_is_measured(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     command = [sys.executable, str(RUN.with_name("retrieval.py")), "--out", str(tmp_path / "out"), "--videos", "32"]

@@ -51,9 +51,10 @@ def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
     assert (tmp_path / "copy" / "adapter.safetensors").is_file()
 
 
-def test_the_library_is_opened(micro_video, tmp_path) -> None:
-    """As it stands, on a library of one video and a folder with another."""
+def test_the_library_is_opened(micro_model, micro_video, tmp_path) -> None:
+    """As it stands, on a library of one video, a folder with another and a model."""
     (code,) = [block for block in blocks("python") if "Library.open" in block]
+    code = code.replace('"kitchen-model"', f'"{micro_model}"')
     for folder, name in (("footage", "a.mp4"), ("more-footage", "b.mp4")):
         (tmp_path / folder).mkdir()
         shutil.copy(micro_video, tmp_path / folder / name)
@@ -61,7 +62,12 @@ def test_the_library_is_opened(micro_video, tmp_path) -> None:
     for command in ([*index, "--encoder", "microworld/clip"], [sys.executable, "-c", code]):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["footage/a.mp4", "more-footage/b.mp4"]
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == ["footage/a.mp4", "more-footage/b.mp4"]
+    # Both files are one video: a search shows it once.
+    assert lines[2].split()[0] == "footage/a.mp4"
+    assert lines[-2].split()[0] in ("red", "blue")
+    assert lines[-1].count("(") == 5
 
 
 @pytest.mark.parametrize("command", commands())

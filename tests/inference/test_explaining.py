@@ -21,7 +21,6 @@ from topa.inference.explaining import (
     explain,
     leave_one_out,
     log_probabilities,
-    seen_of,
     without_each,
 )
 from topa.microworld.paths import resolve
@@ -173,7 +172,8 @@ def test_a_released_adapter_reads_padding_in_the_place_of_a_frame(engine, seen):
 def test_features_of_many_frames_are_read_as_a_question_would_read_them(engine, micro_video):
     images = encode_video(micro_video, engine.encoder, 17).features
     whole = Seen(engine.project([images])[0], engine.read(images), (), False)
-    few = seen_of(engine, images)
+    chosen = images.take(engine.chosen(whole.features))
+    few = Seen(engine.project([chosen])[0], engine.read(chosen), (), False)
     assert few.images == ()
     values, _ = engine.inputs(whole.features)
     assert torch.equal(few.features.values, values)

@@ -25,7 +25,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..core.errors import InputError
-from ..features.frames import FrameFeatures
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .answer import Answer
@@ -86,13 +85,6 @@ class Explanation:
     def as_json(self) -> dict[str, Any]:
         """A dictionary of plain values, for `--json`."""
         return asdict(self)
-
-
-def seen_of(engine: Topa, images: FrameFeatures) -> Seen:
-    """A video of which only features are there, as those that a library keeps; of more frames than the LLM reads, the
-    ones that it would read. images: in image space. Raises what `Topa.project` raises."""
-    images = images.take(engine.chosen(engine.project([images])[0]))
-    return Seen(engine.project([images])[0], engine.read(images), (), False)
 
 
 def fitting(engine: Topa, seen: Seen) -> Seen:

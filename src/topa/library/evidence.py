@@ -35,9 +35,14 @@ def explain_indexed(
 ) -> tuple[Explanation, tuple[Image, ...]]:
     """Explain an answer about a video of a library, from its features; and the pictures of the frames that were read,
     none where its file is gone or can't be read any more. Raises what `explain` raises."""
-    from ..inference.explaining import explain, seen_of
+    from ..features.choosing import even
+    from ..inference.explaining import explain
+    from ..inference.footage import Footage
 
-    explanation = explain(engine, seen_of(engine, contents.features(video)), question, choices, protocol=protocol)
+    footage = Footage(engine, contents.features(video))
+    # The frames that `Asking.ask_video` reads by default: it is that answer that is explained.
+    seen = footage.seen(even(len(footage), engine.config.frames))
+    explanation = explain(engine, seen, question, choices, protocol=protocol)
     return explanation, _pictures(contents.file(video), [frame.time for frame in explanation.frames])
 
 
