@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .core.errors import InputError
 from .exchange import ENCODER
 from .library import catalogue, index
 from .library.index import Towers, Wanted
@@ -41,9 +42,14 @@ class Library:
 
     @classmethod
     def open(cls, path: str | Path) -> Library:
-        """A library that `topa index` made. Raises ArtifactError where there is none, where it is of another format
-        version or damaged."""
+        """A library that `topa index` made. Raises InputError where there is none, ArtifactError where it is
+        unfinished, damaged or of another format version."""
         folder = Path(path)
+        if not (folder / catalogue.CATALOGUE).is_file():
+            found = "a folder" if folder.is_dir() else "a file" if folder.exists() else "nothing there"
+            raise InputError(
+                f"{folder}: found {found}; expected a video file, or a library. Make one: topa index VIDEOS --out DIR"
+            )
         return cls(folder, contents_of(folder), catalogue.read_finished(folder).settings.encoder)
 
     def add(self, *videos: str | Path, workers: int | None = None, wait: bool = False, show: bool = False) -> Result:

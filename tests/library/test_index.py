@@ -233,7 +233,7 @@ def test_what_is_refused(home, make, monkeypatch):
         make("videos", rate=0)
     with pytest.raises(ArtifactMismatch, match=r"found 'a\.mp4' and no catalogue"):
         make("videos", out="videos")
-    with pytest.raises(ArtifactError, match="found no finished library"):
+    with pytest.raises(InputError, match="missing: found nothing there; expected a video file, or a library"):
         package.Library.open("missing")
     Path("empty").mkdir()
     with pytest.raises(InputError, match="found no video in it"):
