@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from features.naive import encode_tideos
 from features.towers import save_clip
 from topa import Topa, alignment
 from topa.alignment import HELD_OUT_SEED, align
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, InputError, UsageError
-from topa.features.encode import encode_tideos
 from topa.features.encoder import Encoder
 from topa.features.store import FeatureStore, FeatureStoreWriter
 from topa.memory.bank import MemoryBank
@@ -149,7 +149,7 @@ def test_features_of_something_else_are_refused(tmp_path, tideos, encoder):
     features = tmp_path / "features"
 
     def made(of: list, fusion: str = "caption", **parents: str) -> None:
-        encode_tideos(of, encoder, features, fusion=fusion, parents=parents, show=False)
+        encode_tideos(of, encoder, features, fusion=fusion, parents=parents)
 
     def refused(words: str) -> None:
         with pytest.raises(ArtifactMismatch, match=words):
@@ -212,7 +212,7 @@ def test_the_best_adapter_is_a_model_too(tmp_path, monkeypatch):
 
 def test_features_of_another_encoder_or_space_are_refused(tmp_path, tideos, encoder):
     other = Encoder.from_pretrained(save_clip(tmp_path / "other-clip"))
-    encode_tideos(read(tideos), other, tmp_path / "features", show=False)
+    encode_tideos(read(tideos), other, tmp_path / "features")
     with pytest.raises(ArtifactMismatch, match=f"made by other-clip-.*expected {encoder.identity}.*topa encode"):
         align(config(), tmp_path / "out", tideos=tideos, features=tmp_path / "features", watch=QUIET)
     FeatureStoreWriter(tmp_path / "images", encoder.identity, encoder.width, "image").close()

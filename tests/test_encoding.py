@@ -19,12 +19,13 @@ import pytest
 import torch
 
 from features.clips import steady, write_video
+from features.naive import encode_tideos
 from features.towers import WORDS, save_clip
 from topa import encoding
 from topa.core.arrays import map_arrays, write_arrays
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
 from topa.encoding import Plan
-from topa.features.encode import encode_tideos, encode_video
+from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
 from topa.features.shard import read_shard, write_shard
 from topa.features.store import FeatureStore
@@ -224,7 +225,7 @@ def test_frames_are_fused_as_ever_and_equal_captions_encoded_once(
     everything = some_tideos(300)
     captions = {text for one in everything for frame in one.frames for text in (frame.caption, *frame.objects)}
     assert sorted(computed) == sorted(captions)
-    expected = encode_tideos(everything, encoder, tmp_path / "expected", show=False)
+    expected = encode_tideos(everything, encoder, tmp_path / "expected")
     assert list(store) == list(expected)
     for name in store:
         torch.testing.assert_close(store[name].values, expected[name].values, atol=1e-3, rtol=0)
@@ -310,7 +311,7 @@ def test_another_run_in_the_same_folder_is_refused_with_the_difference(tideos, f
 
 
 def test_what_another_command_wrote_is_not_touched(tideos, folder, encoder, tmp_path) -> None:
-    encode_tideos(some_tideos(3), encoder, tmp_path / "store", show=False)
+    encode_tideos(some_tideos(3), encoder, tmp_path / "store")
     before = content(tmp_path / "store")
     with pytest.raises(ArtifactMismatch, match="topa encode didn't write"):
         encode(tideos, tmp_path / "store", folder)
