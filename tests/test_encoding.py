@@ -395,6 +395,19 @@ def test_videos_of_a_folder_and_those_that_cannot_be_read(videos, folder, encode
     assert torch.equal(store["clips/more/3.mp4"].times, expected.times)
 
 
+def test_a_video_that_is_cut_is_used_and_named(folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = write_video(tmp_path / "whole.mkv", steady(200), options={"g": "20"}).read_bytes()
+    Path("cut.mkv").write_bytes(whole[: len(whole) // 2])
+    result = encoding.encode(
+        plan([Path("cut.mkv"), Path("whole.mkv")], tmp_path / "store", folder, frames=3), show=False
+    )
+    assert result.truncated == ["cut.mkv"]
+    store = FeatureStore.open(tmp_path / "store")
+    assert store.manifest.config["truncated"] == ["cut.mkv"]
+    assert len(store["cut.mkv"]) == 3
+
+
 def test_a_video_that_was_mended_is_encoded_by_the_same_command(videos, folder, tmp_path) -> None:
     own = tmp_path / "clips"
     shutil.copytree(videos, own)
