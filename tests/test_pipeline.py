@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 
 from topa import pipeline
@@ -61,3 +66,23 @@ def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("TOPA_CACHE", str(tmp_path / "file"))
     with pytest.raises(OutputError, match=r"can't be written .*TOPA_CACHE"):
         default_model(show=False)
+
+
+def test_two_first_uses_at_once_make_it_once(tmp_path, monkeypatch):
+    """The second one waits, and takes what the first one made."""
+    monkeypatch.setenv("TOPA_CACHE", str(tmp_path))
+    both = threading.Barrier(2, timeout=0.5)
+    made = []
+
+    def align(recipe: object, folder: Path, watch: object) -> None:
+        made.append(folder)
+        with suppress(threading.BrokenBarrierError):
+            both.wait()  # without the lock, both would meet here
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}")
+
+    monkeypatch.setattr("topa.pipeline.align", align)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda _: default_model(show=False), range(2)))
+    assert found[0] == found[1] == made[0]
+    assert len(made) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from .alignment import align
 from .core.artifacts import output_folder, own_version
 from .core.errors import ArtifactMismatch, OutputError
+from .core.locks import alone
 from .core.progress import console
 from .features.encoder import identify
 from .inference.engine import Topa
@@ -77,12 +78,15 @@ def cache_folder() -> Path:
 def default_model(*, show: bool = True) -> Path:
     """The folder of the micro model, aligned on first use (about a minute) and cached."""
     folder = cache_folder() / f"microworld-{own_version()}-{fingerprint()}"
-    if not (folder / saved.CONFIG).is_file():
-        console.print(f"first use: aligning the micro model, about a minute; kept in {folder}")
-        try:
-            align(read_recipe(DEFAULT_RECIPE), folder, watch=Watch(show))
-        except OutputError as error:
-            raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error
+    if (folder / saved.CONFIG).is_file():
+        return folder
+    try:
+        with alone(output_folder(cache_folder()), wait=True):  # two first uses at once: the second takes the first's
+            if not (folder / saved.CONFIG).is_file():
+                console.print(f"first use: aligning the micro model, about a minute; kept in {folder}")
+                align(read_recipe(DEFAULT_RECIPE), folder, watch=Watch(show))
+    except OutputError as error:
+        raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error
     return folder
 
 
