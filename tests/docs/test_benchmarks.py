@@ -96,8 +96,7 @@ def test_the_kept_figures_of_loading_reach_what_they_must() -> None:
     rows = json.loads(RUN.with_name("loading.json").read_text())
     assert {row["benchmark"] for row in rows} == PUBLISHED
     assert {row["files"]: row["records"] for row in rows}["STAR, val"] == 7098
-    # Of the processor: they were measured on two cores that six other processes shared.
-    assert max(row["processor_seconds"] for row in rows) < 3
+    assert max(max(row["seconds"], row["processor_seconds"]) for row in rows) < 3
 
 
 @pytest.mark.slow
