@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,6 @@ from topa.runs.report import write_report
 from topa.runs.table import ordered, table
 from topa.runs.wording import decimal, duration, setting
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 HOSTILE = '<script>alert(1)</script>"&[bold]$x_1$'
 
 
@@ -390,21 +387,6 @@ def test_names_are_words_and_nothing_else(topa, tmp_path):
     done = topa("runs", tmp_path)
     assert "[bold]x" in done.out
     assert "[red]y" in done.out
-
-
-@pytest.fixture(scope="module")
-def browser():
-    give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-    if not CHROMIUM.exists():
-        give_up(f"{CHROMIUM} is not there: apt-get install chromium, to see the page in a real browser")
-    if not find_spec("playwright"):
-        give_up("playwright is not there: pip install playwright, to see the page in a real browser")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
