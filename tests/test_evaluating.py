@@ -299,7 +299,10 @@ def test_subtitles_are_what_is_said_at_the_frames(topa, data, micro_model, tmp_p
         assert len(spoken) == (same if words else 0)
         assert not any("never heard" in q for q in heard)
     assert scores[0][0] != scores[1][0]
-    assert any("at most 120 words" in note for note in report(tmp_path / "out1").notes)
+    notes = report(tmp_path / "out1").notes
+    assert any("at most 120 words" in note for note in notes)
+    without = len(rows) - sum(row["videoID"] == rows[0]["videoID"] for row in rows)
+    assert any(f"{without} of {len(rows)} records were asked without subtitles" in note for note in notes)
 
 
 def test_the_submission_file_of_mvbench(topa, data, micro_model, tmp_path):

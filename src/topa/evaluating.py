@@ -178,7 +178,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
             scores=more_scores(benchmark, examples, found, coco=asked.coco, seed=asked.seed, out=out),
             seed=asked.seed,
         )
-        notes = (*summary.notes, *_notes(asked, benchmark, asker, watching))
+        notes = (*summary.notes, *_notes(asked, benchmark, asker, watching, examples))
         report = EvaluationReport(
             **{**dict(summary), "notes": notes},
             title=f"{benchmark.title}: {'the micro model' if asked.model is None else folder.name}",
@@ -401,7 +401,9 @@ def _begin(out: Path, told: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(told, indent=1) + "\n")
 
 
-def _notes(asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watching) -> Iterator[str]:
+def _notes(
+    asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watching, examples: Sequence[Example]
+) -> Iterator[str]:
     if benchmark.task != "choice":
         yield f"Answers are generated greedily, and end by themselves or at {asker.max_tokens} tokens."
     elif asker.permutations:
@@ -410,6 +412,9 @@ def _notes(asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watc
         yield f"Of a part of the records only, {asked.limit:,} drawn by seed {asked.seed}: not the benchmark's number."
     if asked.subtitles:
         yield f"What is said at the frames' times stands before the question, at most {WORDS} words of it."
+        without = sum(example.subtitles is None or not example.subtitles.is_file() for example in examples)
+        if without:
+            yield f"{without:,} of {len(examples):,} records were asked without subtitles: their videos have none here."
     if isinstance(watching, Videos) and watching.truncated:
         yield f"{len(watching.truncated)} files are damaged; of these the part that could be read was used."
 

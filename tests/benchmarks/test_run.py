@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from topa.benchmarks.predictions import NAME
 from topa.benchmarks.run import answer_all, place, read_predictions
 from topa.benchmarks.sets.own import BENCHMARK
 from topa.benchmarks.watching import Videos
-from topa.core.errors import ArtifactError
+from topa.core.errors import ArtifactError, InputError
 from topa.core.processes import Processes
 from topa.features.encode import encode_video
 from topa.inference.protocols import Asker
@@ -219,6 +220,38 @@ def test_open_questions_and_captions_are_generated(engine, data, examples, tmp_p
             assert third.correct == 0
         else:
             assert (first.correct, third.error) == (None, None)
+
+
+def test_a_video_that_has_come_is_asked_about(engine, data, whole, examples, tmp_path):
+    """Only the block that it is in."""
+    features = shutil.copytree(whole / "features", tmp_path / "features")
+    answer(engine, data, examples, tmp_path, views=(MODEL,), features=features)
+    gone = examples[12].path
+    gone.write_bytes(examples[15].path.read_bytes())
+    try:
+        done = answer(engine, data, examples, tmp_path, views=(MODEL,), features=features)
+    finally:
+        gone.unlink()
+    assert 3 <= done.asked < len(examples)
+    found = {p.id: p for p in read_predictions(tmp_path / NAME)}
+    assert all(found[e.id].error is None and found[e.id].scores for e in examples[12:15])
+    kept = {p.id: p for p in read_predictions(whole / NAME)}
+    assert all(found[e.id] == kept[e.id] for e in examples[:12])
+
+
+def test_subtitles_that_cannot_be_read_are_the_error_of_their_record(engine, data, whole, examples, tmp_path):
+    def said(example: Example, features: object) -> str:
+        if example.id == examples[9].id:
+            raise InputError("a.srt, line 2: found no time")
+        return "a red ball"
+
+    spoken = replace(answering(engine), said=said)
+    watching = videos(engine, data, whole / "features")
+    answer_all(examples, watching, spoken, (MODEL,), tmp_path, Processes(), show=False)
+    found = {p.id: p for p in read_predictions(tmp_path / NAME)}
+    bad = found[examples[9].id]
+    assert (bad.error, bad.correct, bad.choice) == ("a.srt, line 2: found no time", 0.0, None)
+    assert found[examples[10].id].error is None
 
 
 def test_predictions_of_other_records_are_refused(engine, data, examples, whole, tmp_path):

@@ -39,19 +39,29 @@ class Answering:
         self, examples: Sequence[Example], clips: Sequence[str], watched: Watched, views: Sequence[str]
     ) -> dict[str, list[Prediction]]:
         """One prediction per record and view. clips: the clip of each record; watched: their features."""
-        faults = [_fault(example, watched[clip]) for example, clip in zip(examples, clips, strict=True)]
+        faults: list[str] = []
+        known: list[Asked] = []
+        features: dict[str, FrameFeatures] = {}
+        for example, clip in zip(examples, clips, strict=True):
+            found = watched[clip]
+            fault = example.fault or (found if isinstance(found, str) else "")
+            if not fault and isinstance(found, FrameFeatures):
+                try:
+                    known.append(self._with_speech(example, found))
+                    features[clip] = found
+                except InputError as error:  # of its subtitles
+                    fault = str(error)
+            faults.append(fault)
         asked = [number for number, fault in enumerate(faults) if not fault]
-        features = {clips[n]: f for n in asked if isinstance(f := watched[clips[n]], FrameFeatures)}
         place = {name: row for row, name in enumerate(features)}
         about = [place[clips[number]] for number in asked]
-        known = [self._with_speech(examples[number], features[clips[number]]) for number in asked]
         shown = show(self.engine, features, views) if features else {}
         made: dict[str, list[Prediction]] = {}
         for view in views:
-            found: dict[int, Prediction] = {n: _failed(examples[n], fault) for n, fault in enumerate(faults) if fault}
+            answers: dict[int, Prediction] = {n: _failed(examples[n], fault) for n, fault in enumerate(faults) if fault}
             if asked:
-                found |= zip(asked, self._answers(known, *shown[view], about), strict=True)
-            made[view] = [found[number] for number in range(len(examples))]
+                answers |= zip(asked, self._answers(known, *shown[view], about), strict=True)
+            made[view] = [answers[number] for number in range(len(examples))]
         return made
 
     def _with_speech(self, example: Example, features: FrameFeatures) -> Asked:
@@ -88,12 +98,6 @@ class Asked:
     example: Example
     question: str
     options: tuple[str, ...]
-
-
-def _fault(example: Example, watched: FrameFeatures | str) -> str:
-    if example.fault:
-        return example.fault
-    return watched if isinstance(watched, str) else ""
 
 
 def _failed(example: Example, error: str) -> Prediction:

@@ -26,7 +26,7 @@ from .answering import Answering, spans
 from .evaluation import MODEL
 from .example import Example
 from .predictions import NAME, Prediction
-from .watching import Watching
+from .watching import MISSING, Watching
 
 RECORDS, CLIPS = 128, 32
 """Of a block at most."""
@@ -157,17 +157,22 @@ def _found(path: Path, known: set[str]) -> dict[str, Prediction]:
 
 
 def _tidy(path: Path, blocks: Iterable[Sequence[int]], examples: Sequence[Example], known: set[str]) -> None:
-    """Keep the predictions of whole blocks, in one file."""
+    """Keep the predictions of whole blocks, in one file; a block is asked again when a missing video of it has come."""
     parts, found = _parts(path), _found(path, known)
     kept: dict[str, Prediction] = {}
     for block in blocks:
         own = [found.get(examples[n].id) for n in block]
-        if all(own):
+        if all(own) and not any(_came(p, examples[n]) for p, n in zip(own, block, strict=True)):
             kept |= {p.id: p for p in own if p is not None}
     if path.is_file() or kept:
         _write(path, kept.values())
     for part in parts[1:]:
         part.unlink(missing_ok=True)
+
+
+def _came(prediction: Prediction | None, example: Example) -> bool:
+    missed = prediction is not None and (prediction.error or "").startswith(MISSING)
+    return missed and example.path.exists()
 
 
 def _join(path: Path, examples: Sequence[Example], processes: int) -> None:

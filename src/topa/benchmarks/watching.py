@@ -24,6 +24,9 @@ from ..features.store import FeatureStoreWriter
 from .example import Example
 from .released import Released, Rows
 
+MISSING = "the video is missing"
+"""How the reason begins where a file isn't there: it may come."""
+
 Watched = Mapping[str, FrameFeatures | str]
 """By clip: features in image space, or why there are none."""
 
@@ -120,7 +123,7 @@ class Videos:
         with decoders(self.workers) as pool:
             decoded = pool.ahead(new, self.frames)
             for block in wanted:
-                failed = {clip.id: f"the video is missing: {clip.path}" for clip in block if clip.id in gone}
+                failed = {clip.id: f"{MISSING}: {clip.path}" for clip in block if clip.id in gone}
                 made: dict[str, FrameFeatures] = {}
                 for clip in block:
                     if clip.id in self._known or clip.id in gone:
