@@ -24,8 +24,8 @@ from topa import libraries
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
 from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
+from topa.library import fingerprint, parts
 from topa.library import index as indexing
-from topa.library import parts
 from topa.library.index import Wanted
 from topa.library.outcome import Result
 from topa.microworld.paths import resolve
@@ -270,6 +270,20 @@ def test_lost_features_are_made_again(home, make, decoded):
     result = make()
     assert sorted(decoded) == ["b.mkv", "c.mp4"]
     assert result.videos == len(package.Library.open("lib")) == 3
+
+
+def test_files_that_differ_between_the_sampled_pieces_are_no_copies(home, make):
+    """What is behind the film is read by no player; equal size and equal samples don't make it the same content."""
+    film = Path("videos/a.mp4").read_bytes()
+    for name, sign in (("one", b"1"), ("two", b"2")):
+        padding = bytearray(8 << 20)
+        padding[300_000:300_001] = sign
+        Path(f"{name}.mp4").write_bytes(film + bytes(padding))
+    size = Path("one.mp4").stat().st_size
+    assert fingerprint.sample("one.mp4", size) == fingerprint.sample("two.mp4", size)
+    result = make("one.mp4", "two.mp4")
+    assert not result.copies
+    assert len({video.id for video in package.Library.open("lib")}) == 2
 
 
 @pytest.fixture
