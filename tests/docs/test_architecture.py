@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "benchmarks": STAGES | {"inference"},
     "integrations": STAGES | {"inference", "pipeline"},
     "library": STAGES | {"inference"},
+    "serving": STAGES | {"inference", "library"},
     "runs": {"core", "training.metrics", "training.trackers"},
     "cli": STAGES
     | {"training", "inference", "benchmarks", "library", "runs"}
@@ -43,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
         "demo",
         "evaluating",
         "reproducing",
+        "hosting",
     },
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""

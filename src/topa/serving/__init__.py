@@ -1,0 +1,1 @@
+"""An aligned model over HTTP: an API that OpenAI's clients speak, what chat can't express, and a page."""
