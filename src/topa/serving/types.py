@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..inference.answer import Answer, EvidenceFrame
+from ..inference.continuous import Finish, Sampling
+from ..inference.engine import Seen
+
+__all__ = ["Entry", "Finish", "Found", "Kind", "Piece", "Reply", "Sampling", "Token", "Usage", "Watched"]
 
 Kind = Literal["upload", "library"]
-Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A video whose frames the model has seen. frames: in order of time, with what each was read as; the rest is as in
-    `Entry`."""
+    """A video whose frames the model has seen. frames: in order of time, with what each was read as; seen: as the
+    engine reads it; the rest is as in `Entry`."""
 
     id: str
     kind: Kind
@@ -43,6 +46,7 @@ class Watched:
     height: int | None
     truncated: bool
     frames: tuple[EvidenceFrame, ...]
+    seen: Seen = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +59,6 @@ class Found:
     end: float
     score: float
     frames: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How free text is drawn. temperature: 0 takes the likeliest token. top_p: of the probability that is drawn from.
-    seed: the same one draws the same text."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
