@@ -40,7 +40,8 @@ CAPTION_TOKENS = 80
 class Service:
     """One model, served. Made in the loop that uses it; `close` when it ends.
 
-    contents: a library whose encoder is the model's. folder: for uploads, empty; it is removed at the end. Raises ArtifactMismatch for a library of another encoder.
+    contents: a library whose encoder is the model's. folder: for uploads, empty; it is removed at the end.
+    Raises ArtifactMismatch for a library of another encoder.
     """
 
     def __init__(
@@ -66,8 +67,8 @@ class Service:
         self._watcher = Watcher(engine, self._worker, self._decoders, limits.features)
 
     async def upload(self, chunks: AsyncIterable[bytes], name: str) -> Watched:
-        """Receive a video and watch it. Raises RequestError where it is too large, VideoError where it can't be decoded;
-        nothing is kept of it then."""
+        """Receive a video and watch it. Raises RequestError where it is too large, VideoError where it can't be
+        decoded; nothing is kept of it then."""
         upload = await self._uploads.receive(chunks, name)
         with self._uploads.using(upload.id):
             try:
@@ -77,7 +78,8 @@ class Service:
                 raise
 
     async def watch(self, reference: str) -> Watched:
-        """The video of an id, a data URI or an address. Raises RequestError where there is none, or it may not be had."""
+        """The video of an id, a data URI or an address. Raises RequestError where there is none, or it may not be
+        had."""
         if reference.startswith("lib_"):
             shelf = self._shelf()
             shelf.video(reference)
@@ -215,7 +217,7 @@ class Service:
             path, name = upload.path, upload.name
         if not path.is_file():
             raise RequestError(
-                "video: found no file of it any more; expected the one that was indexed. Its answers are still to be had.",
+                "video: found no file of it any more; expected the one that was indexed. It can still be asked about.",
                 status=404,
                 code="video_not_found",
                 param="video",

@@ -93,7 +93,8 @@ class Watcher:
         self.counts = Counts()
 
     async def watch(self, upload: Upload) -> Watched:
-        """An upload as the model sees it. Raises VideoError where it can't be decoded, or costs more than is allowed."""
+        """An upload as the model sees it. Raises VideoError where it can't be decoded, or costs more than is
+        allowed."""
         self._count(upload.id)
         return await self._watched.get(upload.id, lambda: self._watch(upload))
 

@@ -1,6 +1,6 @@
 """The one thread that the model runs in: what waits is answered together, texts go on while others join.
 
-Coroutines hand work in and await it. While the model is busy, work gathers; then all of it goes into the next passes, so
+Coroutines hand work in and await it. While the model is busy, work gathers; then all of it goes into the next passes:
 batches form by themselves, and a request that is alone never waits for company.
 """
 
