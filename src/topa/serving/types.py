@@ -94,11 +94,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. finish: why it ended. tokens: those that were asked for. videos: ids of the videos of
-    `answer.parts`, in their order, where the answer is over the library."""
+    """A whole answer. usage: None over a library, of which many parts were read. finish: why it ended. tokens: those
+    that were asked for. videos: ids of the videos of `answer.parts`, in their order, where the answer is over the
+    library."""
 
     answer: Answer
-    usage: Usage
+    usage: Usage | None
     finish: Finish = "stop"
     tokens: tuple[Token, ...] = ()
     videos: tuple[str, ...] = ()
