@@ -16,6 +16,7 @@ from av.format import Flags
 from av.stream import Disposition
 
 from ..core.errors import InputError, VideoError
+from .guard import FORMATS, THREADS, Guard
 
 # FFmpeg demuxers that turn text into pictures or open further files named inside the given one.
 _REFUSED = frozenset({"tty", "concat", "hls", "dash", "imf", "lavfi"})
@@ -46,14 +47,18 @@ class Timeline:
 class VideoFile:
     """An open file, its container and its video stream, at the first packet; use it in a `with`.
 
-    Raises InputError where there is no readable file, VideoError where it holds no video.
+    guard: for a stranger's file. Raises InputError where there is no readable file, VideoError where it holds no video,
+    or one that the guard refuses.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, guard: Guard | None = None) -> None:
         self.path = path
-        self.container, self.stream = _open(path)
+        self.guard = guard
+        self.container, self.stream = _open(path, guard)
         try:
             self.timeline = self._measure()
+            if guard is not None:
+                guard.check_duration(path, self.timeline.duration)
             self.rewind()
         except BaseException:
             self.container.close()
@@ -118,7 +123,7 @@ class VideoFile:
 
     def _reopen(self) -> None:
         self.container.close()
-        self.container, self.stream = _open(self.path)
+        self.container, self.stream = _open(self.path, self.guard)
 
 
 class _Packets:
@@ -165,7 +170,7 @@ def _reorder(stream: Any) -> int:
     return int(2 / stream.time_base)
 
 
-def _open(path: Path) -> tuple[Any, Any]:
+def _open(path: Path, guard: Guard | None) -> tuple[Any, Any]:
     if path.is_dir():
         raise InputError(f"{path}: found a folder; expected a video file. Name the files in it, e.g. {path}/*.mp4")
     if not path.is_file():
@@ -173,9 +178,12 @@ def _open(path: Path) -> tuple[Any, Any]:
     size = path.stat().st_size
     if size == 0:
         raise VideoError(f"{path}: found an empty file; expected a video. Copy or download it again.")
+    # An absolute path can't be taken for a protocol, and nothing inside a file may reach the network.
+    options = {"protocol_whitelist": "file"}
+    if guard is not None:
+        options["format_whitelist"] = ",".join(FORMATS)
     try:
-        # An absolute path can't be taken for a protocol, and nothing inside a file may reach the network.
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"})
+        container = av.open(str(path.absolute()), options=options)
     except PermissionError as error:
         raise InputError(f"{path}: found a file that may not be read; expected a video. Change its mode.") from error
     except av.error.FFmpegError as error:
@@ -192,6 +200,9 @@ def _open(path: Path) -> tuple[Any, Any]:
             raise VideoError(f"{path}: found {kinds} streams only; expected a video stream. {_NEXT}")
         if stream.codec_context is None:
             raise VideoError(f"{path}: found a video codec that FFmpeg can't decode; expected a common one. {_NEXT}")
+        if guard is not None:
+            guard.check_pixels(path, stream.codec_context.width, stream.codec_context.height)
+            stream.codec_context.thread_count = THREADS
     except BaseException:
         container.close()
         raise

@@ -18,12 +18,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from queue import LifoQueue
+from threading import Lock, Timer
+from types import TracebackType
 from typing import IO, Any
 
 from PIL import Image
 
 from ..core.errors import TopaError, VideoError
 from .clips import Clip
+from .guard import Guard as Guard
+from .guard import bare
 from .pictures import sample_pictures
 from .video import Rate, SampledVideo, VideoInfo, sample_frames
 
@@ -41,26 +45,30 @@ def decoders(workers: int) -> Iterator[Decoders]:
 
 
 class Decoders:
-    """Processes that decode, each started when it is first needed, and anew after it has died."""
+    """Processes that decode, each started when it is first needed, and anew after it has died.
 
-    def __init__(self, workers: int) -> None:
+    guard: for files of strangers: what one of them may take. Such files are videos, never folders of pictures."""
+
+    def __init__(self, workers: int, guard: Guard | None = None) -> None:
         self._workers = workers
+        self._guard = guard
         self._threads = ThreadPoolExecutor(workers)
         self._idle: LifoQueue[_Process | None] = LifoQueue()
         self._alive: set[_Process] = set()
         for _ in range(workers):
             self._idle.put(None)
 
+    def submit(self, clip: Clip, frames: int | Rate, short_side: int | None = None) -> Future[SampledVideo]:
+        """A clip, decoded when a process is free. The future raises VideoError, whatever is wrong with the video."""
+        return self._threads.submit(self._decode, clip, frames, short_side)
+
     def ahead(
         self, clips: Iterable[Clip], frames: int | Rate, short_side: int | None = None
     ) -> Iterator[tuple[Clip, Future[SampledVideo]]]:
-        """Clips in their order, decoded a few ahead of their use: never all in memory.
-
-        A future raises what `sample_clip` raises, and VideoError where the process died.
-        """
+        """Clips in their order, decoded a few ahead of their use: never all in memory. Futures as of `submit`."""
         waiting: deque[tuple[Clip, Future[SampledVideo]]] = deque()
         for clip in clips:
-            waiting.append((clip, self._threads.submit(self._decode, clip, frames, short_side)))
+            waiting.append((clip, self.submit(clip, frames, short_side)))
             if len(waiting) > self._workers:
                 yield waiting.popleft()
         while waiting:
@@ -79,40 +87,58 @@ class Decoders:
         process = self._idle.get()
         try:
             if process is None:
-                process = _Process()
+                process = _Process(self._guard)
                 self._alive.add(process)
             return process.ask(clip, frames, short_side)
         except _GONE as error:
             died, process = process, None
-            code = 0
+            code, late = 0, False
             if died is not None:
                 self._alive.discard(died)
-                code = died.end()
+                code, late = died.end(), died.late
+            if late and self._guard is not None:
+                raise VideoError(
+                    f"{clip.path}: decoding it took longer than {self._guard.seconds:g} s, and was ended. "
+                    "Give a shorter or a smaller video."
+                ) from error
             why = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            again = " To have it tried again, touch it and run the same command." if self._guard is None else ""
             raise VideoError(
                 f"{clip.path}: the process that decoded it died ({why}). It needs more memory than there is, or "
-                "breaks the decoder: give another file. To have it tried again, touch it and run the same command."
+                f"breaks the decoder: give another file.{again}"
             ) from error
         finally:
             self._idle.put(process)
 
 
 class _Process:
-    """One process that decodes one video at a time."""
+    """One process that decodes one video at a time. late: it was killed because a video took too long."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None) -> None:
+        self._guard = guard
+        self.late = False
+        environment = dict(os.environ) if guard is None else bare(dict(os.environ))
         # In a session of its own, as Ctrl-C is for the run to answer. Found where this process finds its modules.
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, *([] if guard is None else [json.dumps(asdict(guard))])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=environment | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
 
     def ask(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
         """Have a clip decoded. Raises VideoError with what the decoder said, one of `_GONE` where it died."""
+        if self._guard is None:
+            return self._ask(clip, frames, short_side)
+        with _Deadline(self._guard.seconds, self):
+            sampled = self._ask(clip, frames, short_side)
+        if self.late:  # killed after its last word
+            raise EOFError
+        return sampled
+
+    def _ask(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
         asked, told = self._pipes()
         count = asdict(frames) if isinstance(frames, Rate) else frames
         request = {"clip": asdict(clip), "frames": count, "short_side": short_side}
@@ -151,6 +177,31 @@ class _Process:
         return self._process.stdin, self._process.stdout
 
 
+class _Deadline:
+    """Kills a process that is still at a video after so many seconds."""
+
+    def __init__(self, seconds: float, process: _Process) -> None:
+        self._process = process
+        self._met = False
+        self._lock = Lock()
+        self._timer = Timer(seconds, self._strike)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._lock:  # from here on it can't strike the next video
+            self._met = True
+        self._timer.cancel()
+
+    def _strike(self) -> None:
+        with self._lock:
+            if not self._met:
+                self._process.late = True
+                self._process.kill()
+
+
 def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
     pixels = source.read(3 * width * height)
     if len(pixels) < 3 * width * height:
@@ -158,23 +209,27 @@ def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
     return Image.frombytes("RGB", (width, height), pixels)
 
 
-def sample_clip(clip: Clip, frames: int | Rate, short_side: int | None = None) -> SampledVideo:
-    """A clip's frames, of a video file or of a folder of pictures, in this process. A rate is for video files. Raises
-    what `sample_frames` and `sample_pictures` raise."""
+def sample_clip(
+    clip: Clip, frames: int | Rate, short_side: int | None = None, guard: Guard | None = None
+) -> SampledVideo:
+    """A clip's frames, of a video file or of a folder of pictures, in this process. A rate and a guard are for video
+    files. Raises what `sample_frames` and `sample_pictures` raise."""
     part: dict[str, Any] = {"start": clip.start, "end": clip.end, "short_side": short_side}
-    if clip.fps is None or isinstance(frames, Rate):
-        return sample_frames(clip.path, frames, **part)
+    if clip.fps is None or isinstance(frames, Rate) or guard is not None:
+        return sample_frames(clip.path, frames, **part, guard=guard)
     return sample_pictures(clip.path, frames, clip.fps, **part)
 
 
-def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+def serve(requests: IO[bytes], replies: IO[bytes], guard: Guard | None = None) -> None:
     """Answer requests until there are no more."""
     for line in requests:
+        if guard is not None:
+            guard.meter()
         asked = json.loads(line)
         pictures: list[Image.Image] = []
         try:
             frames = Rate(**asked["frames"]) if isinstance(asked["frames"], dict) else asked["frames"]
-            sampled = sample_clip(Clip(**asked["clip"]), frames, asked["short_side"])
+            sampled = sample_clip(Clip(**asked["clip"]), frames, asked["short_side"], guard)
         except TopaError as error:
             reply: dict[str, Any] = {"error": str(error)}
         except Exception as error:  # whatever a library makes of a broken file is that file's failure
@@ -189,7 +244,7 @@ def serve(requests: IO[bytes], replies: IO[bytes]) -> None:
 
 def _reply(sampled: SampledVideo) -> tuple[dict[str, Any], list[Image.Image]]:
     """A frame that is shown several times is sent once."""
-    pictures = list({id(picture): picture.convert("RGB") for picture in sampled.frames}.values())
+    pictures = list({id(picture): picture for picture in sampled.frames}.values())
     places = {name: place for place, name in enumerate(dict.fromkeys(map(id, sampled.frames)))}
     reply = {
         "sizes": [picture.size for picture in pictures],
@@ -207,5 +262,8 @@ if __name__ == "__main__":
         Path("/proc/self/oom_score_adj").write_text("500")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
+    given = Guard(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
+    if given is not None:
+        given.confine()
     with suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, answers)
+        serve(sys.stdin.buffer, answers, given)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..core.errors import InputError, UsageError, VideoError
 from .container import Timeline, VideoFile
+from .guard import Guard
 
 _TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 _STEPS_BACK = (0, 1, 4, 16, 64)  # seconds before a target, where a seek lands behind it
@@ -83,6 +84,7 @@ def sample_frames(
     start: float | None = None,
     end: float | None = None,
     short_side: int | None = None,
+    guard: Guard | None = None,
 ) -> SampledVideo:
     """`count` frames at the centres of `count` equal segments of time; of the whole video, a rate says how many.
 
@@ -94,12 +96,12 @@ def sample_frames(
     entries), so there are always `count`. In a cut file the segments divide the time that can be read.
 
     Raises UsageError for an impossible count or range, InputError where there is no file or the range lies behind the
-    end, VideoError where not a single frame can be had.
+    end, VideoError where not a single frame can be had, or a stranger's video is more than its guard allows.
     """
     given = count.per_second * count.most if isinstance(count, Rate) else count
     if given <= 0 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
-    with VideoFile(Path(path)) as file, _blame(file):
+    with VideoFile(Path(path), guard) as file, _blame(file):
         clock, decoder = file.timeline, _Decoder(file)
         if isinstance(count, Rate):
             count = count.count(float(clock.duration))
@@ -214,6 +216,8 @@ class _Decoder:
                     frames = packet.decode()
             except av.error.EOFError:
                 return
+            except MemoryError:  # not damage: with more memory other frames would be found
+                raise
             except av.error.FFmpegError:
                 self.damaged |= trusted
                 frames = []
@@ -222,6 +226,8 @@ class _Decoder:
                 trusted |= frame.key_frame
                 if trusted and when is not None:
                     self.damaged |= frame.is_corrupt
+                    if self._file.guard is not None:  # a header may have claimed less
+                        self._file.guard.check_pixels(self._file.path, frame.width, frame.height)
                     yield when, frame
             if packet is None:
                 return
@@ -232,6 +238,10 @@ def _blame(file: VideoFile) -> Iterator[None]:
     """What FFmpeg still complains about is the file's fault: a VideoError that names it."""
     try:
         yield
+    except MemoryError as error:
+        raise VideoError(
+            f"{file.path}: decoding it takes more memory than there is. Make the video smaller, such as 1280 x 720."
+        ) from error
     except av.error.FFmpegError as error:
         raise VideoError(
             f"{file.path}: can't be decoded ({error.strerror}); expected a video that FFmpeg can read. "

@@ -27,12 +27,13 @@ from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
-from ..prompts.prompt import Prompt, Prompter, check_options
+from ..prompts.prompt import Prompter, check_options
 from ..prompts.released import ReleasedPrompter
 from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
-from .scoring import Protocol, Scores, generate, score_options
+from .asked import Asked
+from .scoring import Protocol, Scores, check_protocol, generate, score_options, score_rows
 
 if TYPE_CHECKING:
     from .explaining import Explanation
@@ -255,25 +256,38 @@ class Topa:
         """
         check_question(question, choices)
         seen = video if isinstance(video, Seen) else self.look(video)
-        warnings = self.warnings(seen, " ".join((question, *choices)))
-        if not choices:
-            prompt = self.prompter.answer(subtitled(question, said), self._shown(seen))
-            text = self._say(prompt, seen, max_tokens)
-            return Answer(text, evidence=seen.evidence, warnings=warnings, frames_by=seen.frames_by, times=seen.times)
-        asked = Question(question=subtitled(question, said), options=tuple(c.strip() for c in choices))
-        scores = self.choose(seen, [asked], protocol=protocol)[0]
-        if scores.cut:
-            warnings += (f"{scores.cut} tokens of the options were left out: the language model can't read as many",)
-        return Answer(
-            asked.options[scores.choice],
-            scores.choice,
-            asked.options,
-            scores.probabilities,
-            scores.mean_nll,
-            seen.evidence,
-            warnings,
-            seen.frames_by,
-            seen.times,
+        asked = self.asked(seen, question, choices, protocol=protocol, said=said)
+        return asked.answer(self._score(asked) if choices else self._say(asked, max_tokens))
+
+    def asked(
+        self,
+        seen: Seen,
+        question: str | None,
+        choices: Sequence[str] = (),
+        *,
+        protocol: Protocol | None = None,
+        said: str = "",
+    ) -> Asked:
+        """A question as the LLM reads it, whoever lets it read: for those who put many of them into one batch.
+
+        question: None asks for a caption. The rest, and what it raises, as for `ask`.
+        """
+        values, valid = self.inputs(seen.features)
+        shown = int(valid.sum())
+        if question is None:
+            return Asked(seen, values, valid, (self.prompter.describe(shown),), warnings=self.warnings(seen, ""))
+        check_question(question, choices)
+        told, options = subtitled(question, said), tuple(choice.strip() for choice in choices)
+        by_letter = check_protocol(protocol or self.config.protocol) == "selection"
+        prompts = self.prompter.candidates(told, options, shown, by_letter) if options else ()
+        return Asked(
+            seen,
+            values,
+            valid,
+            tuple(prompts) or (self.prompter.answer(told, shown),),
+            options,
+            by_letter,
+            self.warnings(seen, " ".join((question, *choices))),
         )
 
     def choose(
@@ -293,9 +307,8 @@ class Topa:
     def caption(self, video: str | Path | Seen, *, max_tokens: int = 80) -> Answer:
         """Describe a video in words."""
         seen = video if isinstance(video, Seen) else self.look(video)
-        text = self._say(self.prompter.describe(self._shown(seen)), seen, max_tokens)
-        warnings = self.warnings(seen, "")
-        return Answer(text, evidence=seen.evidence, warnings=warnings, frames_by=seen.frames_by, times=seen.times)
+        asked = self.asked(seen, None)
+        return asked.answer(self._say(asked, max_tokens))
 
     def explain(
         self,
@@ -312,12 +325,13 @@ class Topa:
         seen = video if isinstance(video, Seen) else self.look(video)
         return explain(self, seen, question, choices, protocol=protocol)
 
-    def _say(self, prompt: Prompt, seen: Seen, max_tokens: int) -> str:
-        return generate(self.model, self.prompter, [prompt], *self._read(seen), max_tokens)[0]
+    def _say(self, asked: Asked, max_tokens: int) -> str:
+        one = asked.values[None], asked.valid[None]
+        return generate(self.model, self.prompter, asked.prompts, *one, max_tokens)[0]
 
-    def _shown(self, seen: Seen) -> int:
-        """How many frame slots a prompt about this video has."""
-        return int(self._read(seen)[1].sum())
+    def _score(self, asked: Asked) -> Scores:
+        one = asked.values[None], asked.valid[None]
+        return score_rows(self.model, [asked.prompts], *one, [0], by_letter=asked.by_letter)[0]
 
     def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         values, valid = self.inputs(seen.features)

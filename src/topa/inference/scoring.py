@@ -40,6 +40,14 @@ class Scores:
         return min(range(len(self.mean_nll)), key=self.mean_nll.__getitem__)
 
 
+def check_protocol(name: str) -> Protocol:
+    """The protocol of a name. Raises UsageError with the nearest known one."""
+    for known in get_args(Protocol):
+        if name == known:
+            return known  # type: ignore[no-any-return]
+    raise unknown("protocol", name, get_args(Protocol))
+
+
 def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> Context:
     """Let the model read prompts without targets. frames: [B, T, D]; valid: bool [B, T]."""
     return model.prefill(**_inputs(model, prompts, frames, valid))
@@ -100,8 +108,7 @@ def score_options(
     Raises InputError for a question without options, for a video without frames, or with features that aren't
     finite; UsageError for an unknown protocol.
     """
-    if protocol not in get_args(Protocol):
-        raise unknown("protocol", protocol, get_args(Protocol))
+    check_protocol(protocol)
     if bare := next((q for q in questions if not q.options), None):
         raise InputError(f"question {bare.question!r}: found no options; expected two or more to score.")
     videos = list(range(len(questions)) if videos is None else videos)
@@ -155,7 +162,7 @@ def generate(
     frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about, prompt i about video i by
     default. Prompts that begin alike on the same video go on from one reading of it.
     """
-    context = _read_shared(model, prompts, frames, valid, list(range(len(prompts)) if videos is None else videos))
+    context = read_together(model, prompts, frames, valid, list(range(len(prompts)) if videos is None else videos))
     eos = prompter.tokenizer.eos_token_id
     rows = model.greedy(context, max_tokens, eos=() if eos is None else eos)
     return [tidy(prompter.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
@@ -235,10 +242,11 @@ def _score(
     ]
 
 
-def _read_shared(
+def read_together(
     model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, videos: Sequence[int]
 ) -> Context:
-    """Prompts of one task, about some videos each, read."""
+    """Let the model read prompts without targets; those that begin alike on the same video go on from one reading of
+    it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about."""
     context, _, inputs = _heads(model, prompts, frames, valid, videos)
     return model.prefill(**inputs, context=context)
 

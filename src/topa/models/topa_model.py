@@ -68,6 +68,25 @@ class Context:
         visible, is_video, logits = (value[index] for value in (self.visible, self.is_video, self.next_logits))
         return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
 
+    @staticmethod
+    def join(contexts: Sequence[Context]) -> Context:
+        """The rows of several contexts of one model as one batch: what each has read stands at the right end, padding
+        before it, and no more of it than the longest row needs."""
+        width = max(int(context.visible.sum(dim=1).max()) for context in contexts)
+        moved = [_aligned(context, width) for context in contexts]
+        cache = _share(moved[0].cache)
+        for number, layer in enumerate(cache.layers):
+            if layer.get_seq_length():
+                parts = [context.cache.layers[number] for context in moved]
+                layer.keys = torch.cat([part.keys for part in parts])
+                layer.values = torch.cat([part.values for part in parts])
+        return Context(
+            cache,
+            torch.cat([context.visible for context in moved]),
+            torch.cat([context.is_video for context in moved]),
+            torch.cat([context.next_logits for context in moved]),
+        )
+
 
 class VideoLanguageModel(nn.Module):
     """`llm`, frozen, with trainable prompts in its last `adapted_layers` layers (all by default) and a projector.
@@ -496,6 +515,25 @@ def _last(visible: Tensor) -> tuple[Tensor, Tensor]:
     """Rows, and the column of each row's last visible token: int64 [B] each."""
     columns = torch.arange(visible.shape[1], device=visible.device)
     return torch.arange(len(visible), device=visible.device), torch.where(visible, columns, -1).amax(dim=1)
+
+
+def _aligned(context: Context, width: int) -> Context:
+    """What each row has read, moved to the last of `width` columns."""
+    batch, length = context.visible.shape
+    if length == width and bool(context.visible.all()):
+        return context
+    # A stable sort puts what isn't visible first, and leaves the rest in order.
+    order = functional.pad(context.visible.long().argsort(dim=1, stable=True), (max(0, width - length), 0))[:, -width:]
+    column = torch.arange(width, device=context.visible.device)
+    visible = column >= width - context.visible.sum(dim=1, keepdim=True)
+    cache = _share(context.cache)
+    for layer in cache.layers:
+        if layer.get_seq_length():
+            heads, size = layer.keys.shape[1], layer.keys.shape[3]
+            places = order[:, None, :, None].expand(batch, heads, width, size)
+            layer.keys = layer.keys.gather(2, places)
+            layer.values = layer.values.gather(2, places[..., :1].expand(*places.shape[:3], layer.values.shape[3]))
+    return replace(context, cache=cache, visible=visible, is_video=context.is_video.gather(1, order) & visible)
 
 
 def _share(cache: DynamicCache) -> DynamicCache:

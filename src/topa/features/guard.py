@@ -1,0 +1,80 @@
+"""What decoding a video of a stranger may take, and how the process that decodes it is confined.
+
+A file may lie in its header, be a list of other files, or be made to fill the memory or to take hours. Limits of the
+system bind the process whatever the decoder does; those of the video are refused in words before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from pathlib import Path
+
+from ..core.errors import VideoError
+
+FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "mjpeg")
+"""FFmpeg demuxers of strangers' files: `mov` is mp4 and 3gp too, `matroska` webm. None opens a second file by itself,
+as playlists, manifests, scripts of `concat`, sequences of pictures and subtitles do."""
+THREADS = 4
+"""Of FFmpeg for one video: each keeps pictures of its own, so that more would need more memory on larger machines."""
+_KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """seconds: that one video may take, by the clock on the wall; then its process is killed. memory: bytes of address
+    space of the process. longest: seconds of a video. pixels: of a picture, stored."""
+
+    seconds: float
+    memory: int
+    longest: float
+    pixels: int
+
+    def check_duration(self, path: Path, duration: Fraction) -> None:
+        """Raises VideoError for a video that is too long."""
+        if duration > self.longest:
+            raise VideoError(
+                f"{path}: found a video of {float(duration):.1f} s; expected at most {self.longest:g} s. "
+                "Cut it into parts, and give one of them."
+            )
+
+    def check_pixels(self, path: Path, width: int, height: int) -> None:
+        """Raises VideoError for pictures that are too large."""
+        if width * height > self.pixels:
+            raise VideoError(
+                f"{path}: found pictures of {width} x {height} pixels; expected at most {self.pixels} pixels in one. "
+                "Make the video smaller, such as 1280 x 720."
+            )
+
+    def confine(self) -> None:
+        """Bind this process, for good: its memory, no files written, none of them a core dump."""
+        if sys.platform != "darwin":  # whose kernel has no such limit
+            _lower(resource.RLIMIT_AS, self.memory)
+        _lower(resource.RLIMIT_FSIZE, 0)
+        _lower(resource.RLIMIT_CORE, 0)
+
+    def meter(self) -> None:
+        """Bind the next video's time on the processor: whoever watches the clock may be gone."""
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        allowed = ceil(spent.ru_utime + spent.ru_stime + self.seconds * THREADS)
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+
+
+def bare(environment: dict[str, str]) -> dict[str, str]:
+    """What of an environment a confined process needs: no secrets. Its allocator reserves little address space."""
+    kept = {name: environment[name] for name in _KEPT if name in environment}
+    return kept | {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def _lower(kind: int, value: int) -> None:
+    _, most = resource.getrlimit(kind)
+    value = _at_most(value, most)
+    resource.setrlimit(kind, (value, value))
+
+
+def _at_most(value: int, most: int) -> int:
+    return value if most == resource.RLIM_INFINITY else min(value, most)

@@ -1,0 +1,105 @@
+"""What the service hands to HTTP: videos that were watched, replies, and pieces of replies that are still made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..inference.answer import Answer, EvidenceFrame
+from ..inference.continuous import Finish, Sampling
+from ..inference.engine import Seen
+
+__all__ = ["Entry", "Finish", "Found", "Kind", "Piece", "Reply", "Sampling", "Token", "Usage", "Watched"]
+
+Kind = Literal["upload", "library"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A video as it is listed. id: `vid_..` of an upload, `lib_..` of the library. name: for display, no path. bytes:
+    of the file. created: seconds since 1970. duration: seconds. width, height: pixels, None where nobody has looked.
+    truncated: the file is cut."""
+
+    id: str
+    kind: Kind
+    name: str
+    bytes: int
+    created: int
+    duration: float
+    width: int | None = None
+    height: int | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A video whose frames the model has seen. frames: in order of time, with what each was read as; seen: as the
+    engine reads it; the rest is as in `Entry`."""
+
+    id: str
+    kind: Kind
+    name: str
+    bytes: int
+    created: int
+    duration: float
+    width: int | None
+    height: int | None
+    truncated: bool
+    frames: tuple[EvidenceFrame, ...]
+    seen: Seen = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A part of a video that a search found. start, end: seconds. score: the larger the better. frames: seconds of the
+    frames in it, the best one first."""
+
+    video: Entry
+    start: float
+    end: float
+    score: float
+    frames: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of an answer, or an option that was chosen as a whole. logprob: natural logarithm of its probability.
+    bytes: of the text that it adds, UTF-8 that may end within a character. top: the likeliest in its place, best
+    first."""
+
+    text: str
+    logprob: float
+    bytes: bytes
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request took, in tokens of the language model; frames count as the tokens that they are read as."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer as it is made. text: what it adds. tokens: those that were asked for. The last piece has
+    finish and usage, and no other has."""
+
+    text: str
+    tokens: tuple[Token, ...] = ()
+    finish: Finish | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. usage: None over a library, of which many parts were read. finish: why it ended. tokens: those
+    that were asked for. videos: ids of the videos of `answer.parts`, in their order, where the answer is over the
+    library."""
+
+    answer: Answer
+    usage: Usage | None
+    finish: Finish = "stop"
+    tokens: tuple[Token, ...] = ()
+    videos: tuple[str, ...] = ()

@@ -1,0 +1,176 @@
+"""Videos watched once: decoded in a process of its own, encoded, read, and kept by the hash of their content.
+
+Reads files of uploads and of the library, gives `Watched` and pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from PIL import Image
+
+from ..core.errors import VideoError
+from ..features.clips import Clip
+from ..features.decoding import Decoders
+from ..features.frames import FrameFeatures
+from ..features.video import SampledVideo
+from ..inference.engine import Seen, Topa
+from .types import Watched
+from .uploads import Upload
+from .worker import Worker
+
+_SIDE = 320
+"""Pixels of a picture's longer side at most."""
+_PICTURES = 2048  # of about 10 kB each that are kept
+_Value = TypeVar("_Value")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of videos: found among those that are kept, or not; decoding that failed."""
+
+    hits: int = 0
+    misses: int = 0
+    failures: int = 0
+
+
+class Kept(Generic[_Value]):
+    """The values used last, at most `most` of them; made once, also where several want one at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._values: OrderedDict[str, _Value] = OrderedDict()
+        self._making: dict[str, asyncio.Task[_Value]] = {}
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    async def get(self, key: str, make: Callable[[], Awaitable[_Value]]) -> _Value:
+        """The value of a key, made where it isn't there. Raises what `make` raises, which is asked again next time."""
+        if key in self._values:
+            self._values.move_to_end(key)
+            return self._values[key]
+        if key not in self._making:
+            self._making[key] = asyncio.ensure_future(self._make(key, make))
+        # Others may wait for it too: who goes doesn't take it along.
+        return await asyncio.shield(self._making[key])
+
+    def put(self, key: str, value: _Value) -> None:
+        """Keep a value."""
+        self._values[key] = value
+        if len(self._values) > self._most:
+            self._values.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        """Keep it no longer."""
+        self._values.pop(key, None)
+
+    async def _make(self, key: str, make: Callable[[], Awaitable[_Value]]) -> _Value:
+        try:
+            value = await make()
+            self.put(key, value)
+            return value
+        finally:
+            del self._making[key]
+
+
+class Watcher:
+    """Watches videos for a model. kept: videos whose features are held."""
+
+    def __init__(self, engine: Topa, worker: Worker, decoders: Decoders, kept: int) -> None:
+        self._engine = engine
+        self._worker = worker
+        self._decoders = decoders
+        self._watched: Kept[Watched] = Kept(kept)
+        self._pictures: Kept[bytes] = Kept(_PICTURES)
+        self.counts = Counts()
+
+    async def watch(self, upload: Upload) -> Watched:
+        """An upload as the model sees it. Raises VideoError where it can't be decoded, or costs more than is
+        allowed."""
+        self._count(upload.id)
+        return await self._watched.get(upload.id, lambda: self._watch(upload))
+
+    async def of_library(self, id: str, make: Callable[[], Awaitable[Watched]]) -> Watched:
+        """A video of the library as the model sees it."""
+        self._count(id)
+        return await self._watched.get(id, make)
+
+    def forget(self, id: str) -> None:
+        """Keep nothing of a video but pictures, which nobody can ask for any more."""
+        self._watched.forget(id)
+
+    async def picture(self, id: str, path: Path, at: float) -> bytes:
+        """The picture that a player shows at a second, as JPEG. Raises VideoError where there is none."""
+
+        async def make() -> bytes:
+            sampled = await self._decode(id, path, 1, at)
+            return (await asyncio.to_thread(_thumbnails, sampled.frames))[0]
+
+        return await self._pictures.get(_name(id, at), make)
+
+    def _count(self, id: str) -> None:
+        if id in self._watched:
+            self.counts.hits += 1
+        else:
+            self.counts.misses += 1
+
+    async def _watch(self, upload: Upload) -> Watched:
+        engine = self._engine
+        sampled = await self._decode(upload.name, upload.path, engine.config.frames)
+        pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
+        values = await self._worker.encode(sampled.frames)
+        times = torch.tensor(sampled.times, dtype=torch.float64)
+        image = FrameFeatures(
+            values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
+        )
+        # Only features are kept, never the pictures as they were decoded.
+        seen = await self._worker.call(
+            lambda: Seen(engine.project([image])[0], engine.read(image), (), sampled.truncated)
+        )
+        for time, picture in zip(sampled.times, pictures, strict=True):
+            self._pictures.put(_name(upload.id, time), picture)
+        info = sampled.info
+        return Watched(
+            upload.id,
+            "upload",
+            upload.name,
+            upload.bytes,
+            upload.created,
+            info.duration_s,
+            info.width,
+            info.height,
+            sampled.truncated,
+            seen.evidence,
+            seen,
+        )
+
+    async def _decode(self, name: str, path: Path, frames: int, at: float | None = None) -> SampledVideo:
+        clip = Clip(name, str(path)) if at is None else Clip(name, str(path), at, at + 1e-3)
+        try:
+            return await asyncio.wrap_future(self._decoders.submit(clip, frames))
+        except VideoError as error:
+            self.counts.failures += 1
+            raise VideoError(str(error).replace(str(path), name)) from error
+
+
+def _thumbnails(pictures: Sequence[Image.Image]) -> list[bytes]:
+    found = []
+    for picture in pictures:
+        small = picture.convert("RGB")
+        small.thumbnail((_SIDE, _SIDE))
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=85)
+        found.append(file.getvalue())
+    return found
+
+
+def _name(id: str, at: float) -> str:
+    return f"{id}@{at:.3f}"
