@@ -38,7 +38,7 @@ def document(
         for key, (heading, content) in filled.items()
     )
     shared = resource(__package__, "page.css")
-    policy = [*_POLICY, *allow, *([f"script-src 'sha256-{_hash(script)}'"] if script else [])]
+    policy = [*_POLICY, *allow, *([f"script-src {hash_source(script)}"] if script else [])]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{"; ".join(policy)}">\n'
@@ -104,5 +104,6 @@ def options(texts: Sequence[str], probabilities: Sequence[float], choice: int | 
     return f'<ol class="options">{"".join(option(k, text) for k, text in enumerate(texts))}</ol>'
 
 
-def _hash(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def hash_source(text: str) -> str:
+    """A script or a style sheet as a Content-Security-Policy names it: 'sha256-...', in its quotes."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

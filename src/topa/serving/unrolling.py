@@ -50,7 +50,7 @@ class Unrolling:
             return None
         new = text[len(self.text) :] if text.startswith(self.text) else ""
         self.text += new
-        told = self._told(spoken, whole=finish is not None) if self._logprobs else ()
+        told = self._told(spoken, whole=finish is not None, stopped=bool(ends)) if self._logprobs else ()
         self.tokens += told
         usage = None if finish is None else Usage(self._prompt, len(spoken))
         return Piece(new, told, finish, usage)
@@ -65,15 +65,16 @@ class Unrolling:
                     break
         return end
 
-    def _told(self, spoken: Sequence[Spoken], *, whole: bool) -> tuple[Token, ...]:
-        """Tokens whose text has been told and that weren't yet."""
+    def _told(self, spoken: Sequence[Spoken], *, whole: bool, stopped: bool) -> tuple[Token, ...]:
+        """Tokens whose text has been told and that weren't yet. whole: no more come; stopped: those
+        that are left belong to a stop."""
         told = []
         while self._counted < len(spoken):
             one, ids = spoken[self._counted], [own.token for own in spoken]
             before, after = self._words(ids[: self._counted]), self._words(ids[: self._counted + 1])
             if not (whole or self.text.startswith(after)):
                 break
-            if len(before) > len(self.text):  # behind a stop
+            if stopped and len(before) >= len(self.text):
                 break
             added = after[len(before) :] if after.startswith(before) else self._word(one.token)
             self._counted += 1

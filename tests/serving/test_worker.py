@@ -1,0 +1,147 @@
+"""Many requests at once get what each would get alone; what nobody waits for ends; one failure is one failure."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import torch
+
+from topa.core.errors import InputError, TopaError, UsageError
+from topa.inference.asked import Asked
+from topa.inference.continuous import Wanted
+from topa.serving.worker import Said, Worker
+
+QUESTIONS = ("what colour is the toy at the end ?", "where is the toy at the end ?", "what does the toy do ?")
+PLACES = ("in the room", "on the beach", "in the snow")
+PROTOCOLS = ("logits", "selection")
+
+
+@pytest.fixture(scope="module")
+def seen(engine, micro_videos):
+    return [engine.look(video.path) for video in micro_videos]
+
+
+def wanted(asked: Asked, most: int = 40) -> Wanted:
+    return Wanted(asked.prompts[0], asked.values, asked.valid, most)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_everything_at_once_is_what_the_engine_says_alone(engine, seen, batch):
+    sizes = []
+
+    async def all_at_once():
+        worker = Worker(engine, batch, lambda did, many: sizes.append((did, many)))
+        scored = [engine.asked(own, q, PLACES, protocol=p) for own in seen for q in QUESTIONS for p in PROTOCOLS]
+        spoken = [engine.asked(own, q) for own in seen for q in (*QUESTIONS, None)]
+        scores, texts, call = await asyncio.gather(
+            asyncio.gather(*(worker.score(own) for own in scored)),
+            asyncio.gather(*(worker.say(wanted(own)) for own in spoken)),
+            worker.call(lambda: engine.caption(seen[0]).text),
+        )
+        await worker.close()
+        return scored, scores, texts, call
+
+    scored, scores, texts, call = asyncio.run(all_at_once())
+    for asked, found in zip(scored, scores, strict=True):
+        which = "selection" if asked.by_letter else "logits"
+        question = next(
+            q for q in QUESTIONS if engine.asked(asked.seen, q, PLACES, protocol=which).prompts == asked.prompts
+        )
+        expected = engine.ask(asked.seen, question, PLACES, protocol=which)
+        answer = asked.answer(found)
+        assert answer.choice == expected.choice
+        assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+        assert (answer.evidence, answer.warnings, answer.times) == (
+            expected.evidence,
+            expected.warnings,
+            expected.times,
+        )
+    expected = [
+        engine.ask(own, q).text if q else engine.caption(own, max_tokens=40).text
+        for own in seen
+        for q in (*QUESTIONS, None)
+    ]
+    assert [said.text for said in texts] == expected
+    assert call == engine.caption(seen[0]).text
+    assert max(many for _, many in sizes) <= batch
+    assert any(many > 1 for _, many in sizes) == (batch > 1)
+
+
+def test_a_stream_tells_every_token_and_ends_like_the_whole(engine, seen):
+    async def both():
+        worker = Worker(engine, 8)
+        asked = engine.asked(seen[0], None)
+        told = [said async for said in worker.stream(wanted(asked, 12))]
+        whole = await worker.say(wanted(asked, 12))
+        await worker.close()
+        return told, whole
+
+    told, whole = asyncio.run(both())
+    assert told[-1] == whole
+    assert [len(said.tokens) for said in told[:3]] == [1, 2, 3]
+    assert all(said.finish is None for said in told[:-1])
+
+
+def test_a_closed_stream_and_a_cancelled_request_leave_the_batch(engine, seen):
+    steps = []
+
+    async def leave():
+        worker = Worker(engine, 8, lambda did, many: did == "step" and steps.append(many))
+        asked = engine.asked(seen[0], None)
+        stream = worker.stream(wanted(asked, 500))
+        await anext(stream)
+        request = asyncio.create_task(worker.say(wanted(asked, 500)))
+        other = asyncio.create_task(worker.say(wanted(asked, 30)))
+        await anext(stream)
+        await stream.aclose()
+        request.cancel()
+        said: Said = await other
+        await worker.close()
+        return said
+
+    said = asyncio.run(leave())
+    assert said.finish in ("stop", "length")
+    assert steps[-1] == 1
+    assert len(steps) < 100  # and not 500
+
+
+def test_one_that_fails_fails_alone(engine, seen):
+    async def ask():
+        worker = Worker(engine, 8)
+        good = engine.asked(seen[0], QUESTIONS[1], PLACES)
+        broken = replace(engine.asked(seen[1], QUESTIONS[1], PLACES), values=torch.full_like(good.values, torch.nan))
+        spoken = wanted(engine.asked(seen[0], QUESTIONS[0]))
+        narrow = replace(spoken, values=spoken.values[:, :3])
+        found = await asyncio.gather(
+            worker.score(good), worker.score(broken), worker.score(good), worker.say(spoken), worker.say(narrow),
+            worker.call(lambda: 1 // 0), return_exceptions=True,
+        )  # fmt: skip
+        after = await worker.say(spoken)
+        await worker.close()
+        return found, after
+
+    (first, second, third, said, wide, called), after = asyncio.run(ask())
+    assert first == third
+    assert isinstance(second, InputError)
+    assert "NaN" in str(second)
+    assert isinstance(wide, UsageError)
+    assert isinstance(called, ZeroDivisionError)
+    assert said == after
+
+
+def test_closing_finishes_what_was_handed_in_and_takes_no_more(engine, seen):
+    async def close():
+        worker = Worker(engine, 8)
+        asked = engine.asked(seen[0], QUESTIONS[0])
+        going = asyncio.create_task(worker.say(wanted(asked)))
+        await asyncio.sleep(0)
+        assert worker.alive
+        await worker.close()
+        assert not worker.alive
+        with pytest.raises(TopaError, match="shutting down"):
+            await worker.say(wanted(asked))
+        return await going
+
+    assert asyncio.run(close()).text == engine.ask(seen[0], QUESTIONS[0]).text
