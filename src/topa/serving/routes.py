@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,17 +30,15 @@ def as_json(body: BaseModel, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status, media_type="application/json")
 
 
-def routes(service: Service) -> APIRouter:
+def add_routes(api: FastAPI, service: Service) -> None:
     """All of the API, for a service."""
-    api = APIRouter()
     _add_models(api, service)
     _add_chat(api, service)
     _add_videos(api, service)
     _add_questions(api, service)
-    return api
 
 
-def _add_models(api: APIRouter, service: Service) -> None:
+def _add_models(api: FastAPI, service: Service) -> None:
     model = schemas.Model(id=service.name, created=service.created)
 
     @api.get("/v1/models", tags=["models"], operation_id="listModels", responses=gives(schemas.Models))
@@ -56,7 +54,7 @@ def _add_models(api: APIRouter, service: Service) -> None:
         return as_json(model)
 
 
-def _add_chat(api: APIRouter, service: Service) -> None:
+def _add_chat(api: FastAPI, service: Service) -> None:
     @api.post(
         "/v1/chat/completions",
         tags=["questions"],
@@ -70,7 +68,7 @@ def _add_chat(api: APIRouter, service: Service) -> None:
         return await chat.complete(service, await read(request, schemas.ChatRequest))
 
 
-def _add_videos(api: APIRouter, service: Service) -> None:
+def _add_videos(api: FastAPI, service: Service) -> None:
     seconds = service.settings.limits.request_seconds
 
     @api.post(
@@ -140,7 +138,7 @@ def _add_videos(api: APIRouter, service: Service) -> None:
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _add_questions(api: APIRouter, service: Service) -> None:
+def _add_questions(api: FastAPI, service: Service) -> None:
     seconds = service.settings.limits.request_seconds
     model = service.name
 
