@@ -37,13 +37,14 @@ or that bytes are a video."""
 
 
 @pytest.mark.parametrize(
-    ("phases", "examples"),
+    ("phases", "examples", "tokens"),
     [
-        ("examples,fuzzing", 4),
-        pytest.param("examples,coverage,fuzzing,stateful", 25, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        ("examples,fuzzing", 4, ()),
+        ("examples,fuzzing", 2, ("sesame",)),
+        pytest.param("examples,coverage,fuzzing,stateful", 15, (), marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
+    ids=["open", "tokens", "long"],
 )
-@pytest.mark.parametrize("tokens", [(), ("sesame",)], ids=["open", "tokens"])
 def test_no_request_breaks_the_server(
     engine: Topa,
     contents: Contents,
@@ -80,7 +81,6 @@ def test_no_request_breaks_the_server(
         )
         counted = httpx.get(f"{server.url}/metrics", headers=headers).text
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "No issues found" in done.stdout or "Failures" not in done.stdout
     # It got to the bottom of each operation, with tokens too.
     for route in ("/v1/ask", "/v1/caption", "/v1/explain", "/v1/search", "/v1/chat/completions", "/v1/videos/{id}"):
         assert re.search(rf'topa_requests_total{{[^}}]*route="{re.escape(route)}",status="200"}}', counted), route

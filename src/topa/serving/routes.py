@@ -11,9 +11,8 @@ from starlette.responses import Response
 
 from . import chat, schemas, shaping
 from .cancelling import within
-from .documents import gives, plain, takes, takes_a_file
+from .documents import events, gives, plain, takes, takes_a_file
 from .errors import RequestError
-from .events import MEDIA_TYPE
 from .files import send_file
 from .forms import file_of
 from .reading import read
@@ -60,7 +59,7 @@ def _add_chat(api: FastAPI, service: Service) -> None:
         tags=["questions"],
         operation_id="chat",
         openapi_extra=takes(schemas.ChatRequest),
-        responses=gives(schemas.ChatCompletion, 404, 503, 507, content=plain(MEDIA_TYPE), reads=True),
+        responses=gives(schemas.ChatCompletion, 404, 503, 507, content=events(), reads=True),
     )
     async def complete(request: Request) -> Response:
         """Ask about a video as OpenAI's clients do. With `stream`, the answer comes as server-sent events, each a
