@@ -375,6 +375,13 @@ def test_public_addresses(address) -> None:
     assert is_public(address)
 
 
+@pytest.mark.parametrize(
+    "address", ["fec0::1", "ff0e::1", "224.0.0.1", "192.0.0.9", "192.88.99.1", "2001::1", "3fff::1"]
+)
+def test_special_addresses(address) -> None:
+    assert not is_public(address)
+
+
 @given(st.ip_addresses(v=4))
 def test_what_carries_an_address_is_not_public(inner) -> None:
     number = int(inner)
