@@ -139,11 +139,13 @@ def test_the_one_used_least_recently_goes_by_count(make, tmp_path) -> None:
     uploads = make(kept_videos=3)
     a, b, c = (receive(uploads, content(n)) for n in range(3))
     uploads.get(a.id)
-    with uploads.using(b.id):
-        pass
-    receive(uploads, content(2))  # again
     d = receive(uploads, content(3))
-    assert kept(uploads, b, c, d, a) == [True, True, True, False]
+    assert kept(uploads, c, a, d, b) == [True, True, True, False]
+    with uploads.using(c.id):
+        pass
+    receive(uploads, content(0))  # a, once more
+    e = receive(uploads, content(4))
+    assert kept(uploads, c, a, e, d) == [True, True, True, False]
     assert files(tmp_path) == 3
 
 
@@ -172,19 +174,30 @@ def test_one_in_use_stays(make, tmp_path, limits) -> None:
 
 
 def test_what_is_still_coming_counts(make, tmp_path) -> None:
-    uploads = make(kept_bytes=5000)
+    mb = 1 << 20
+    uploads = make(kept_bytes=5 * mb)
+    peak = 0
+
+    def on_disk() -> int:
+        return sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+
+    async def watched(data: bytes) -> AsyncIterator[bytes]:
+        nonlocal peak
+        async for chunk in chunks(data, mb):
+            yield chunk
+            peak = max(peak, on_disk())
 
     async def run() -> list[object]:
         return await asyncio.gather(
-            *(uploads.receive(chunks(content(n, 2000)), "a") for n in range(4)), return_exceptions=True
+            *(uploads.receive(watched(content(n, 3 * mb)), "a") for n in range(4)), return_exceptions=True
         )
 
     found = asyncio.run(run())
     refused = [error for error in found if isinstance(error, RequestError)]
     assert refused
     assert {error.code for error in refused} == {"no_space"}
-    assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) <= 5000
-    assert receive(uploads, content(9, 5000)).bytes == 5000, "nothing of the refused ones is still counted"
+    assert 0 < peak <= 5 * mb
+    assert receive(uploads, content(9, 5 * mb)).bytes == 5 * mb, "nothing of the refused ones is still counted"
 
 
 def test_removed_while_in_use_and_given_again(make, tmp_path) -> None:
