@@ -14,6 +14,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from ..core.errors import TopaError
 from . import schemas
@@ -23,7 +25,7 @@ from .failures import failure_of, invalid
 from .guards import Admission, Bodies, Named, Origins, Tokens
 from .metrics import MEDIA_TYPE, Measured, Metrics
 from .page import page
-from .routes import as_json, routes
+from .routes import add_routes, as_json
 
 if TYPE_CHECKING:
     from .service import Service
@@ -46,7 +48,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     )
     _tell_errors(app)
     _add_probes(app, service, metrics)
-    app.include_router(routes(service))
+    add_routes(app, service)
     describe(app, tokens=bool(settings.tokens), open_paths=_OPEN)
     return app
 
@@ -77,8 +79,9 @@ def _tell_errors(app: FastAPI) -> None:
         failure = failure_of(error)
         if failure is None:
             raise error  # to the outermost middleware, which logs it
-        headers = error.headers if isinstance(error, HTTPException) else None
-        return failure.response(dict(headers or {}))
+        if failure.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            return failure.response({"Allow": ", ".join(_methods(app, request.scope))})
+        return failure.response()
 
     async def wrong(request: Request, error: Exception) -> Response:
         """Of a path or a query, which FastAPI checks."""
@@ -93,6 +96,12 @@ def _tell_errors(app: FastAPI) -> None:
     for kind in (TopaError, ValidationError, HTTPException):
         app.add_exception_handler(kind, told)
     app.add_exception_handler(RequestValidationError, wrong)
+
+
+def _methods(app: FastAPI, scope: Scope) -> list[str]:
+    """All that a path has, as a router only tells those of the first route."""
+    fitting = [r for r in app.routes if isinstance(r, Route) and r.matches(scope)[0] is not Match.NONE]
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 def _add_probes(app: FastAPI, service: Service, metrics: Metrics) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from . import schemas
+from .events import MEDIA_TYPE as EVENTS
 from .forms import FIELD
 
 _REF = "#/components/schemas/{model}"
@@ -86,6 +87,18 @@ def plain(media_type: str, *, binary: bool = False) -> dict[str, Any]:
     return {media_type: {"schema": {"type": "string", **({"format": "binary"} if binary else {})}}}
 
 
+def events() -> dict[str, Any]:
+    """The type of content of a stream, each of whose events is a chunk. `itemSchema` is of OpenAPI 3.2, which is the
+    first to know of streams."""
+    chunk = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": _REF.format(model=schemas.Chunk.__name__)},
+    }
+    data = {"anyOf": [{"const": "[DONE]"}, chunk]}
+    return {EVENTS: {"itemSchema": {"type": "object", "required": ["data"], "properties": {"data": data}}}}
+
+
 def describe(app: FastAPI, *, tokens: bool, open_paths: Sequence[str]) -> None:
     """Let the app tell the whole document. tokens: whether they are asked for, at other paths than the open ones."""
 
@@ -100,8 +113,9 @@ def describe(app: FastAPI, *, tokens: bool, open_paths: Sequence[str]) -> None:
 def _document(app: FastAPI, *, tokens: bool, open_paths: Sequence[str]) -> dict[str, Any]:
     found = get_openapi(title=_TITLE, version=app.version, description=_ABOUT, routes=app.routes)
     known = found["components"]["schemas"]
-    _, own = models_json_schema([(body, "validation") for body in read_bodies], ref_template=_REF)
-    known.update(own["$defs"])
+    bodies = [(body, "validation") for body in read_bodies]
+    _, own = models_json_schema([*bodies, (schemas.Chunk, "validation")], ref_template=_REF)
+    known |= own["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
     for path, methods in found["paths"].items():

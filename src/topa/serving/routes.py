@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from . import chat, schemas, shaping
 from .cancelling import within
-from .documents import gives, plain, takes, takes_a_file
+from .documents import events, gives, plain, takes, takes_a_file
 from .errors import RequestError
-from .events import MEDIA_TYPE
 from .files import send_file
 from .forms import file_of
 from .reading import read
@@ -30,17 +29,15 @@ def as_json(body: BaseModel, status: int = 200) -> Response:
     return Response(body.model_dump_json(), status, media_type="application/json")
 
 
-def routes(service: Service) -> APIRouter:
+def add_routes(api: FastAPI, service: Service) -> None:
     """All of the API, for a service."""
-    api = APIRouter()
     _add_models(api, service)
     _add_chat(api, service)
     _add_videos(api, service)
     _add_questions(api, service)
-    return api
 
 
-def _add_models(api: APIRouter, service: Service) -> None:
+def _add_models(api: FastAPI, service: Service) -> None:
     model = schemas.Model(id=service.name, created=service.created)
 
     @api.get("/v1/models", tags=["models"], operation_id="listModels", responses=gives(schemas.Models))
@@ -56,13 +53,13 @@ def _add_models(api: APIRouter, service: Service) -> None:
         return as_json(model)
 
 
-def _add_chat(api: APIRouter, service: Service) -> None:
+def _add_chat(api: FastAPI, service: Service) -> None:
     @api.post(
         "/v1/chat/completions",
         tags=["questions"],
         operation_id="chat",
         openapi_extra=takes(schemas.ChatRequest),
-        responses=gives(schemas.ChatCompletion, 404, 503, 507, content=plain(MEDIA_TYPE), reads=True),
+        responses=gives(schemas.ChatCompletion, 404, 503, 507, content=events(), reads=True),
     )
     async def complete(request: Request) -> Response:
         """Ask about a video as OpenAI's clients do. With `stream`, the answer comes as server-sent events, each a
@@ -70,7 +67,7 @@ def _add_chat(api: APIRouter, service: Service) -> None:
         return await chat.complete(service, await read(request, schemas.ChatRequest))
 
 
-def _add_videos(api: APIRouter, service: Service) -> None:
+def _add_videos(api: FastAPI, service: Service) -> None:
     seconds = service.settings.limits.request_seconds
 
     @api.post(
@@ -140,7 +137,7 @@ def _add_videos(api: APIRouter, service: Service) -> None:
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
-def _add_questions(api: APIRouter, service: Service) -> None:
+def _add_questions(api: FastAPI, service: Service) -> None:
     seconds = service.settings.limits.request_seconds
     model = service.name
 

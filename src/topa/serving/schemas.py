@@ -21,13 +21,17 @@ Reference = Annotated[
         description="A video: the id of an upload (`vid_..`) or of one in the library (`lib_..`), a data URI "
         "(`data:video/mp4;base64,..`), or an http(s) address where the server fetches such.",
         examples=["lib_0123456789abcdef01234567"],
+        json_schema_extra={"pattern": "^(vid_|lib_|data:|https?://)"},  # what else is sent has an error of its own
     ),
 ]
 Question = Annotated[
     str, StringConstraints(max_length=QUESTION, pattern=r"\S"), Field(examples=["what is the color ?"])
 ]
 Option = Annotated[str, StringConstraints(max_length=1000, pattern=r"\S")]
-Options = Annotated[list[Option], Field(min_length=2, max_length=10, examples=[["red", "blue"]])]
+Options = Annotated[
+    list[Option],
+    Field(min_length=2, max_length=10, examples=[["red", "blue"]], json_schema_extra={"uniqueItems": True}),
+]
 Protocol = Literal["selection", "logits"]
 MaxTokens = Annotated[int, Field(ge=1, le=1 << 31, description="Of what is said; the server's limit holds as well.")]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
