@@ -15,6 +15,7 @@ from topa.serving.worker import Said, Worker
 
 QUESTIONS = ("what colour is the toy at the end ?", "where is the toy at the end ?", "what does the toy do ?")
 PLACES = ("in the room", "on the beach", "in the snow")
+PROTOCOLS = ("logits", "selection")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,9 @@ def test_everything_at_once_is_what_the_engine_says_alone(engine, seen, batch):
             worker.call(lambda: engine.caption(seen[0]).text),
         )
         await worker.close()
-        return scored, scores, spoken, texts, call
+        return scored, scores, texts, call
 
-    PROTOCOLS = ("logits", "selection")
-    scored, scores, spoken, texts, call = asyncio.run(all_at_once())
+    scored, scores, texts, call = asyncio.run(all_at_once())
     for asked, found in zip(scored, scores, strict=True):
         which = "selection" if asked.by_letter else "logits"
         question = next(

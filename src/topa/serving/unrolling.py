@@ -66,8 +66,8 @@ class Unrolling:
         return end
 
     def _told(self, spoken: Sequence[Spoken], *, whole: bool, stopped: bool) -> tuple[Token, ...]:
-        """Tokens whose text has been told and that weren't yet. whole: no more come; stopped: those that are left belong
-        to a stop."""
+        """Tokens whose text has been told and that weren't yet. whole: no more come; stopped: those
+        that are left belong to a stop."""
         told = []
         while self._counted < len(spoken):
             one, ids = spoken[self._counted], [own.token for own in spoken]
