@@ -229,7 +229,8 @@
       };
       progress(0);
       const response = await send("/v1/videos", { method: "POST", body: form, signal }, tell, uploading(progress));
-      return [await response.json(), URL.createObjectURL(file)];
+      // The server keeps equal files once, under the first one's name.
+      return [{ ...await response.json(), name: file.name }, URL.createObjectURL(file)];
     });
   }
 
