@@ -61,6 +61,7 @@ ABOUT = {
 }
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
+SETTINGS = "demo.json"
 _SAMPLES = 8
 _EVAL_SEED = 2_000_003
 
@@ -131,8 +132,8 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     The same command again resumes; other settings begin anew. Raises OutputError where `out` can't be written.
     """
     scale = scale or Scale()
-    config = read_recipe(DEFAULT_RECIPE, [*scale.settings, f"seed={seed}"])
-    _clear(output_folder(out), {"config": config.model_dump(mode="json"), "scale": asdict(scale)})
+    config = _config(seed, scale)
+    _clear(output_folder(out), _settings(config, scale))
     log = Log()
     console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
     console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
@@ -198,10 +199,27 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     return report, write_report(report, out)
 
 
-def _clear(out: Path, settings: dict[str, object]) -> None:
+def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
+    """Whether a demo with these settings has run to its end in `out`: then model, videos and report are there."""
+    now = _settings(_config(seed, scale or Scale()), scale or Scale())
+    made = [out / SETTINGS, out / "report.html", out / f"model-{seed}" / saved.CONFIG]
+    return all(path.is_file() for path in made) and made[0].read_text() == now
+
+
+def _config(seed: int, scale: Scale) -> AlignConfig:
+    return read_recipe(DEFAULT_RECIPE, [*scale.settings, f"seed={seed}"])
+
+
+def _settings(config: AlignConfig, scale: Scale) -> str:
+    settings = {"config": config.model_dump(mode="json"), "scale": asdict(scale)}
+    return json.dumps(settings, indent=1, default=str) + "\n"
+
+
+def _clear(out: Path, now: str) -> None:
     """Remove what a demo of other settings left; keep what a cut-off run of these settings can go on from."""
-    path, now = out / "demo.json", json.dumps(settings, indent=1, default=str) + "\n"
+    path = out / SETTINGS
     if path.is_file() and path.read_text() != now:
+        (out / "report.html").unlink(missing_ok=True)
         for left in [out / "features", out / "videos", out / "training-videos", *out.glob("model-*")]:
             shutil.rmtree(left, ignore_errors=True)
     write_atomically(path, now)

@@ -18,8 +18,10 @@ from pathlib import Path
 
 from .core.errors import UsageError
 from .inference.engine import Topa
-from .libraries import Library
+from .libraries import Library, make
 from .library.contents import Contents
+from .library.index import Wanted
+from .models.saved import read_config
 from .pipeline import load
 from .serving.settings import Settings
 
@@ -49,6 +51,13 @@ def serve(
     _limit_threads(threads)
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
+
+
+def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:
+    """Serve what a finished demo has left in `out`: its model, and its videos as a library. Raises as `serve` does."""
+    library = out / "library"
+    make([str(out / "videos")], library, Wanted(encoder=read_config(out / f"model-{seed}").encoder))
+    serve(out / f"model-{seed}", library, Settings(port=port, name="micro"), started=started)
 
 
 async def host(

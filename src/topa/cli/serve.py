@@ -10,7 +10,6 @@ import typer
 
 from ..core.errors import InputError, UsageError
 from .app import app, quiet
-from .use import Model
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKENS = "TOPA_TOKENS"
@@ -19,7 +18,12 @@ TOKENS = "TOPA_TOKENS"
 
 @app.command(epilog="Example:  topa serve --library kitchen-library --port 8080")
 def serve(
-    model: Model = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
+        ),
+    ] = None,
     library: Annotated[
         Path | None, typer.Option("--library", help="A library, from topa index, to search and ask about.")
     ] = None,

@@ -39,16 +39,38 @@ def demo(
     full: Annotated[
         bool, typer.Option("--full", help="Also the runs that train again, over three seeds; a quarter of an hour.")
     ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Then open a page on its model and its videos; at once where the demo is finished in --out."
+        ),
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="Of --serve; 0 takes a free one.", min=0, max=65535)] = 8000,
     as_json: Json = False,
 ) -> None:
     """The whole method on the micro world: write Tideos, encode, align, answer questions about real mp4 files."""
     if quick and full:
         raise UsageError("demo: --quick and --full exclude each other. Give one of them.")
-    from ..benchmarks.tables import table
-    from ..demo import Scale, run
+    if serve and as_json:
+        raise UsageError("demo: --serve and --json exclude each other. Give one of them.")
+    from ..demo import Scale, finished
 
+    scale = Scale.quick() if quick else Scale.full() if full else Scale()
     quiet()
-    report, page = run(out, seed=seed, scale=Scale.quick() if quick else Scale.full() if full else Scale())
+    if not (serve and finished(out, seed=seed, scale=scale)):
+        _run_demo(out, seed, scale, as_json=as_json)
+    if serve:
+        from ..hosting import serve_demo
+        from .serve import started
+
+        serve_demo(out, seed, port, started=lambda address: started(address, show=True))
+
+
+def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
+    from ..benchmarks.tables import table
+    from ..demo import run
+
+    report, page = run(out, seed=seed, scale=scale)
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
         return
@@ -61,6 +83,7 @@ def demo(
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
     typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
+    typer.echo(f"        topa demo --out {out} --serve")
 
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")

@@ -39,7 +39,6 @@ class Attended:
             if not attention.gone:
                 raise
             attention.task.uncancel()
-            scope["state"]["gone"] = True
         finally:
             attention.end()
 

@@ -14,7 +14,7 @@ from . import schemas, shaping
 from .cancelling import within
 from .errors import RequestError
 from .events import EventStream, event
-from .types import Finish, Piece, Reply, Sampling, Watched
+from .types import Finish, Piece, Reply, Sampling, Usage, Watched
 
 if TYPE_CHECKING:
     from .service import Service
@@ -173,7 +173,7 @@ def _completion(body: schemas.ChatRequest, reply: Reply, told: schemas.Told) -> 
         created=shaping.now(),
         model=body.model,
         choices=[choice],
-        usage=shaping.usage(reply.usage),
+        usage=shaping.usage(reply.usage or Usage(0, 0)),  # which only the library leaves out
         topa=told,
     )
 
@@ -206,7 +206,7 @@ class _Chunks:
             events += self._event(schemas.Delta(content=piece.text), logprobs)
         if piece.finish is not None:
             events += self._event(schemas.Delta(), finish=piece.finish)
-            if self._counts:
+            if self._counts and piece.usage is not None:
                 events += self._chunk([], usage=shaping.usage(piece.usage))
         return events
 

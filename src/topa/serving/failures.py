@@ -91,9 +91,10 @@ def invalid(param: str | None, message: str, kind: str = "") -> Failure:
 
 
 def _invalid(error: ValidationError) -> Failure:
-    # Of a field that may be one of several things, the deepest error is of the thing that was meant.
+    # Of a field that may be one of several things, the deepest error is of the thing that was meant; and an unknown
+    # field may be meant for one that is missing.
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    told = max(found, key=lambda each: len(each["loc"]))
+    told = max(found, key=lambda each: (len(each["loc"]), each["type"] == "extra_forbidden"))
     return invalid(_where(told["loc"]), told["msg"], told["type"])
 
 

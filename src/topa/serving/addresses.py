@@ -1,0 +1,82 @@
+"""Connections to addresses that anyone may reach, and to no other.
+
+A name is resolved once, every address that it has is checked, and the connection goes to a checked address, never to
+the name: what a name server says the next time doesn't matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any
+
+import httpcore
+
+from .errors import RequestError
+
+_GLOBAL = ip_network("2000::/3")  # of IPv6; the rest is local, or has an IPv4 address inside
+_SPECIAL = tuple(  # what Python's versions don't agree on, and IPv6 that leads to IPv4 of any kind
+    map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+)
+# Not the event loop's own threads: a slow name server would hold up whatever else waits for one.
+_resolvers = ThreadPoolExecutor(8, "resolver")
+
+
+def is_public(address: str) -> bool:
+    """Whether an address, of IPv4 or IPv6, is one of the Internet: not private, loopback, link-local, multicast,
+    reserved or unspecified, nor one that carries another address inside."""
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address) and ip not in _GLOBAL:
+        return False
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or any(ip in network for network in _SPECIAL))
+
+
+class CheckedBackend(httpcore.AsyncNetworkBackend):
+    """Connects to public addresses; `private`: to any. No proxies, and nothing of the environment, take part.
+
+    Raises RequestError, 403 `address_not_allowed`, where one of a name's addresses is refused.
+    """
+
+    def __init__(self, private: bool) -> None:
+        self._private = private
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first of the addresses that answers. timeout: seconds for each of them."""
+        try:
+            async with asyncio.timeout(timeout):
+                found = await asyncio.get_running_loop().run_in_executor(_resolvers, _resolve, host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name server doesn't answer") from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError("the name is not known") from error
+        if not self._private and not all(map(is_public, found)):
+            raise RequestError(
+                "video: found an address that is not public; expected one on the Internet. Upload the video instead.",
+                status=403,
+                code="address_not_allowed",
+                param="video",
+            )
+        failed: Exception = httpcore.ConnectError("the name has no address")
+        for address in found:
+            try:
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    """Each address of a host once, in the system's order."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(place[0]) for *_, place in found))
