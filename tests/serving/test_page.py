@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -215,6 +216,21 @@ def test_a_video_is_dropped_and_another_over_it(visit, site, mp4, micro_videos):
     assert loaded(v, "#frames img") == 5
 
 
+def test_an_upload_says_how_far_it_is_and_can_be_cancelled(visit, site, mp4):
+    v = visit(site)
+    held: list[Any] = []
+    v.page.route("**/v1/videos", lambda route: held.append(route))
+    with v.page.expect_event("requestfailed", lambda request: request.method == "POST"):
+        v.page.set_input_files("#file", mp4)
+        v.page.wait_for_selector(f"#loading-text:has-text('{mp4.name}')")
+        assert v.page.locator("#loading-bar:visible").count() == 1
+        v.page.get_by_role("button", name="Cancel").click()
+    assert [v.page.locator("#loading:visible").count(), v.page.inner_text("#stage-error")] == [0, ""]
+    held[0].abort()
+    v.page.unroute("**/v1/videos")
+    v.upload(mp4)
+
+
 def test_a_file_that_is_no_video_is_told_and_the_page_goes_on(visit, site, mp4, tmp_path):
     text = tmp_path / "notes.mp4"
     text.write_text("not a video")
@@ -276,7 +292,7 @@ def test_a_free_answer_streams_in_and_is_announced_once(visit, site, engine, mp4
     v.until("window.said.at(-1)?.startsWith('Answer: ')")
     shown = [step for step in v.page.evaluate("window.shown") if step]
     assert len(set(shown)) > 2
-    assert all(late.startswith(early) for early, late in zip(shown, shown[1:], strict=False))
+    assert all(late.startswith(early) for early, late in pairwise(shown))
     assert {step for step in v.page.evaluate("window.said") if step} == {f"Answer: {text}"}
     v.ask("what does the toy do ?")
     v.page.wait_for_selector("#asked:text-is('what does the toy do ?')")
@@ -294,7 +310,9 @@ def test_options_have_bars_that_sum_to_the_whole(visit, site, engine, mp4):
     shares = [int(text.removesuffix(" %")) for text in v.page.locator("#bars b").all_inner_texts()]
     assert shares == pytest.approx([100 * p for p in answer.probabilities], abs=0.51)
     assert sum(shares) == pytest.approx(100, abs=1)
-    drawn = v.page.evaluate("[...document.querySelectorAll('#bars i')].map(bar => +bar.style.getPropertyValue('--share'))")
+    drawn = v.page.evaluate(
+        "[...document.querySelectorAll('#bars i')].map(bar => +bar.style.getPropertyValue('--share'))"
+    )
     assert drawn == pytest.approx(answer.probabilities, abs=0.001)
 
 
@@ -342,7 +360,9 @@ def test_why_shows_the_support_of_each_frame(visit, site, engine, mp4):
     )]  # fmt: skip
     assert heights.index(max(heights)) == max(range(5), key=lambda n: abs(support[n]))
     best = v.page.locator("#frames .best time")
-    assert best.all_inner_texts() == ([] if found.strongest is None else [f"{found.frames[found.strongest].time:.1f} s"])
+    assert best.all_inner_texts() == (
+        [] if found.strongest is None else [f"{found.frames[found.strongest].time:.1f} s"]
+    )
     assert found.measure in v.page.inner_text("#because")
     v.page.get_by_role("button", name="Hide").click()
     assert v.page.locator(".bar-box:visible").count() == 0
@@ -496,7 +516,8 @@ def test_everything_to_press_or_to_fill_has_a_name(visit, site, mp4):
     v.answered()
     nameless = v.page.evaluate(
         """() => [...document.querySelectorAll("button, input, textarea, video")].filter(node =>
-            node.checkVisibility() && !(node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length)
+            node.checkVisibility() &&
+            !(node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length)
         ).map(node => node.outerHTML)"""
     )
     assert nameless == []
