@@ -37,6 +37,13 @@ import psutil
 CLIENTS = 64
 VIDEOS = 16
 KINDS = ("options", "answer", "caption", "streamed")
+NAMES = {
+    "mixture": "all four, as under load",
+    "options": "a question with five options",
+    "answer": "a question, answered in words",
+    "caption": "a caption",
+    "streamed": "a question, streamed",
+}
 PLACES = ["in the room", "on the beach", "in the snow", "in the garden", "in the street"]
 QUESTIONS = ["what colour is the toy at the end ?", "where is the toy at the end ?", "what does the toy do ?"]
 
@@ -253,6 +260,29 @@ async def measure(asked: list[tuple[Path, Request]], given: argparse.Namespace) 
     return found
 
 
+def table(found: dict[str, Any]) -> str:
+    """What a README shows of the figures."""
+    load, alone, memory = found["load"], found["alone"], found["memory"]
+    resident = " / ".join(f"{size:.0f}" for size in memory["megabytes_after_each_fifth"])
+    statuses = ", ".join(f"{count:,} times {status}" for status, count in load["statuses"].items())
+    over = ", ".join(f"{count:,} times {status}" for status, count in found["overload"]["statuses"].items())
+    lines = [
+        f"{load['clients']} clients for {load['seconds']:g} s: {statuses}; answers that equal the engine's: "
+        f"{load['equal_to_the_engine']:,}. One client waits {alone['first_token_ms']['p50']:g} ms for the first token, "
+        f"one of {load['clients']} {load['first_token_ms']['p50']:g} ms (95 %: {load['first_token_ms']['p95']:g} ms). "
+        f"Resident after each fifth of {memory['requests']:,} requests: {resident} MB. "
+        f"{found['overload']['clients']} clients where {found['overload']['at_a_time']} may ask at a time: {over}.",
+        "",
+        "| requests a second | together | one by one | ratio | one client waits (median) | one of 64 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind, row in found["batching"].items():
+        waits = [told["milliseconds"].get(kind, {}).get("p50") for told in (alone, load)]
+        shown = " | ".join("" if ms is None else f"{ms:g} ms" for ms in waits)
+        lines.append(f"| {NAMES[kind]} | {row['together']:g} | {row['singly']:g} | {row['ratio']:.1f} | {shown} |")
+    return "\n".join(lines)
+
+
 def show(name: str, figures: dict[str, Any]) -> None:
     print(f"{name}: {json.dumps(figures)}", flush=True)
 
@@ -265,7 +295,11 @@ def main() -> None:
     parser.add_argument("--alone", type=int, default=200, help="requests of one client")
     parser.add_argument("--rounds", type=int, default=3, help="counted rounds of batching and one by one, in turn")
     parser.add_argument("--round-seconds", type=float, default=8)
+    parser.add_argument("--table", type=Path, metavar="FILE", help="only print the table of figures that were kept")
     given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.table.read_text())))
+        return
     with tempfile.TemporaryDirectory() as folder:
         from topa.microworld.writer import make_videos
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "br", "input"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):

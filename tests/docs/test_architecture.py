@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "evaluating",
         "reproducing",
         "hosting",
+        "serving.settings",
     },
 }
 """Room -> rooms or single modules that it may import. Files beside the rooms (pipeline, demo) may import everything."""

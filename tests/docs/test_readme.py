@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -45,6 +46,7 @@ def test_links_lead_somewhere() -> None:
         ("writing", "writing.py", "writing.json"),
         ("scoring", "scoring.py", "scoring.json"),
         ("captioning", "captioning.py", "captioning.json"),
+        ("serving", "serving.py", "serving.json"),
     ],
 )
 def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: str) -> None:
@@ -66,6 +68,18 @@ def test_the_kept_figures_are_of_all_parts() -> None:
     assert {1_000, 10_000, 100_000} <= sizes
 
 
+def serve(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """A server comes up, answers, and ends well when it is told to."""
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            address = next(line.split()[1] for line in server.stdout if line.startswith("page:"))
+            with urlopen(f"{address}/v1/videos") as reply:
+                assert json.load(reply)["data"], "the library's videos are listed"
+        finally:
+            server.terminate()
+    assert server.returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_commands_run(tmp_path: Path) -> None:
@@ -80,7 +94,9 @@ def test_commands_run(tmp_path: Path) -> None:
 
     run([*topa, "demo", "--quick", "--out", "topa-demo"])
     for command in commands():
-        if command.startswith("topa "):
+        if command.startswith("topa serve"):
+            serve([*topa, *shlex.split(command)[1:], "--port", "0"], tmp_path, environment)
+        elif command.startswith("topa "):
             run([*topa, *shlex.split(command)[1:]])
     for code in blocks("python"):
         run([sys.executable, "-c", code])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socketserver
+import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +21,7 @@ from topa.features.decoding import Decoders, Guard
 from topa.features.video import SampledVideo, sample_frames
 
 from .clips import HEIGHT, WIDTH, steady, write_video
+from .hostile import belittle, claiming, compressed_index, giant, many, playlists, refer
 
 GUARD = Guard(seconds=60, memory=2 << 30, longest=3600, pixels=4096 * 2304)
 
@@ -157,3 +160,105 @@ def test_time_on_the_processor_is_counted_anew_for_each_video(pool, good) -> Non
 def test_a_folder_of_pictures_is_not_a_strangers_video(pool, tmp_path) -> None:
     with pytest.raises(VideoError, match="found a folder"):
         pool.submit(Clip("clip", str(tmp_path), fps=1.0), 2).result()
+
+
+# --- files that name others
+
+
+@pytest.fixture
+def web():
+    came = []
+    server = socketserver.TCPServer(("127.0.0.1", 0), type("Seen", (socketserver.BaseRequestHandler,), {}))
+    server.verify_request = lambda request, address: came.append(address)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/video.ts", came
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", playlists(""))
+def test_files_that_name_others_are_refused_before_these_are_opened(pool, web, tmp_path, kind) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")  # whoever opens it waits, until the guard kills him
+    os.symlink("pipe.ts", tmp_path / "evil.sub")
+    os.symlink("pipe.ts", tmp_path / "ASSETMAP.xml")
+    address, came = web
+    for target in ("pipe.ts", str(tmp_path / "pipe.ts"), f"file:{tmp_path}/pipe.ts", address):
+        for suffix in ("", ".mp4", f".{kind}"):
+            evil = tmp_path / f"evil{suffix}"
+            evil.write_text(playlists(target)[kind])
+            with pytest.raises(VideoError, match="not a video"):
+                decode(pool, evil)
+    assert not came
+    assert len(pool._alive) == 1, "none was killed"
+
+
+def test_a_movie_whose_pictures_lie_in_another_file(pool, tmp_path) -> None:
+    other = write_video(tmp_path / "other.mov", steady(25))
+    evil = tmp_path / "evil.mov"
+    evil.write_bytes(refer(other.read_bytes(), other))
+    with av.open(str(evil), options={"enable_drefs": "1", "use_absolute_path": "1"}) as followed:
+        assert len(list(followed.decode(video=0))) == 25, "it is one, for who follows"
+    with pytest.raises(VideoError, match="found not one whole video packet"):
+        decode(pool, evil)
+
+
+# --- bombs
+
+
+def peak(pool: Decoders) -> int:
+    """Bytes of address space that its one process ever had."""
+    (process,) = pool._alive
+    return 1024 * int(re.search(r"VmPeak:\s+(\d+)", Path(f"/proc/{process._process.pid}/status").read_text())[1])
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_giant_pictures_in_a_small_file(pool, tmp_path, honest) -> None:
+    bomb = giant(tmp_path / "bomb.avi", 8000)
+    if not honest:
+        belittle(bomb, 64)
+    assert bomb.stat().st_size < 20_000
+    with pytest.raises(VideoError, match="found pictures of 8000 x 8000 pixels; expected at most 9437184"):
+        decode(pool, bomb)
+    assert peak(pool) < 300 << 20
+
+
+def test_hours_in_a_small_file(pool, tmp_path) -> None:
+    gap = write_video(tmp_path / "gap.mp4", [Fraction(0), Fraction(36_000)])
+    with pytest.raises(VideoError, match=r"found a video of 36000\.0 s; expected at most 3600 s"):
+        decode(pool, gap)
+
+
+def test_a_million_frames_within_an_hour(tmp_path) -> None:
+    bomb = many(tmp_path / "bomb.avi", 1_000_000, 400)
+    assert "took longer than 1 s" in refusal(replace(GUARD, seconds=1), bomb)
+
+
+def test_a_million_frames_in_more_than_an_hour(pool, tmp_path) -> None:
+    with pytest.raises(VideoError, match=r"found a video of 4000\.0 s"):
+        decode(pool, many(tmp_path / "bomb.avi", 100_000, 25))
+
+
+def test_headers_that_have_memory_reserved(pool, good, tmp_path) -> None:
+    for name, data in {
+        "samples.mp4": claiming(good.read_bytes(), 0xFFFFFFFF),
+        "index.mov": compressed_index(0xFFFFFF00),
+        "packed.mov": compressed_index(50 << 20),
+    }.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(VideoError, match=name):
+            decode(pool, tmp_path / name)
+    assert peak(pool) < 300 << 20
+    assert len(decode(pool, good).frames) == 3
+
+
+@pytest.mark.parametrize("sign", [signal.SIGSEGV, signal.SIGABRT, signal.SIGXCPU])
+def test_a_decoder_that_crashes_at_a_video(pool, good, sign) -> None:
+    decode(pool, good)
+    (process,) = pool._alive
+    os.kill(process._process.pid, signal.SIGSTOP)
+    asked = pool.submit(Clip("clip", str(good)), 3)
+    os.kill(process._process.pid, sign)
+    os.kill(process._process.pid, signal.SIGCONT)
+    with pytest.raises(VideoError, match=rf"good\.mp4: the process that decoded it died \(signal {sign.name}\)"):
+        asked.result()
+    assert len(decode(pool, good).frames) == 3

@@ -73,11 +73,12 @@ def _scheme(reference: str) -> str:
 
 def _inline(reference: str, most: int) -> Iterator[bytes]:
     """The bytes of a data URI."""
-    head, _, body = reference.partition(",")
+    head, comma, body = reference.partition(",")
     kind, *parameters = head[len("data:") :].lower().split(";")
-    if not (kind.startswith("video/") or kind == "application/octet-stream") or parameters[-1:] != ["base64"]:
+    video = kind.startswith("video/") or kind == "application/octet-stream"
+    if not comma or not video or parameters[-1:] != ["base64"]:
         raise _error("bad_video_url", "found another data URI; expected data:video/mp4;base64, with its bytes behind")
-    if len(body) // 4 * 3 > most + 2:  # padding
+    if len(body) // 4 * 3 - body[-2:].count("=") > most:
         raise _too_large(most)
     for start in range(0, len(body), _CHUNK):
         part = body[start : start + _CHUNK]

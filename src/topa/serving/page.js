@@ -190,6 +190,12 @@
 
   const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
 
+  /* Scroll to what begins out of sight. */
+  function bring(node) {
+    const { top } = node.getBoundingClientRect();
+    if (top < 0 || top > innerHeight / 2) node.scrollIntoView({ block: "start", behavior: calm() });
+  }
+
   const fault = (id, error) => { if (!aborted(error)) $(id).textContent = error.message; };
 
   /* Read aloud by screen readers, also where it is what was said last. */
@@ -198,9 +204,12 @@
     requestAnimationFrame(() => { $("said").textContent = text; });
   }
 
+  /* path: null where there is none. */
   function picture(path) {
+    const empty = make("span", { className: "none", textContent: "no picture" });
+    if (!path) return empty;
     const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
-    const none = () => image.replaceWith(make("span", { className: "none", textContent: "no picture" }));
+    const none = () => image.replaceWith(empty);
     const fetched = async () => {
       image.onerror = none;
       try {
@@ -229,7 +238,8 @@
       };
       progress(0);
       const response = await send("/v1/videos", { method: "POST", body: form, signal }, tell, uploading(progress));
-      return [await response.json(), URL.createObjectURL(file)];
+      // The server keeps equal files once, under the first one's name.
+      return [{ ...await response.json(), name: file.name }, URL.createObjectURL(file)];
     });
   }
 
@@ -254,6 +264,7 @@
     const mine = opening = new AbortController();
     $("stage-error").textContent = "";
     $("loading").hidden = false;
+    bring($("stage"));
     try {
       const [found, where] = await fetch(mine.signal, text => { if (text) $("loading-text").textContent = text; });
       if (mine !== opening) return;
@@ -316,7 +327,8 @@
     ].filter(Boolean).join(", ") : "";
     $("empty").hidden = there;
     $("or-pick").hidden = !library;
-    for (const id of ["watching", "read", "close", "caption"]) $(id).hidden = !there;
+    for (const id of ["watching", "other", "close", "caption"]) $(id).hidden = !there;
+    $("read").hidden = !video?.frames.some(frame => frame.captions.length);
     $("talk-h").textContent = there ? "Ask this video" : library ? "Ask the whole library" : "Ask";
     $("search").hidden = !library;
     $("only-label").hidden = video?.kind !== "library";
@@ -386,7 +398,7 @@
     if (player.readyState >= 1) seek();
     mark(nearest(time));
     if (!focused) return;
-    $("stage").scrollIntoView({ block: "nearest", behavior: calm() });
+    bring($("stage"));
     (player.hidden ? frames[current].cell : player).focus({ preventScroll: true });
   }
 
@@ -516,6 +528,7 @@
     };
     work("ask-error", async signal => {
       showTurn(mine);
+      $("answer").scrollIntoView({ block: "nearest", behavior: calm() });
       const tell = text => { mine.note = text; if (turn === mine) progress(); };
       const began = performance.now();
       try {
@@ -599,7 +612,7 @@
     const all = `All frames together: ${signed(explanation.score - explanation.blind)} over none (${explanation.measure}).`;
     if (best < 0) return `No single frame supports it: without any one of them, the answer is as sure. ${all}`;
     const frame = explanation.frames[best];
-    return `${nameOf(frame, best)} supports it most: without it, the score falls by ${frame.support.toFixed(2)}. ${all}`;
+    return `${nameOf(frame, best).replace("F", "The f")} supports it most: without it, the score falls by ${frame.support.toFixed(2)}. ${all}`;
   }
 
   function progress() {
@@ -669,7 +682,7 @@
         fill(other.question, other.choices);
         showTurn(other);
         $("answer").focus({ preventScroll: true });
-        $("answer").scrollIntoView({ block: "nearest", behavior: calm() });
+        bring($("answer"));
       };
       return make("li", {}, button);
     }));
@@ -802,7 +815,7 @@
       fill($("question").value, []);
       $("options").querySelector("input").focus();
     };
-    $("choose").onclick = () => $("file").click();
+    $("choose").onclick = $("other").onclick = () => $("file").click();
     $("file").onchange = () => {
       const [file] = $("file").files;
       if (file) openFile(file);

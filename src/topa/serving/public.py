@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 # A slash that begins a path: not inside a word (mp4/mkv), a relative path or a URL. Folders may have spaces, quotes and
-# colons in their names, as long as these don't look like those of the sentence. The API's own paths stay.
+# colons in their names, as long as these don't look like the sentence's own. The API's paths stay.
 _PATH = re.compile(
-    r"""(?: \bfile:/+ | (?<![\w./\]~*:-])/ | (?<=:)/(?!/) ) (?! v1\b | \s | / )
-        (?: (?: [^/\n:'"] | :(?!\s) | ['"](?=\w) )* [^/\s] / )*""",
+    r"""(?: \bfile:/+ | (?<![\w./\]~*:-])/+ | (?<=:)/(?!/) ) (?! v1\b | \s | / )
+        (?: (?: [^/\n:'"] | :(?!\s) | ['"](?=\w) )* [^/\s:='"([{] /+ )*""",
     re.VERBOSE | re.IGNORECASE,
 )
 
