@@ -61,6 +61,7 @@ def serve(
         int, typer.Option("--max-waiting", help="Requests at work at a time; more are told to come back.", min=1)
     ] = 128,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Tokens of an answer.", min=1)] = 512,
+    log_requests: Annotated[bool, typer.Option("--log-requests", help="Write a line for each request.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a model over HTTP: a page for people, and an API that OpenAI's clients speak. See docs/serving.md."""
@@ -87,7 +88,14 @@ def serve(
         decoders,
         Limits(upload=int(max_upload * 2**20), seconds=max_seconds, waiting=max_waiting, tokens=max_tokens),
     )
-    run(model, library, settings, threads=threads, started=lambda address: started(address, show=open_page))
+    run(
+        model,
+        library,
+        settings,
+        threads=threads,
+        log_requests=log_requests,
+        started=lambda address: started(address, show=open_page),
+    )
 
 
 def started(address: str, *, show: bool) -> None:
