@@ -105,32 +105,33 @@ class Origins(_Guard):
     """Pages of other sites may not use the server through their visitor's browser.
 
     A browser tells which page a request is from (Origin): it must be one of this server or an allowed one. A page whose
-    name was made to lead here afterwards (DNS rebinding) is from this server, as far as the browser knows: so a server
-    on loopback, whose names are known, answers to these alone, and to those of allowed origins.
+    name was made to lead here afterwards (DNS rebinding) is from this server, as far as the browser knows. So, unless
+    there are tokens, which such a page doesn't have, the server answers to no name that anybody can register: to
+    addresses, to names without a dot such as localhost, and to those of allowed origins.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         super().__init__(app)
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.origins)
-        self._names: frozenset[str] | None = None
-        if loopback(settings.host):
-            self._names = frozenset({settings.host.lower(), *(urlsplit(o).hostname or "" for o in self._origins)})
+        self._names = frozenset(urlsplit(origin).hostname or "" for origin in self._origins)
+        self._closed = bool(settings.tokens)
 
     def refusal(self, scope: Scope) -> RequestError | None:
         """As `_Guard` has it."""
         host, origin = header(scope, b"host").lower(), header(scope, b"origin").lower()
         name = _name(host)
-        if host and self._names is not None and name not in self._names and not loopback(name):
+        if not (self._closed or name in self._names or _private(name)):
             return RequestError(
-                "host: this server is on loopback and answers to localhost alone. To put a proxy with another name "
-                "before it, allow that: topa serve --allow-origin https://NAME",
+                "host: found a name that isn't known here; expected an address or localhost, as pages can make any "
+                "name lead here. Allow it: topa serve --allow-origin https://NAME. Or ask for tokens: --token-file",
                 status=HTTPStatus.FORBIDDEN,
                 code="host_not_allowed",
             )
         own = bool(host) and origin.partition("://")[2] == host
         if origin and not own and origin not in self._origins and "*" not in self._origins:
             return RequestError(
-                "origin: pages of other sites may not use this server. Allow one: topa serve --allow-origin https://NAME",
+                "origin: pages of other sites may not use this server. Allow one: topa serve --allow-origin "
+                "https://NAME",
                 status=HTTPStatus.FORBIDDEN,
                 code="origin_not_allowed",
             )
@@ -245,16 +246,6 @@ def header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def loopback(name: str) -> bool:
-    """Whether a host's name can only be this machine."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
 async def _refuse(error: RequestError, scope: Scope, receive: Receive, send: Send) -> None:
     failure = failure_of(error) or unexpected("")
     await failure.response()(scope, receive, send)
@@ -293,6 +284,17 @@ def _name(host: str) -> str:
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].rstrip(".")
+
+
+def _private(name: str) -> bool:
+    """Whether nobody can register a host's name: it is none, an address, has no dot, or is below localhost."""
+    if "." not in name or name.endswith(".localhost"):
+        return True
+    try:
+        ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _digest(token: str) -> bytes:
