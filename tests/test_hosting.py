@@ -83,6 +83,18 @@ def test_it_answers_to_those_who_have_a_token(micro_model, tmp_path):
             urlopen(f"{base}/v1/models")
 
 
+def test_where_it_is_can_be_read_by_programs(micro_model):
+    command = [sys.executable, "-m", "topa.cli", "serve", "--port", "0", "--model", str(micro_model), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        told = json.loads(process.stdout.readline())
+        with urlopen(f"{told['page']}/readyz") as reply:
+            assert json.load(reply) == {"status": "ok"}
+        with urlopen(told["openapi"]) as reply:
+            assert "/v1/chat/completions" in json.load(reply)["paths"]
+        process.terminate()
+    assert process.returncode == 0
+
+
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(topa, tmp_path):
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
