@@ -74,13 +74,17 @@ def test_what_runs_is_finished_and_nothing_is_left(micro_model, micro_video, tmp
 
 def test_it_answers_to_those_who_have_a_token(micro_model, tmp_path):
     (tmp_path / "tokens").write_text("first\nsecond\n")
-    options = ("--model", micro_model, "--token-file", tmp_path / "tokens")
-    with server(tmp_path / "temporary", *options, TOPA_TOKENS="third") as (_, base):
+    options = ("--model", micro_model, "--token-file", tmp_path / "tokens", "--log-requests")
+    with server(tmp_path / "temporary", *options, TOPA_TOKENS="third") as (process, base):
         for token in ("first", "second", "third"):
             with urlopen(Request(f"{base}/v1/models", headers={"Authorization": f"Bearer {token}"})) as reply:
                 assert json.load(reply)["data"][0]["id"] == micro_model.name
         with pytest.raises(OSError, match="401"):
             urlopen(f"{base}/v1/models")
+        process.terminate()
+        assert process.wait(60) == 0
+        lines = [line for line in process.stderr.read().splitlines() if " GET /v1/models " in line]
+    assert [line.split(" GET /v1/models ")[1].split()[0] for line in lines] == ["200"] * 3 + ["401"]
 
 
 def test_where_it_is_can_be_read_by_programs(micro_model):

@@ -6,6 +6,7 @@ Used by the command line, and by `topa demo --serve`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -35,20 +36,27 @@ def serve(
     settings: Settings,
     *,
     threads: int | None = None,
+    log_requests: bool = False,
     started: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; what runs then is finished.
 
     model: a saved model, or the micro model. threads: of the model; by default as many as there are cores, less one,
-    which receives, decodes and sends. started: told the address once requests are answered. Raises UsageError where
-    the address can't be listened on or a package is missing, and what loading raises.
+    which receives, decodes and sends. log_requests: a line for each goes to stderr. started: told the address once
+    requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
+    loading raises.
     """
-    if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client", "multipart") if not find_spec(name)]:
+    if missing := [
+        name for name in ("fastapi", "uvicorn", "prometheus_client", "python_multipart") if not find_spec(name)
+    ]:
         raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
     engine = load(model)
     _limit_threads(threads)
+    if log_requests:
+        logging.basicConfig(format="%(asctime)s %(message)s")
+        logging.getLogger("topa.serving").setLevel(logging.INFO)
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
 

@@ -335,6 +335,15 @@ def test_an_upload_that_is_too_large(engine: Topa, path: Path) -> None:
         assert not [file for file in server.folder.rglob("*") if file.is_file()]
 
 
+def test_a_full_server_takes_no_upload(engine: Topa) -> None:
+    """The client is told though it is still sending, and its connection goes on."""
+    with running(engine, Settings(limits=Limits(waiting=0))) as full, httpx.Client(base_url=full.url) as client:
+        reply = client.post("/v1/videos", files={"file": bytes(5_000_000)})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
+        assert client.get("/healthz").status_code == 200
+        assert not [file for file in full.folder.rglob("*") if file.is_file()]
+
+
 def test_probes(client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}

@@ -15,8 +15,11 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from topa.inference.engine import Topa
+from topa.library.contents import Contents
+from topa.serving import events
 from topa.serving.cancelling import Attended, within
 from topa.serving.errors import RequestError
+from topa.serving.events import EventStream, event
 from topa.serving.settings import Limits, Settings
 
 from .running import Running, running
@@ -151,10 +154,9 @@ def test_the_client_that_stays_is_answered(server: Running, video: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/ask", "/v1/chat/completions", "/v1/explain"])
-def test_an_answer_that_takes_too_long_is_given_up(engine: Topa, micro_videos: list[Any], path: str) -> None:
-    with running(engine, Settings(limits=Limits(request_seconds=0.2))) as server:
-        with micro_videos[0].path.open("rb") as file:
-            video = httpx.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
+def test_an_answer_that_takes_too_long_is_given_up(engine: Topa, contents: Contents, path: str) -> None:
+    with running(engine, Settings(limits=Limits(request_seconds=0.2)), contents) as server:
+        video = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         body = chat(video, stream=True) if "chat" in path else {"video": video, **QUESTION}
         with Held(server):
             reply = httpx.post(server.url + path, json=body, timeout=60)
@@ -164,12 +166,11 @@ def test_an_answer_that_takes_too_long_is_given_up(engine: Topa, micro_videos: l
 
 
 def test_a_stream_that_takes_too_long_ends_with_an_error(
-    engine: Topa, micro_videos: list[Any], monkeypatch: pytest.MonkeyPatch
+    engine: Topa, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was told is told; then comes the error, and no end as of a whole answer."""
-    with running(engine, Settings(limits=Limits(request_seconds=5))) as server:
-        with micro_videos[0].path.open("rb") as file:
-            video = httpx.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
+    with running(engine, Settings(limits=Limits(request_seconds=5)), contents) as server:
+        video = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         whole = server.service.stream
 
         async def stuck(*args: Any, **more: Any) -> Any:
@@ -185,6 +186,64 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
         assert json.loads(lines[0])["choices"][0]["delta"]["role"] == "assistant"
         assert json.loads(lines[-1])["error"]["code"] == "timeout"
         assert "[DONE]" not in lines
+
+
+def test_an_upload_has_time_for_its_way_and_then_a_limit(engine: Topa, micro_videos: list[Any]) -> None:
+    """The body comes more slowly than an answer may; then the model doesn't."""
+    content = micro_videos[2].path.read_bytes()
+    reached = threading.Event()
+
+    def slowly() -> Any:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + content[:1000]
+        time.sleep(0.5)
+        yield content[1000:]
+        reached.set()
+        yield b"\r\n--b--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    with running(engine, Settings(limits=Limits(request_seconds=0.3))) as server, Held(server):
+        reply = httpx.post(f"{server.url}/v1/videos", content=slowly(), headers=kind, timeout=60)
+    assert reached.is_set()
+    assert (reply.status_code, reply.json()["error"]["code"]) == (503, "timeout")
+
+
+def test_nothing_is_left_of_an_upload_that_breaks_off(engine: Topa, micro_videos: list[Any]) -> None:
+    content = micro_videos[2].path.read_bytes()
+    with running(engine) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        connection = socket.create_connection((host, int(port)), timeout=60)
+        part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n' + content[:-9]
+        head = f"POST /v1/videos HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        connection.sendall(f"{head}Content-Length: {len(content) + 1000}\r\n\r\n".encode() + part)
+        until(lambda: any(file.is_file() for file in server.folder.rglob("*")))
+        connection.close()
+        until(lambda: tasks(server) == 0)
+        assert not [file for file in server.folder.rglob("*") if file.is_file()]
+
+
+def test_a_client_that_takes_nothing_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its stream ends when its time is over, though the last event can't be sent either."""
+    monkeypatch.setattr(events, "_FAREWELL", 0.05)
+    closed: list[str] = []
+
+    async def pieces() -> Any:
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed.append("pieces")
+
+    async def run() -> None:
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.body":
+                await asyncio.get_running_loop().create_future()
+
+        rest = pieces()
+        stream = EventStream(await anext(rest), rest, event, seconds=0.05, limit=60)
+        await stream({"type": "http", "state": {"request": "req_1"}}, send, send)
+
+    asyncio.run(run())
+    assert closed == ["pieces"]
 
 
 def test_within_tells_its_own_time_from_others() -> None:

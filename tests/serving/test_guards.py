@@ -59,7 +59,11 @@ async def call(
             found.body += message.get("body", b"")
 
     raw = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
-    await app({"type": "http", "method": method, "path": path, "headers": raw, "state": {}}, receive, send)
+    await app(
+        {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": raw, "state": {}},
+        receive,
+        send,
+    )
     return found
 
 
@@ -337,6 +341,15 @@ def test_a_failure_says_nothing_but_its_id(caplog: pytest.LogCaptureFixture) -> 
     assert response.headers["x-request-id"] in response.body.decode()
     assert "swordfish" in caplog.text
     assert response.headers["x-request-id"] in caplog.text
+
+
+def test_requests_are_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    do(Named(reading))
+    assert caplog.text == ""
+    with caplog.at_level("INFO", "topa.serving"):
+        response = do(Named(reading), "/v1/ask")
+    (line,) = caplog.messages
+    assert line.startswith(f"{response.headers['x-request-id']} POST /v1/ask 200 in ")
 
 
 def test_what_is_no_request_of_http_passes() -> None:

@@ -185,6 +185,14 @@ def test_a_talk_is_told_to_be_unread(server: Running, uploaded: str) -> None:
     assert "last one" in more[1]
 
 
+def test_the_last_video_of_a_talk_is_meant(server: Running, uploaded: str) -> None:
+    first = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
+    for videos in ((first, uploaded), (uploaded, first)):
+        talk = [*about(videos[0], QUESTION), *about(videos[1], QUESTION)]
+        reply = client(server).chat.completions.create(model="topa", messages=talk)
+        assert reply.model_extra["topa"]["video"] == videos[1]
+
+
 def test_stop_and_length(server: Running, uploaded: str) -> None:
     asked = client(server).chat.completions
     whole = asked.create(model="topa", messages=about(uploaded)).choices[0].message.content

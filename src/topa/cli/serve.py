@@ -58,10 +58,14 @@ def serve(
     ] = None,
     max_upload: Annotated[float, typer.Option("--max-upload", help="Megabytes of a video.", min=0.001)] = 200,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Seconds of a video.", min=0.001)] = 3600,
+    max_pixels: Annotated[
+        float, typer.Option("--max-pixels", help="Millions of pixels of a picture of a video.", min=0.001)
+    ] = 9.5,
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Requests at work at a time; more are told to come back.", min=1)
     ] = 128,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Tokens of an answer.", min=1)] = 512,
+    log_requests: Annotated[bool, typer.Option("--log-requests", help="Write a line for each request.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -87,13 +91,14 @@ def serve(
         allow_private,
         batch,
         decoders,
-        Limits(upload=int(max_upload * 2**20), seconds=max_seconds, waiting=max_waiting, tokens=max_tokens),
+        Limits(upload=int(max_upload * 2**20), seconds=max_seconds, pixels=int(max_pixels * 1e6), waiting=max_waiting, tokens=max_tokens),
     )
     run(
         model,
         library,
         settings,
         threads=threads,
+        log_requests=log_requests,
         started=lambda address: started(address, show=open_page, as_json=as_json),
     )
 

@@ -47,8 +47,8 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         middleware=_middleware(settings, metrics),
     )
     _tell_errors(app)
-    _add_probes(app, service, metrics)
     add_routes(app, service)
+    _add_probes(app, service, metrics)
     describe(app, tokens=bool(settings.tokens), open_paths=_OPEN)
     return app
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 
@@ -96,11 +96,13 @@ class _Attention:
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """What is done inside may take so many seconds. Raises RequestError (503, timeout) when it takes longer."""
+async def within(seconds: float, *, at_once: bool = True) -> AsyncIterator[Callable[[], None]]:
+    """What is done inside may take so many seconds, from the beginning or from when the value is called. Raises
+    RequestError (503, timeout) when it takes longer."""
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(seconds) as limit:
-            yield
+        async with asyncio.timeout(seconds if at_once else None) as limit:
+            yield lambda: limit.reschedule(loop.time() + seconds)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -110,7 +112,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
 def timed_out(seconds: float) -> RequestError:
     """What is told of an answer that was given up."""
     return RequestError(
-        f"the answer took more than {seconds:g} seconds and was given up; expected less. Ask for fewer tokens "
+        f"the request took more than {seconds:g} seconds and was given up; expected less. Ask for fewer tokens "
         "(max_tokens) or of a shorter video, or try again when the server is less busy.",
         status=HTTPStatus.SERVICE_UNAVAILABLE,
         code="timeout",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import Generic, TypeVar
 
@@ -63,8 +63,9 @@ class EventStream(Response, Generic[T]):
                 if failure is None:
                     log.exception("%s failed while it was answered", name)
                 last = event((failure or unexpected(name)).body())
-        async with asyncio.timeout(_FAREWELL):
-            await send(_part(last, more=False))
+        with suppress(TimeoutError):  # who doesn't take it is cut off by the server
+            async with asyncio.timeout(_FAREWELL):
+                await send(_part(last, more=False))
 
 
 def _part(body: bytes, *, more: bool = True) -> dict[str, object]:

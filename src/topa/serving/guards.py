@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
+import time
 import uuid
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .cancelling import GONE
 from .errors import RequestError
 from .failures import failure_of, unexpected
 from .settings import Limits, Settings
@@ -41,7 +43,8 @@ _HEADERS = {
 
 class Named:
     """Gives every request an id and every response the headers that all of them have; an error that nobody expected
-    becomes a response that says nothing but the id, and its traceback goes to the log."""
+    becomes a response that says nothing but the id, and its traceback goes to the log. There every request is a line,
+    where lines of information are wanted."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,12 +56,12 @@ class Named:
             return
         name = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request"] = name
-        started = False
+        began, status, started = time.perf_counter(), GONE, False
 
         async def sending(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
                 have = {key for key, _ in headers}
                 headers += [(key, value) for key, value in _HEADERS.items() if key not in have]
@@ -69,10 +72,15 @@ class Named:
         try:
             await self.app(scope, receive, sending)
         except Exception:
-            log.exception("%s failed: %s %s", name, scope["method"], scope["path"])
+            log.exception("%s failed", name)
             if started:
                 raise
             await unexpected(name).response()(scope, receive, sending)
+        finally:
+            # As it was sent: with its escapes, so that a line stays one.
+            path = scope.get("raw_path", b"").decode("latin-1")
+            took = 1000 * (time.perf_counter() - began)
+            log.info("%s %s %s %d in %.0f ms", name, scope["method"], path, status, took)
 
 
 class _Guard:

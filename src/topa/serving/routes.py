@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Path, Query
@@ -30,11 +31,18 @@ def as_json(body: BaseModel, status: int = 200) -> Response:
 
 
 def add_routes(api: FastAPI, service: Service) -> None:
-    """All of the API, for a service."""
-    _add_models(api, service)
+    """All of the API, for a service. Routes are tried in this order: those come first that are asked most."""
     _add_chat(api, service)
-    _add_videos(api, service)
     _add_questions(api, service)
+    _add_videos(api, service)
+    _add_models(api, service)
+
+
+async def _and_then(content: AsyncIterator[bytes], call: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    """All of the content; behind its end, the call."""
+    async for part in content:
+        yield part
+    call()
 
 
 def _add_models(api: FastAPI, service: Service) -> None:
@@ -81,7 +89,9 @@ def _add_videos(api: FastAPI, service: Service) -> None:
     async def upload(request: Request) -> Response:
         """Upload a video: its id stands for it from now on, until it makes room for others."""
         name, content = await file_of(request.headers.get("content-type", ""), request.stream())
-        return as_json(shaping.video(await service.upload(content, name)), 201)
+        async with within(seconds, at_once=False) as begin:
+            watched = await service.upload(_and_then(content, begin), name)
+        return as_json(shaping.video(watched), 201)
 
     @api.get("/v1/videos", tags=["videos"], operation_id="listVideos", responses=gives(schemas.Videos, 404))
     async def list_videos(
