@@ -158,6 +158,8 @@ def test_it_fits_and_can_be_read_in_every_state(visit, site, mp4, width, scheme)
         ratio, where = worst_contrast(v.page)
         assert ratio >= 4.5, where
 
+    v.page.get_by_role("button", name="Ask", exact=True).click()
+    v.page.wait_for_selector("#ask-error:not(:empty)")
     looks_well()
     paper = v.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(paper[4:].split(",")[0]) > 128) == (scheme == "light")
@@ -475,6 +477,25 @@ def test_without_a_library_there_is_nothing_to_search(visit, engine):
         assert "Choose a file" in v.page.inner_text("#ask-error")
 
 
+def test_a_file_that_has_gone_is_still_asked_about(visit, engine, micro_videos, tmp_path):
+    gone = tmp_path / "gone.mp4"
+    gone.write_bytes(micro_videos[0].path.read_bytes())
+    make([str(gone)], tmp_path / "library", Wanted(encoder="microworld/clip"), show=False)
+    gone.unlink()
+    with hosted(engine, Settings(name="micro"), contents_of(tmp_path / "library")) as address:
+        v = visit(address)
+        v.page.locator("#videos button").click()
+        v.page.wait_for_selector("#unplayable:visible")
+        assert v.page.locator("#player:visible").count() == 0
+        v.until("() => [...document.querySelectorAll('#frames button')].every(cell => cell.querySelector('.none'))")
+        v.ask(QUESTION, *OPTIONS)
+        v.answered()
+        v.page.locator("#rests-list button").last.click()
+        last = v.page.locator("#rests-list button").last.inner_text()
+        assert v.page.inner_text("#frames [aria-current=true] time") == last
+        assert v.page.evaluate("document.activeElement.querySelector('time').textContent") == last
+
+
 # Keyboard
 
 
@@ -585,6 +606,13 @@ def test_a_server_that_has_gone_is_told(visit, site, mp4):
     v.ask(QUESTION, *OPTIONS)
     v.page.wait_for_selector("#ask-error:has-text('can’t be reached')")
     assert v.page.locator("#answer:visible").count() == 0
+    v.page.unroute("**/v1/ask")
+    v.ask(QUESTION, *OPTIONS)
+    v.answered()
+    v.page.route("**/v1/explain", lambda route: route.abort())
+    v.page.get_by_role("button", name="Why?").click()
+    v.page.wait_for_selector("#why-error:has-text('can’t be reached')")
+    assert v.page.evaluate("document.activeElement.id") == "why"
     v.page.route("**/v1/search", lambda route: route.fulfill(
         status=500, headers={"X-Request-Id": "req_7"}, json={"error": {"message": "It failed."}}
     ))  # fmt: skip

@@ -208,7 +208,7 @@
   function picture(path) {
     const empty = make("span", { className: "none", textContent: "no picture" });
     if (!path) return empty;
-    const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
+    const image = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
     const none = () => image.replaceWith(empty);
     const fetched = async () => {
       image.onerror = none;
@@ -535,6 +535,7 @@
         if (video && !choices.length) await converse(mine, signal, tell, began);
         else await decide(mine, signal, tell);
         mine.note = mine.first === undefined ? "" : `First words after ${(mine.first / 1000).toFixed(1)} s.`;
+        if (!mine.text) mine.note = "The model said nothing. Ask in other words.";
         if (mine.cut) mine.note += " Cut off: the answer may be no longer.";
         keep(mine);
       } catch (error) {
@@ -598,7 +599,10 @@
         if (mine.choices.length) body.choices = mine.choices;
         mine.explanation = await (await post("/v1/explain", body, signal, tell)).json();
       } finally {
-        if (turn === mine) showTurn(mine);
+        if (turn === mine) {
+          showTurn(mine);
+          if (!mine.explanation) $("why").focus({ preventScroll: true });
+        }
       }
       if (turn === mine) {
         say($("because").textContent);
@@ -757,7 +761,7 @@
   /* The page */
 
   function followHash() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = location.hash.slice(1);
     if (/^lib_[\w-]+$/.test(id)) openStored(id);
     else if (!id && video?.kind === "library") closeVideo();
   }
