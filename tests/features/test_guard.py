@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socketserver
 import threading
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -17,7 +19,9 @@ import pytest
 
 from topa.core.errors import VideoError
 from topa.features.clips import Clip
-from topa.features.decoding import Decoders, Guard
+from topa.features.container import VideoFile
+from topa.features.decoding import Decoders, Guard, _Deadline
+from topa.features.guard import THREADS
 from topa.features.video import SampledVideo, sample_frames
 
 from .clips import HEIGHT, WIDTH, steady, write_video
@@ -149,12 +153,34 @@ def test_the_process_is_bound_and_knows_no_secrets(pool, good, monkeypatch) -> N
     assert 200 < int(limits["cpu time"]) < 400
 
 
-def test_time_on_the_processor_is_counted_anew_for_each_video(pool, good) -> None:
-    for _ in range(3):
-        decode(pool, good)
+def test_time_on_the_processor_is_counted_anew_for_each_video(monkeypatch) -> None:
+    spent = SimpleNamespace(ru_utime=1000.0, ru_stime=200.0)
+    monkeypatch.setattr("resource.getrusage", lambda _: spent)
+    allowed = []
+    monkeypatch.setattr("resource.setrlimit", lambda kind, limits: allowed.append((kind, limits[0])))
+    replace(GUARD, seconds=1).meter()
+    assert allowed == [(resource.RLIMIT_CPU, 1200 + THREADS)]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_a_file_that_is_opened_again_is_guarded_again(tmp_path, name) -> None:
+    with VideoFile(write_video(tmp_path / name, steady(5), unit=Fraction(1, 25)), GUARD) as file:
+        file._reopen()
+        assert file.stream.codec_context.thread_count == THREADS
+
+
+def test_a_deadline_that_was_met_strikes_nobody(pool, good) -> None:
+    decode(pool, good)
     (process,) = pool._alive
-    limits = (Path("/proc") / str(process._process.pid) / "limits").read_text()
-    assert re.search(r"Max cpu time +\d+ +unlimited", limits), "a limit of all videos together ends the process"
+    deadline = _Deadline(60, process)
+    with deadline:
+        pass
+    deadline._strike()
+    assert not process.late
+    for timer in threading.enumerate():
+        if isinstance(timer, threading.Timer):
+            timer.join(10)
+            assert not timer.is_alive(), "it waits for a video that is done"
 
 
 def test_a_folder_of_pictures_is_not_a_strangers_video(pool, tmp_path) -> None:
@@ -211,11 +237,13 @@ def peak(pool: Decoders) -> int:
     return 1024 * int(re.search(r"VmPeak:\s+(\d+)", Path(f"/proc/{process._process.pid}/status").read_text())[1])
 
 
-@pytest.mark.parametrize("honest", [True, False])
-def test_giant_pictures_in_a_small_file(pool, tmp_path, honest) -> None:
+@pytest.mark.parametrize("header", ["honest", "honest before a broken picture", "lying"])
+def test_giant_pictures_in_a_small_file(pool, tmp_path, header) -> None:
     bomb = giant(tmp_path / "bomb.avi", 8000)
-    if not honest:
+    if header == "lying":
         belittle(bomb, 64)
+    elif header != "honest":
+        bomb.write_bytes(bomb.read_bytes().replace(b"IDAT", b"IDXT"))
     assert bomb.stat().st_size < 20_000
     with pytest.raises(VideoError, match="found pictures of 8000 x 8000 pixels; expected at most 9437184"):
         decode(pool, bomb)

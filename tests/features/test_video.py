@@ -285,6 +285,20 @@ def test_bad_files(long_gop, name, content, kind, words):
         assert "expected" in str(caught.value)
 
 
+def test_a_title_in_another_encoding(tmp_path):
+    path = write_video(tmp_path / "titled.mkv", steady(5))
+    with av.open(str(path)) as plain, av.open(str(tmp_path / "Ferien.mkv"), "w") as titled:
+        titled.metadata["title"] = "Ferien"
+        stream = titled.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                titled.mux(packet)
+    latin = (tmp_path / "Ferien.mkv").read_bytes().replace(b"Ferien", "Férien".encode("latin-1"))
+    path.write_bytes(latin)
+    assert len(sample_frames(path, 2).frames) == 2
+
+
 def test_a_folder_and_sound_alone(tmp_path):
     with pytest.raises(InputError, match="found a folder"):
         probe(tmp_path)

@@ -203,9 +203,25 @@ def test_a_place_is_given_back_after_a_failure() -> None:
     assert app.at_work == 0
 
 
-def test_pictures_are_work() -> None:
-    assert do(Admission(reading, 0), "/v1/videos/vid_0/picture", method="GET").status == 429
-    assert do(Admission(reading, 0), "/v1/videos/vid_0", method="DELETE").status == 429
+@pytest.mark.parametrize(
+    ("method", "path", "works"),
+    [
+        ("POST", "/v1/ask", True),
+        ("POST", "/v1/videos", True),
+        ("DELETE", "/v1/videos/vid_0", True),
+        ("GET", "/v1/videos/vid_0", True),
+        ("GET", "/v1/videos/vid_0/picture", True),
+        ("GET", "/v1/videos/vid_0/content", False),
+        ("GET", "/v1/videos", False),
+        ("GET", "/v1/models", False),
+        ("GET", "/v1/models/a", False),
+        ("GET", "/", False),
+        ("GET", "/metrics", False),
+        ("GET", "/readyz", False),
+    ],
+)
+def test_what_is_work(method: str, path: str, works: bool) -> None:
+    assert do(Admission(reading, 0), path, method=method).status == (429 if works else 200)
 
 
 def test_a_body_that_says_that_it_is_too_large() -> None:

@@ -183,7 +183,8 @@ def _open(path: Path, guard: Guard | None) -> tuple[Any, Any]:
     if guard is not None:
         options["format_whitelist"] = ",".join(FORMATS)
     try:
-        container = av.open(str(path.absolute()), options=options)
+        # A title in another encoding than UTF-8 breaks nothing: it isn't read.
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path}: found a file that may not be read; expected a video. Change its mode.") from error
     except av.error.FFmpegError as error:

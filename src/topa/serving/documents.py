@@ -37,13 +37,15 @@ _ABOUT = (
     "`video_url` part for the video, and what chat can't express."
 )
 
-read_bodies: tuple[type[BaseModel], ...] = (
+_APART: tuple[type[BaseModel], ...] = (
     schemas.AskRequest,
     schemas.CaptionRequest,
     schemas.ExplainRequest,
     schemas.SearchRequest,
     schemas.ChatRequest,
+    schemas.Chunk,
 )
+"""What FastAPI doesn't see, as routes read and stream by themselves."""
 
 
 def takes(body: type[BaseModel]) -> dict[str, Any]:
@@ -113,8 +115,7 @@ def describe(app: FastAPI, *, tokens: bool, open_paths: Sequence[str]) -> None:
 def _document(app: FastAPI, *, tokens: bool, open_paths: Sequence[str]) -> dict[str, Any]:
     found = get_openapi(title=_TITLE, version=app.version, description=_ABOUT, routes=app.routes)
     known = found["components"]["schemas"]
-    bodies = [(body, "validation") for body in read_bodies]
-    _, own = models_json_schema([*bodies, (schemas.Chunk, "validation")], ref_template=_REF)
+    _, own = models_json_schema([(body, "validation") for body in _APART], ref_template=_REF)
     known |= own["$defs"]
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)

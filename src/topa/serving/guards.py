@@ -271,8 +271,13 @@ def _too_large(most: int) -> RequestError:
 
 
 def _works(scope: Scope) -> bool:
+    """Whether a request may need the model or a decoder: all but lists, the model's name and files as they are."""
     path: str = scope["path"]
-    return path.startswith(API) and (scope["method"] not in ("GET", "HEAD") or path.endswith("/picture"))
+    if not path.startswith(API):
+        return False
+    if scope["method"] not in ("GET", "HEAD"):
+        return True
+    return path.startswith(f"{UPLOADS}/") and not path.endswith("/content")
 
 
 def _name(host: str) -> str:

@@ -92,7 +92,7 @@ def _add_videos(api: FastAPI, service: Service) -> None:
         found, more = service.listing(after, limit)
         return as_json(schemas.Videos(data=[shaping.entry(of) for of in found], has_more=more))
 
-    @api.get("/v1/videos/{id}", tags=["videos"], operation_id="getVideo", responses=gives(schemas.Video, 404, 503))
+    @api.get("/v1/videos/{id}", tags=["videos"], operation_id="getVideo", responses=gives(schemas.Video, 404, 429, 503))
     async def get_video(id: Id) -> Response:
         """Tell about a video, and what each of its frames was read as."""
         async with within(seconds):
