@@ -425,6 +425,22 @@ def test_a_video_of_the_library_is_kept_in_the_address(visit, site, contents):
     v.page.wait_for_selector("#empty:visible")
 
 
+def test_on_a_phone_what_opens_comes_into_view(visit, site):
+    v = visit(site, viewport={"width": 390, "height": 844})
+    inside = """id => {
+        const { top } = document.getElementById(id).getBoundingClientRect();
+        return top >= 0 && top < innerHeight - 40;
+    }"""
+    v.page.locator("#videos button").last.click()
+    v.page.wait_for_selector("#frames button")
+    v.until(inside, "name")
+    v.ask(QUESTION, *OPTIONS)
+    v.answered()
+    v.until(inside, "asked")
+    v.page.locator("#rests-list button").last.click()
+    v.until(inside, "player")
+
+
 def test_a_moment_that_was_found_opens_its_video_there(visit, site):
     v = visit(site)
     v.page.keyboard.press("/")
@@ -471,7 +487,7 @@ def test_without_a_library_there_is_nothing_to_search(visit, engine):
     with hosted(engine, Settings(name="other")) as address:
         v = visit(address)
         v.until("document.title === 'other'")
-        for gone in ("#search", "#library", "#examples", "#or-pick"):
+        for gone in ("#search", "#search-key", "#library", "#examples", "#or-pick"):
             assert v.page.locator(f"{gone}:visible").count() == 0, gone
         v.ask(QUESTION)
         assert "Choose a file" in v.page.inner_text("#ask-error")
@@ -652,7 +668,7 @@ def test_a_running_answer_can_be_stopped(visit, site, mp4, how):
         else:
             v.page.keyboard.press("Escape")
     v.page.wait_for_selector("#progress:text-is('Stopped.')")
-    assert v.page.locator("#stop:visible").count() == 0
+    assert v.page.locator("#stop:visible, #rests:visible").count() == 0
     assert v.page.inner_text("#ask-error") == ""
     held[0].abort()
 

@@ -178,7 +178,7 @@
 
   function clock(seconds) {
     if (seconds === null) return "?";
-    if (seconds < 60) return `${seconds.toFixed(1)} s`;
+    if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
     const whole = Math.floor(seconds), two = number => String(number).padStart(2, "0");
     const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
     return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
@@ -330,7 +330,7 @@
     for (const id of ["watching", "other", "close", "caption"]) $(id).hidden = !there;
     $("read").hidden = !video?.frames.some(frame => frame.captions.length);
     $("talk-h").textContent = there ? "Ask this video" : library ? "Ask the whole library" : "Ask";
-    $("search").hidden = !library;
+    $("search").hidden = $("search-key").hidden = !library;
     $("only-label").hidden = video?.kind !== "library";
     if ($("only-label").hidden) $("only").checked = false;
     for (const card of $("videos").querySelectorAll("button")) {
@@ -669,7 +669,7 @@
       return button;
     }) : [];
     const shown = parts.length ? parts : seen;
-    $("rests").hidden = turn.running || !shown.length;
+    $("rests").hidden = turn.running || !turn.text || !shown.length;
     $("rests-h").textContent = parts.length ? "It rests on" : `It rests on ${seen.length} frames`;
     $("rests-list").className = parts.length ? "parts" : "chips";
     $("rests-list").replaceChildren(...shown.map(button => make("li", {}, button)));
