@@ -1,4 +1,4 @@
-"""The container file speaks of what is there: files that it copies, an extra that it installs, options that it gives."""
+"""The container file speaks of what is there: files that it copies, an extra to install, options of the verb."""
 
 from __future__ import annotations
 

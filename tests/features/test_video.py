@@ -271,6 +271,7 @@ def test_impossible_requests(long_gop, kwargs, kind, words):
         ("text.mp4", b"once upon a time there was a text\n" * 50, VideoError, "not a video"),
         ("notes.txt", b"once upon a time there was a text\n" * 50, VideoError, "kind 'tty'|not a video"),
         ("list.mp4", b"ffconcat version 1.0\nfile 'long.mp4'\n", VideoError, "kind 'concat'|not a video"),
+        ("elsewhere.mp4", b"ffconcat version 1.0\nfile '/dev/null'\n", VideoError, "not a video"),
         ("noise.mp4", bytes(range(256)) * 64, VideoError, "not a video|streams only"),
     ],
 )

@@ -5,6 +5,7 @@ Reads a path from the user for `video`; nothing is decoded here, only packets ar
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -185,9 +186,11 @@ def _open(path: Path, guard: Guard | None) -> tuple[Any, Any]:
     try:
         # A title in another encoding than UTF-8 breaks nothing: it isn't read.
         container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
-    except PermissionError as error:
-        raise InputError(f"{path}: found a file that may not be read; expected a video. Change its mode.") from error
     except av.error.FFmpegError as error:
+        if isinstance(error, PermissionError) and not os.access(path, os.R_OK):  # FFmpeg says so of contents too
+            raise InputError(
+                f"{path}: found a file that may not be read; expected a video. Change its mode."
+            ) from error
         raise VideoError(
             f"{path}: found {size} bytes that are not a video ({error.strerror}); "
             f"expected mp4, mkv, webm, avi or the like. {_NEXT}"

@@ -10,7 +10,7 @@ import math
 import mimetypes
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 from ..core.errors import InputError
@@ -60,11 +60,12 @@ class Service:
         self._tokenizer = engine.prompter.tokenizer
         guard = Guard(limits.decode_seconds, limits.decode_memory, limits.seconds, limits.pixels)
         self._decoders = Decoders(settings.decoders, guard)
+        self._own = Decoders(1)  # of the library, whose owner has indexed what is in it
         self._uploads = Uploads(folder, limits)
         self.observe: Callable[[str, int], None] = lambda *_: None
         """Told of each pass of the model what it did, and for how many requests; in the model's thread."""
         self._worker = Worker(engine, settings.batch, lambda did, many: self.observe(did, many))
-        self._watcher = Watcher(engine, self._worker, self._decoders, limits.features)
+        self._watcher = Watcher(engine, self._worker, self._decoders, limits.features, 2 * settings.decoders)
 
     async def upload(self, chunks: AsyncIterable[bytes], name: str) -> Watched:
         """Receive a video and watch it. Raises RequestError where it is too large, VideoError where it can't be
@@ -74,7 +75,8 @@ class Service:
             try:
                 return await self._watcher.watch(upload)
             except InputError:
-                self._uploads.remove(upload.id)
+                with suppress(RequestError):  # another request of the same content has removed it
+                    self._uploads.remove(upload.id)
                 raise
 
     async def watch(self, reference: str) -> Watched:
@@ -197,10 +199,14 @@ class Service:
         if id.startswith("lib_"):
             shelf = self._shelf()
             video = shelf.video(id)
-            return await self._watcher.picture(id, shelf.file(video), min(at, max(0.0, video.duration - 1e-3)))
+            return await self._watcher.picture(
+                self._own, id, shelf.file(video), min(at, max(0.0, video.duration - 1e-3))
+            )
         with self._uploads.using(id) as upload:
             watched = await self._watcher.watch(upload)
-            return await self._watcher.picture(id, upload.path, min(at, max(0.0, watched.duration - 1e-3)))
+            return await self._watcher.picture(
+                self._decoders, id, upload.path, min(at, max(0.0, watched.duration - 1e-3))
+            )
 
     def listing(self, after: str | None, limit: int) -> tuple[list[Entry], bool]:
         """Videos of the library behind one of them, none without a library; and whether there are more."""
@@ -257,6 +263,7 @@ class Service:
         """Finish what was asked, and remove what was uploaded."""
         await self._worker.close()
         await asyncio.to_thread(self._decoders.close)
+        await asyncio.to_thread(self._own.close)
         self._uploads.close()
 
     async def _off_shelf(self, id: str) -> Watched:

@@ -41,13 +41,21 @@ class Counts:
     failures: int = 0
 
 
+@dataclass(slots=True)
+class _Making(Generic[_Value]):
+    """A value that is being made, and how many wait for it."""
+
+    task: asyncio.Task[_Value]
+    waiting: int = 0
+
+
 class Kept(Generic[_Value]):
     """The values used last, at most `most` of them; made once, also where several want one at a time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._values: OrderedDict[str, _Value] = OrderedDict()
-        self._making: dict[str, asyncio.Task[_Value]] = {}
+        self._making: dict[str, _Making[_Value]] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -57,10 +65,18 @@ class Kept(Generic[_Value]):
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]
-        if key not in self._making:
-            self._making[key] = asyncio.ensure_future(self._make(key, make))
-        # Others may wait for it too: who goes doesn't take it along.
-        return await asyncio.shield(self._making[key])
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = _Making(asyncio.ensure_future(self._make(key, make)))
+        making.waiting += 1
+        try:
+            # Others may wait for it too: who goes doesn't take it along, unless it is the last one.
+            return await asyncio.shield(making.task)
+        finally:
+            making.waiting -= 1
+            if not making.waiting:
+                making.task.cancel()
+                del self._making[key]
 
     def put(self, key: str, value: _Value) -> None:
         """Keep a value."""
@@ -73,23 +89,21 @@ class Kept(Generic[_Value]):
         self._values.pop(key, None)
 
     async def _make(self, key: str, make: Callable[[], Awaitable[_Value]]) -> _Value:
-        try:
-            value = await make()
-            self.put(key, value)
-            return value
-        finally:
-            del self._making[key]
+        value = await make()
+        self.put(key, value)
+        return value
 
 
 class Watcher:
-    """Watches videos for a model. kept: videos whose features are held."""
+    """Watches videos for a model. kept: videos whose features are held. at_once: of which pictures are in memory."""
 
-    def __init__(self, engine: Topa, worker: Worker, decoders: Decoders, kept: int) -> None:
+    def __init__(self, engine: Topa, worker: Worker, decoders: Decoders, kept: int, at_once: int) -> None:
         self._engine = engine
         self._worker = worker
         self._decoders = decoders
         self._watched: Kept[Watched] = Kept(kept)
         self._pictures: Kept[bytes] = Kept(_PICTURES)
+        self._room = asyncio.Semaphore(at_once)
         self.counts = Counts()
 
     async def watch(self, upload: Upload) -> Watched:
@@ -107,11 +121,14 @@ class Watcher:
         """Keep nothing of a video but pictures, which nobody can ask for any more."""
         self._watched.forget(id)
 
-    async def picture(self, id: str, path: Path, at: float) -> bytes:
-        """The picture that a player shows at a second, as JPEG. Raises VideoError where there is none."""
+    async def picture(self, decoders: Decoders, id: str, path: Path, at: float) -> bytes:
+        """The picture that a player shows at a second, as JPEG. decoders: who may open the file.
+
+        Raises VideoError where there is none.
+        """
 
         async def make() -> bytes:
-            sampled = await self._decode(id, path, 1, at)
+            sampled = await self._decode(decoders, id, path, 1, at)
             return (await asyncio.to_thread(_thumbnails, sampled.frames))[0]
 
         return await self._pictures.get(_name(id, at), make)
@@ -124,9 +141,10 @@ class Watcher:
 
     async def _watch(self, upload: Upload) -> Watched:
         engine = self._engine
-        sampled = await self._decode(upload.name, upload.path, engine.config.frames)
-        pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
-        values = await self._worker.encode(sampled.frames)
+        async with self._room:  # pictures of a large video take 30 MB each
+            sampled = await self._decode(self._decoders, upload.name, upload.path, engine.config.frames)
+            pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
+            values = await self._worker.encode(sampled.frames)
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(
             values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
@@ -152,10 +170,12 @@ class Watcher:
             seen,
         )
 
-    async def _decode(self, name: str, path: Path, frames: int, at: float | None = None) -> SampledVideo:
+    async def _decode(
+        self, decoders: Decoders, name: str, path: Path, frames: int, at: float | None = None
+    ) -> SampledVideo:
         clip = Clip(name, str(path)) if at is None else Clip(name, str(path), at, at + 1e-3)
         try:
-            return await asyncio.wrap_future(self._decoders.submit(clip, frames))
+            return await asyncio.wrap_future(decoders.submit(clip, frames))
         except VideoError as error:
             self.counts.failures += 1
             raise VideoError(str(error).replace(str(path), name)) from error
