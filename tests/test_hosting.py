@@ -124,6 +124,25 @@ def test_wrong_options_are_refused(topa, options, words, tmp_path, monkeypatch):
     assert words in done.err
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_is_served_and_the_second_time_at_once(tmp_path):
+    command = [sys.executable, "-m", "topa.cli", "demo", "--quick", "--out", "demo", "--serve", "--port", "0"]
+    own = os.environ | {"BROWSER": "true"}  # a program that does nothing, instead of a browser
+    for turn in range(2):
+        with subprocess.Popen(command, cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True) as process:
+            told = []
+            for line in process.stdout:
+                told.append(line)
+                if line.startswith("page:"):
+                    break
+            with urlopen(f"{told[-1].split()[1]}/v1/videos") as reply:
+                assert len(json.load(reply)["data"]) == 12
+            process.terminate()
+        assert process.returncode == 0
+        assert any(line.startswith("report:") for line in told) == (turn == 0)
+
+
 def test_tokens_are_not_told(topa, tmp_path):
     (tmp_path / "tokens").write_text("with blanks\n")
     done = topa("serve", "--token-file", tmp_path / "tokens")

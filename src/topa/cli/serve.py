@@ -91,7 +91,13 @@ def serve(
         allow_private,
         batch,
         decoders,
-        Limits(upload=int(max_upload * 2**20), seconds=max_seconds, pixels=int(max_pixels * 1e6), waiting=max_waiting, tokens=max_tokens),
+        Limits(
+            upload=int(max_upload * 2**20),
+            seconds=max_seconds,
+            pixels=int(max_pixels * 1e6),
+            waiting=max_waiting,
+            tokens=max_tokens,
+        ),
     )
     run(
         model,
