@@ -24,7 +24,7 @@ from topa.microworld.writer import MicroVideo
 from topa.serving.page import page as document
 from topa.serving.settings import Settings
 
-from .hosted import hosted
+from .running import running
 
 QUESTION, OPTIONS = "what colour is the toy at the end ?", ("red", "green", "blue")
 HOSTILE = '"><img src=x onerror=alert(1)>.mp4'
@@ -46,8 +46,8 @@ def contents(micro_videos: list[MicroVideo], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def site(engine: Topa, contents: Contents) -> Iterator[str]:
-    with hosted(engine, Settings(name="micro"), contents) as address:
-        yield address
+    with running(engine, Settings(name="micro"), contents) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -484,8 +484,8 @@ def test_the_whole_library_answers_and_cites_its_parts(visit, site):
 
 
 def test_without_a_library_there_is_nothing_to_search(visit, engine):
-    with hosted(engine, Settings(name="other")) as address:
-        v = visit(address)
+    with running(engine, Settings(name="other")) as server:
+        v = visit(server.url)
         v.until("document.title === 'other'")
         for gone in ("#search", "#search-key", "#library", "#examples", "#or-pick"):
             assert v.page.locator(f"{gone}:visible").count() == 0, gone
@@ -498,8 +498,8 @@ def test_a_file_that_has_gone_is_still_asked_about(visit, engine, micro_videos, 
     gone.write_bytes(micro_videos[0].path.read_bytes())
     make([str(gone)], tmp_path / "library", Wanted(encoder="microworld/clip"), show=False)
     gone.unlink()
-    with hosted(engine, Settings(name="micro"), contents_of(tmp_path / "library")) as address:
-        v = visit(address)
+    with running(engine, Settings(name="micro"), contents_of(tmp_path / "library")) as server:
+        v = visit(server.url)
         v.page.locator("#videos button").click()
         v.page.wait_for_selector("#unplayable:visible")
         assert v.page.locator("#player:visible").count() == 0
@@ -564,8 +564,8 @@ def test_everything_to_press_or_to_fill_has_a_name(visit, site, mp4):
 
 
 def test_a_token_is_asked_for_where_one_is_needed(visit, engine, contents):
-    with hosted(engine, Settings(name="micro", tokens=("let-me-in",)), contents) as address:
-        v = visit(address)
+    with running(engine, Settings(name="micro", tokens=("let-me-in",)), contents) as server:
+        v = visit(server.url)
         field = v.page.get_by_label("This server asks for a token")
         field.fill("wrong")
         field.press("Enter")

@@ -534,7 +534,7 @@
       try {
         if (video && !choices.length) await converse(mine, signal, tell, began);
         else await decide(mine, signal, tell);
-        mine.note = mine.first === undefined ? "" : `First words after ${(mine.first / 1000).toFixed(1)} s.`;
+        mine.note = mine.first === undefined ? "" : `First words after ${(mine.first / 1000).toFixed(2)} s.`;
         if (!mine.text) mine.note = "The model said nothing. Ask in other words.";
         if (mine.cut) mine.note += " Cut off: the answer may be no longer.";
         keep(mine);
