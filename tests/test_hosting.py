@@ -87,6 +87,18 @@ def test_it_answers_to_those_who_have_a_token(micro_model, tmp_path):
     assert [line.split(" GET /v1/models ")[1].split()[0] for line in lines] == ["200"] * 3 + ["401"]
 
 
+def test_where_it_is_can_be_read_by_programs(micro_model):
+    command = [sys.executable, "-m", "topa.cli", "serve", "--port", "0", "--model", str(micro_model), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        told = json.loads(process.stdout.readline())
+        with urlopen(f"{told['page']}/readyz") as reply:
+            assert json.load(reply) == {"status": "ok"}
+        with urlopen(told["openapi"]) as reply:
+            assert "/v1/chat/completions" in json.load(reply)["paths"]
+        process.terminate()
+    assert process.returncode == 0
+
+
 def test_a_port_that_is_taken_is_told_before_a_model_is_loaded(topa, tmp_path):
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
@@ -110,6 +122,25 @@ def test_wrong_options_are_refused(topa, options, words, tmp_path, monkeypatch):
     done = topa("serve", *options)
     assert done.code == 2
     assert words in done.err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_demo_is_served_and_the_second_time_at_once(tmp_path):
+    command = [sys.executable, "-m", "topa.cli", "demo", "--quick", "--out", "demo", "--serve", "--port", "0"]
+    own = os.environ | {"BROWSER": "true"}  # a program that does nothing, instead of a browser
+    for turn in range(2):
+        with subprocess.Popen(command, cwd=tmp_path, env=own, stdout=subprocess.PIPE, text=True) as process:
+            told = []
+            for line in process.stdout:
+                told.append(line)
+                if line.startswith("page:"):
+                    break
+            with urlopen(f"{told[-1].split()[1]}/v1/videos") as reply:
+                assert len(json.load(reply)["data"]) == 12
+            process.terminate()
+        assert process.returncode == 0
+        assert any(line.startswith("report:") for line in told) == (turn == 0)
 
 
 def test_tokens_are_not_told(topa, tmp_path):

@@ -264,3 +264,27 @@ def test_the_kept_figures_of_retrieval_stand_behind_the_default() -> None:
     toys = {name: figures["video recall@5"]["value"] for (kind, name), figures in found.items() if kind == "toy"}
     assert toys[DEFAULT] == max(toys.values())
     assert timed[DEFAULT]["over random"]["low"] > 0.3
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_serving_is_measured(tmp_path: Path) -> None:
+    small = ["--seconds", "3", "--memory", "100", "--alone", "10", "--rounds", "1", "--round-seconds", "1"]
+    kept = tmp_path / "figures.json"
+    command = [sys.executable, str(RUN.with_name("serving.py")), *small, "--json", str(kept)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(kept.read_text()).keys() == {"alone", "load", "memory", "batching", "overload", "machine"}
+
+
+def test_the_kept_figures_of_serving_reach_what_they_must() -> None:
+    kept = json.loads(RUN.with_name("serving.json").read_text())
+    load, memory = kept["load"], kept["memory"]
+    assert (load["clients"], load["seconds"]) == (64, 60)
+    assert set(load["statuses"]) <= {"200", "429"}
+    assert load["equal_to_the_engine"] == load["statuses"]["200"]
+    assert memory["requests"] == 5000
+    resident = memory["megabytes_after_each_fifth"]
+    assert max(resident) < 1.05 * min(resident)
+    assert kept["batching"]["mixture"]["ratio"] >= 3
+    assert kept["overload"]["statuses"].keys() == {"200", "429"}

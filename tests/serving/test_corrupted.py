@@ -7,9 +7,11 @@ import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.features.clips import steady, write_video
 
@@ -18,6 +20,8 @@ from topa.features.clips import Clip
 from topa.features.decoding import Decoders, Guard
 from topa.serving.settings import Limits
 from topa.serving.uploads import Upload, Uploads
+
+from .running import running
 
 VIDEOS = 200
 KINDS = {
@@ -105,3 +109,28 @@ def test_two_hundred_corrupted_videos_take_nothing_along(whole, tmp_path) -> Non
     assert found.total() == VIDEOS
     assert {"decoded whole", "decoded in part", "refused"} <= set(found), "too mild, or too much"
     print(f"{VIDEOS} corrupted videos: " + ", ".join(f"{count} {how}" for how, count in found.most_common()))
+
+
+def test_two_hundred_corrupted_uploads_are_answered(whole, engine) -> None:
+    """Over HTTP, several at a time: each is taken or refused in words, and the server goes on."""
+    found: Counter[int] = Counter()
+
+    def post(data: bytes) -> int:
+        reply = client.post("/v1/videos", files={"file": ("clip.mp4", data)})
+        if reply.status_code != 201:
+            error = reply.json()["error"]
+            assert error["message"]
+            assert "/tmp" not in error["message"]
+            assert "Traceback" not in error["message"]
+        return reply.status_code
+
+    with running(engine) as server, httpx.Client(base_url=server.url, timeout=120) as client:
+        videos = [
+            corrupted(whole[list(KINDS)[number % len(KINDS)]], random.Random(1000 + number)) for number in range(VIDEOS)
+        ]
+        with ThreadPoolExecutor(4) as clients:
+            found.update(clients.map(post, videos))
+        assert [post(data) for data in whole.values()] == [201] * len(KINDS)
+        assert client.get("/readyz").status_code == 200
+    assert set(found) == {201, 400}
+    print(f"{VIDEOS} corrupted uploads: {dict(found)}")

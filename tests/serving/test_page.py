@@ -24,7 +24,7 @@ from topa.microworld.writer import MicroVideo
 from topa.serving.page import page as document
 from topa.serving.settings import Settings
 
-from .hosted import hosted
+from .running import running
 
 QUESTION, OPTIONS = "what colour is the toy at the end ?", ("red", "green", "blue")
 HOSTILE = '"><img src=x onerror=alert(1)>.mp4'
@@ -46,8 +46,8 @@ def contents(micro_videos: list[MicroVideo], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def site(engine: Topa, contents: Contents) -> Iterator[str]:
-    with hosted(engine, Settings(name="micro"), contents) as address:
-        yield address
+    with running(engine, Settings(name="micro"), contents) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,8 @@ def test_it_fits_and_can_be_read_in_every_state(visit, site, mp4, width, scheme)
         ratio, where = worst_contrast(v.page)
         assert ratio >= 4.5, where
 
+    v.page.get_by_role("button", name="Ask", exact=True).click()
+    v.page.wait_for_selector("#ask-error:not(:empty)")
     looks_well()
     paper = v.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (int(paper[4:].split(",")[0]) > 128) == (scheme == "light")
@@ -423,6 +425,22 @@ def test_a_video_of_the_library_is_kept_in_the_address(visit, site, contents):
     v.page.wait_for_selector("#empty:visible")
 
 
+def test_on_a_phone_what_opens_comes_into_view(visit, site):
+    v = visit(site, viewport={"width": 390, "height": 844})
+    inside = """id => {
+        const { top } = document.getElementById(id).getBoundingClientRect();
+        return top >= 0 && top < innerHeight - 40;
+    }"""
+    v.page.locator("#videos button").last.click()
+    v.page.wait_for_selector("#frames button")
+    v.until(inside, "name")
+    v.ask(QUESTION, *OPTIONS)
+    v.answered()
+    v.until(inside, "asked")
+    v.page.locator("#rests-list button").last.click()
+    v.until(inside, "player")
+
+
 def test_a_moment_that_was_found_opens_its_video_there(visit, site):
     v = visit(site)
     v.page.keyboard.press("/")
@@ -466,13 +484,32 @@ def test_the_whole_library_answers_and_cites_its_parts(visit, site):
 
 
 def test_without_a_library_there_is_nothing_to_search(visit, engine):
-    with hosted(engine, Settings(name="other")) as address:
-        v = visit(address)
+    with running(engine, Settings(name="other")) as server:
+        v = visit(server.url)
         v.until("document.title === 'other'")
-        for gone in ("#search", "#library", "#examples", "#or-pick"):
+        for gone in ("#search", "#search-key", "#library", "#examples", "#or-pick"):
             assert v.page.locator(f"{gone}:visible").count() == 0, gone
         v.ask(QUESTION)
         assert "Choose a file" in v.page.inner_text("#ask-error")
+
+
+def test_a_file_that_has_gone_is_still_asked_about(visit, engine, micro_videos, tmp_path):
+    gone = tmp_path / "gone.mp4"
+    gone.write_bytes(micro_videos[0].path.read_bytes())
+    make([str(gone)], tmp_path / "library", Wanted(encoder="microworld/clip"), show=False)
+    gone.unlink()
+    with running(engine, Settings(name="micro"), contents_of(tmp_path / "library")) as server:
+        v = visit(server.url)
+        v.page.locator("#videos button").click()
+        v.page.wait_for_selector("#unplayable:visible")
+        assert v.page.locator("#player:visible").count() == 0
+        v.until("() => [...document.querySelectorAll('#frames button')].every(cell => cell.querySelector('.none'))")
+        v.ask(QUESTION, *OPTIONS)
+        v.answered()
+        v.page.locator("#rests-list button").last.click()
+        last = v.page.locator("#rests-list button").last.inner_text()
+        assert v.page.inner_text("#frames [aria-current=true] time") == last
+        assert v.page.evaluate("document.activeElement.querySelector('time').textContent") == last
 
 
 # Keyboard
@@ -527,8 +564,8 @@ def test_everything_to_press_or_to_fill_has_a_name(visit, site, mp4):
 
 
 def test_a_token_is_asked_for_where_one_is_needed(visit, engine, contents):
-    with hosted(engine, Settings(name="micro", tokens=("let-me-in",)), contents) as address:
-        v = visit(address)
+    with running(engine, Settings(name="micro", tokens=("let-me-in",)), contents) as server:
+        v = visit(server.url)
         field = v.page.get_by_label("This server asks for a token")
         field.fill("wrong")
         field.press("Enter")
@@ -585,6 +622,13 @@ def test_a_server_that_has_gone_is_told(visit, site, mp4):
     v.ask(QUESTION, *OPTIONS)
     v.page.wait_for_selector("#ask-error:has-text('can’t be reached')")
     assert v.page.locator("#answer:visible").count() == 0
+    v.page.unroute("**/v1/ask")
+    v.ask(QUESTION, *OPTIONS)
+    v.answered()
+    v.page.route("**/v1/explain", lambda route: route.abort())
+    v.page.get_by_role("button", name="Why?").click()
+    v.page.wait_for_selector("#why-error:has-text('can’t be reached')")
+    assert v.page.evaluate("document.activeElement.id") == "why"
     v.page.route("**/v1/search", lambda route: route.fulfill(
         status=500, headers={"X-Request-Id": "req_7"}, json={"error": {"message": "It failed."}}
     ))  # fmt: skip
@@ -624,7 +668,7 @@ def test_a_running_answer_can_be_stopped(visit, site, mp4, how):
         else:
             v.page.keyboard.press("Escape")
     v.page.wait_for_selector("#progress:text-is('Stopped.')")
-    assert v.page.locator("#stop:visible").count() == 0
+    assert v.page.locator("#stop:visible, #rests:visible").count() == 0
     assert v.page.inner_text("#ask-error") == ""
     held[0].abort()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import InputError, UsageError
-from .app import app, quiet
+from .app import Json, app, quiet
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKENS = "TOPA_TOKENS"
@@ -57,12 +58,16 @@ def serve(
     ] = None,
     max_upload: Annotated[float, typer.Option("--max-upload", help="Megabytes of a video.", min=0.001)] = 200,
     max_seconds: Annotated[float, typer.Option("--max-seconds", help="Seconds of a video.", min=0.001)] = 3600,
+    max_pixels: Annotated[
+        float, typer.Option("--max-pixels", help="Millions of pixels of a picture of a video.", min=0.001)
+    ] = 9.5,
     max_waiting: Annotated[
         int, typer.Option("--max-waiting", help="Requests at work at a time; more are told to come back.", min=1)
     ] = 128,
     max_tokens: Annotated[int, typer.Option("--max-tokens", help="Tokens of an answer.", min=1)] = 512,
     log_requests: Annotated[bool, typer.Option("--log-requests", help="Write a line for each request.")] = False,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Serve a model over HTTP: a page for people, and an API that OpenAI's clients speak. See docs/serving.md."""
     from ..hosting import serve as run
@@ -86,7 +91,13 @@ def serve(
         allow_private,
         batch,
         decoders,
-        Limits(upload=int(max_upload * 2**20), seconds=max_seconds, waiting=max_waiting, tokens=max_tokens),
+        Limits(
+            upload=int(max_upload * 2**20),
+            seconds=max_seconds,
+            pixels=int(max_pixels * 1e6),
+            waiting=max_waiting,
+            tokens=max_tokens,
+        ),
     )
     run(
         model,
@@ -94,15 +105,19 @@ def serve(
         settings,
         threads=threads,
         log_requests=log_requests,
-        started=lambda address: started(address, show=open_page),
+        started=lambda address: started(address, show=open_page, as_json=as_json),
     )
 
 
-def started(address: str, *, show: bool) -> None:
-    """Tell where the server is. show: open the page in a browser."""
-    typer.echo(f"page:  {address}")
-    typer.echo(f"API:   {address}/v1  (OpenAI's clients; {address}/openapi.json)")
-    typer.echo("stop:  Ctrl-C")
+def started(address: str, *, show: bool, as_json: bool = False) -> None:
+    """Tell where the server is, once it answers. show: open the page in a browser."""
+    where = {"page": address, "api": f"{address}/v1", "openapi": f"{address}/openapi.json"}
+    if as_json:
+        typer.echo(json.dumps(where))
+    else:
+        typer.echo(f"page:  {where['page']}")
+        typer.echo(f"API:   {where['api']}  (OpenAI's clients; {where['openapi']})")
+        typer.echo("stop:  Ctrl-C")
     if show:
         import webbrowser
 

@@ -209,7 +209,8 @@ class Topa:
         """
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
-        features = features.take(self.chosen(features))
+        if len(features) > self.config.frames:
+            features = features.take(self.chosen(features))
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
             return fill(features.values, self.config, self.memory)
         return features.values, features.valid

@@ -178,7 +178,7 @@
 
   function clock(seconds) {
     if (seconds === null) return "?";
-    if (seconds < 60) return `${seconds.toFixed(1)} s`;
+    if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
     const whole = Math.floor(seconds), two = number => String(number).padStart(2, "0");
     const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
     return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
@@ -208,7 +208,7 @@
   function picture(path) {
     const empty = make("span", { className: "none", textContent: "no picture" });
     if (!path) return empty;
-    const image = make("img", { alt: "", loading: "lazy", decoding: "async" });
+    const image = make("img", { alt: "", loading: "lazy", decoding: "async", draggable: false });
     const none = () => image.replaceWith(empty);
     const fetched = async () => {
       image.onerror = none;
@@ -330,7 +330,7 @@
     for (const id of ["watching", "other", "close", "caption"]) $(id).hidden = !there;
     $("read").hidden = !video?.frames.some(frame => frame.captions.length);
     $("talk-h").textContent = there ? "Ask this video" : library ? "Ask the whole library" : "Ask";
-    $("search").hidden = !library;
+    $("search").hidden = $("search-key").hidden = !library;
     $("only-label").hidden = video?.kind !== "library";
     if ($("only-label").hidden) $("only").checked = false;
     for (const card of $("videos").querySelectorAll("button")) {
@@ -534,7 +534,8 @@
       try {
         if (video && !choices.length) await converse(mine, signal, tell, began);
         else await decide(mine, signal, tell);
-        mine.note = mine.first === undefined ? "" : `First words after ${(mine.first / 1000).toFixed(1)} s.`;
+        mine.note = mine.first === undefined ? "" : `First words after ${(mine.first / 1000).toFixed(2)} s.`;
+        if (!mine.text) mine.note = "The model said nothing. Ask in other words.";
         if (mine.cut) mine.note += " Cut off: the answer may be no longer.";
         keep(mine);
       } catch (error) {
@@ -598,7 +599,10 @@
         if (mine.choices.length) body.choices = mine.choices;
         mine.explanation = await (await post("/v1/explain", body, signal, tell)).json();
       } finally {
-        if (turn === mine) showTurn(mine);
+        if (turn === mine) {
+          showTurn(mine);
+          if (!mine.explanation) $("why").focus({ preventScroll: true });
+        }
       }
       if (turn === mine) {
         say($("because").textContent);
@@ -665,7 +669,7 @@
       return button;
     }) : [];
     const shown = parts.length ? parts : seen;
-    $("rests").hidden = turn.running || !shown.length;
+    $("rests").hidden = turn.running || !turn.text || !shown.length;
     $("rests-h").textContent = parts.length ? "It rests on" : `It rests on ${seen.length} frames`;
     $("rests-list").className = parts.length ? "parts" : "chips";
     $("rests-list").replaceChildren(...shown.map(button => make("li", {}, button)));
@@ -757,7 +761,7 @@
   /* The page */
 
   function followHash() {
-    const id = decodeURIComponent(location.hash.slice(1));
+    const id = location.hash.slice(1);
     if (/^lib_[\w-]+$/.test(id)) openStored(id);
     else if (!id && video?.kind === "library") closeVideo();
   }

@@ -11,6 +11,7 @@ import mimetypes
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
@@ -28,7 +29,7 @@ from .settings import Settings
 from .shelf import Shelf
 from .types import Entry, Found, Piece, Reply, Sampling, Token, Usage, Watched
 from .unrolling import Unrolling
-from .uploads import Uploads
+from .uploads import Uploads, shown
 from .watching import Watcher
 from .worker import Worker
 
@@ -73,7 +74,8 @@ class Service:
         upload = await self._uploads.receive(chunks, name)
         with self._uploads.using(upload.id):
             try:
-                return await self._watcher.watch(upload)
+                # Somebody else may have sent the same under another name.
+                return replace(await self._watcher.watch(upload), name=shown(name))
             except InputError:
                 with suppress(RequestError):  # another request of the same content has removed it
                     self._uploads.remove(upload.id)
