@@ -18,11 +18,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..core.errors import TopaError
 from ..inference.asked import Asked
 from ..inference.continuous import Continuous, Finish, Spoken, Text, Wanted
 from ..inference.engine import Topa
 from ..inference.scoring import Scores, score_rows
+from .errors import RequestError
 
 _Result = TypeVar("_Result")
 _LATER = object()  # instead of a result: it comes with later steps
@@ -170,7 +170,9 @@ class Worker:
     def _hand_in(self, job: _Job) -> None:
         with self._changed:
             if self._closing:
-                raise TopaError("the server is shutting down; ask again when it is back.")
+                raise RequestError(
+                    "the server is shutting down; ask again when it is back.", status=503, code="shutting_down"
+                )
             self._jobs.append(job)
             self._changed.notify()
 
