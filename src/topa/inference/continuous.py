@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..models.topa_model import Context, VideoLanguageModel
 from ..prompts.prompt import Prompt
-from .scoring import read_together, tidy
+from .heads import Heads, Known, distinct
+from .scoring import read_together, stack, tidy
 
 Finish = Literal["stop", "length"]
 
@@ -34,7 +34,8 @@ class Sampling:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A text to generate. values: float32 [T, D]; valid: bool [T]. top: how many alternatives of a token are told with
-    their log-probabilities; None tells none, of the token itself neither."""
+    their log-probabilities; None tells none, of the token itself neither. video: what stands for
+    the video, by identity, so that what was read of it before is known."""
 
     prompt: Prompt
     values: Tensor
@@ -42,6 +43,7 @@ class Wanted:
     max_tokens: int
     sampling: Sampling = field(default_factory=Sampling)
     top: int | None = None
+    video: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,12 @@ class Text:
 
 
 class Continuous:
-    """Texts that are being generated together."""
+    """Texts that are being generated together. heads: what was read before."""
 
-    def __init__(self, model: VideoLanguageModel, tokenizer: Any) -> None:
+    def __init__(self, model: VideoLanguageModel, tokenizer: Any, heads: Heads | None = None) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._heads = heads
         eos = tokenizer.eos_token_id
         self._ends = frozenset(() if eos is None else (eos,))
         self._context: Context | None = None
@@ -116,10 +119,10 @@ class Continuous:
     @torch.no_grad()
     def add(self, wanted: Sequence[Wanted]) -> list[Text]:
         """Read the prompts of more texts, in one pass; their first tokens come with the next step."""
-        longest = max(len(own.valid) for own in wanted)
-        values = torch.stack([pad(own.values, (0, 0, 0, longest - len(own.values))) for own in wanted])
-        valid = torch.stack([pad(own.valid, (0, longest - len(own.valid))) for own in wanted])
-        read = read_together(self._model, [own.prompt for own in wanted], values, valid, list(range(len(wanted))))
+        shown = distinct([own if own.video is None else own.video for own in wanted])
+        values, valid = stack([(wanted[n].values, wanted[n].valid) for n in shown.firsts])
+        known = None if self._heads is None else Known(self._heads, shown.objects)
+        read = read_together(self._model, [own.prompt for own in wanted], values, valid, shown.of, known)
         self._context = read if self._context is None else Context.join([self._context, read])
         new = [Text(own, self._ends) for own in wanted]
         self.texts += new

@@ -18,7 +18,6 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..core.errors import UsageError
 from ..core.registry import unknown
@@ -32,7 +31,7 @@ from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame, Part
 from .engine import Seen, Topa, check_question
-from .scoring import Protocol, generate, score_options
+from .scoring import Protocol, generate, score_options, stack
 
 FramesBy = Literal["uniform", "question", "hierarchical"]
 PARTS = 4
@@ -162,7 +161,7 @@ def answer_over(
         raise UsageError("ask: found no part of a video to read; expected one or more.")
     engine = scenes[0].footage.engine
     looks = [scene.seen() for scene in scenes]
-    values, valid = _stack([engine.inputs(seen.features) for seen in looks])
+    values, valid = stack([engine.inputs(seen.features) for seen in looks])
     told = [subtitled(question, _said(scene)) for scene in scenes]
     weights = torch.softmax(_SHARPNESS * torch.tensor([scene.likeness for scene in scenes]), dim=0)
     warnings = tuple(dict.fromkeys(w for seen in looks for w in engine.warnings(seen, " ".join((question, *choices)))))
@@ -239,10 +238,3 @@ def watch(
 def _said(scene: Scene) -> str:
     start, end = scene.span()
     return spoken(scene.cues, start=start, end=end) if scene.cues else ""
-
-
-def _stack(inputs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Videos of unlike numbers of frames as one batch: [V, T, D] and bool [V, T]."""
-    longest = max(len(valid) for _, valid in inputs)
-    values = torch.stack([pad(own, (0, 0, 0, longest - len(own))) for own, _ in inputs])
-    return values, torch.stack([pad(own, (0, longest - len(own))) for _, own in inputs])

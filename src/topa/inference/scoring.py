@@ -12,12 +12,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..core.errors import InputError, UsageError
 from ..core.registry import unknown
 from ..models.topa_model import Context, VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
+from .heads import Known
 
 Protocol = Literal["selection", "logits"]
 _TOKENS = 1 << 14  # of one pass: what its activations take
@@ -60,13 +62,15 @@ def nll_of_targets(
     valid: Tensor,
     videos: Sequence[int] | None = None,
     *,
+    known: Known | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
     """Negative log-likelihood of every target token of every candidate: [N][options] of float32 [target's length].
 
     rows: N groups of prompts with targets; the prompts of a group are about one video. frames, valid, videos: as for
-    `read`. Equal to one full forward per candidate; what the candidates of a group have in common is read once,
-    labelled tokens among it included. Raises UsageError for a candidate without a target.
+    `read`. known: what was read of the videos before. Equal to one full forward per candidate; what the candidates of a
+    group have in common is read once, labelled tokens among it included. Raises UsageError for a candidate
+    without a target.
     """
     if any(not group or any(p.target[0] >= p.target[1] for p in group) for group in rows):
         raise UsageError("scoring: found a group without candidates, or a candidate without a target to score.")
@@ -81,7 +85,7 @@ def nll_of_targets(
         loads.append(max((cut + own) / _TOKENS, own * vocabulary / _LOGITS))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), shared[i] // 16, videos[i], shared[i]))
     for chosen in _batches(order, loads):
-        for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen), strict=True):
+        for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen, known), strict=True):
             found[i] = nll
         progress(len(chosen))
     return found
@@ -128,9 +132,11 @@ def score_rows(
     videos: Sequence[int],
     *,
     by_letter: bool,
+    known: Known | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Scores]:
-    """`score_options` of questions whose candidates are written: rows, one of `Prompter.candidates` each.
+    """`score_options` of questions whose candidates are written: rows, one of `Prompter.candidates` each. known: what
+    was read of the videos before.
 
     Raises InputError for a video without frames, or with features that aren't finite.
     """
@@ -141,7 +147,8 @@ def score_rows(
             f"videos {where[:5]}: found features with NaN, or no frames; expected finite ones. Encode again."
         )
     scores = []
-    for row, nll in zip(rows, nll_of_targets(model, rows, frames, valid, videos, progress=progress), strict=True):
+    found = nll_of_targets(model, rows, frames, valid, videos, known=known, progress=progress)
+    for row, nll in zip(rows, found, strict=True):
         sums, means = torch.stack([n.sum() for n in nll]), torch.stack([n.mean() for n in nll])
         probabilities = torch.softmax(-(sums if by_letter else means), dim=-1)
         scores.append(Scores(tuple(means.tolist()), tuple(probabilities.tolist()), row[0].cut))
@@ -166,6 +173,13 @@ def generate(
     eos = prompter.tokenizer.eos_token_id
     rows = model.greedy(context, max_tokens, eos=() if eos is None else eos)
     return [tidy(prompter.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+
+
+def stack(shown: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Videos of unlike numbers of frames, float [T, D] and bool [T] each, as one batch: [V, T, D] and bool [V, T]."""
+    longest = max(len(valid) for _, valid in shown)
+    values = torch.stack([pad(own, (0, 0, 0, longest - len(own))) for own, _ in shown])
+    return values, torch.stack([pad(own, (0, longest - len(own))) for _, own in shown])
 
 
 def tidy(text: str) -> str:
@@ -207,11 +221,12 @@ def _score(
     valid: Tensor,
     videos: Sequence[int],
     chosen: Sequence[int],
+    known: Known | None,
 ) -> list[list[Tensor]]:
     """`nll_of_targets` for one batch of groups."""
     groups, cuts, about = [rows[i] for i in chosen], [shared[i] for i in chosen], [videos[i] for i in chosen]
     trunks = [Prompt(group[0].ids[:cut], group[0].slots, (cut, cut)) for group, cut in zip(groups, cuts, strict=True)]
-    context, offsets, inputs = _heads(model, trunks, frames, valid, about)
+    context, offsets, inputs = _heads(model, trunks, frames, valid, about, known)
     column = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(offsets)[:, None]
     begins = torch.tensor([min(p.target[0] for p in group) for group in groups])[:, None]
     labelled = (column >= begins) & (column < torch.tensor(cuts)[:, None])
@@ -243,31 +258,51 @@ def _score(
 
 
 def read_together(
-    model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, videos: Sequence[int]
+    model: VideoLanguageModel,
+    prompts: Sequence[Prompt],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int],
+    known: Known | None = None,
 ) -> Context:
     """Let the model read prompts without targets; those that begin alike on the same video go on from one reading of
-    it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about."""
-    context, _, inputs = _heads(model, prompts, frames, valid, videos)
+    it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about. known: what
+    was read of them before."""
+    context, _, inputs = _heads(model, prompts, frames, valid, videos, known)
     return model.prefill(**inputs, context=context)
 
 
 def _heads(
-    model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor, videos: Sequence[int]
+    model: VideoLanguageModel,
+    prompts: Sequence[Prompt],
+    frames: Tensor,
+    valid: Tensor,
+    videos: Sequence[int],
+    known: Known | None = None,
 ) -> tuple[Context | None, list[int], dict[str, Any]]:
     """Prompts that begin alike on the same video go on from one reading of it.
 
-    Returns what was read for each prompt (None where no two begin alike), how many of its tokens that are, and what is
-    left to read as the model's arguments.
+    Returns what was read for each prompt (None where no two begin alike and nothing is kept), how many of its tokens
+    that are, and what is left to read as the model's arguments.
     """
     keys = [(video, prompt.ids[: prompt.slots[1]]) for video, prompt in zip(videos, prompts, strict=True)]
     heads = dict(zip(keys, prompts, strict=True))
-    if len(heads) == len(prompts):
+    if len(heads) == len(prompts) and known is None:
         about = list(videos)
         return None, [0] * len(prompts), _inputs(model, prompts, frames[about], valid[about])
     seen = [video for video, _ in heads]
     begun = [Prompt(ids, prompt.slots, (len(ids), len(ids))) for (_, ids), prompt in heads.items()]
     row = {key: number for number, key in enumerate(heads)}
-    context = read(model, begun, frames[seen], valid[seen]).take([row[key] for key in keys])
+
+    def begin(some: Sequence[int]) -> Context:
+        of = [seen[number] for number in some]
+        return read(model, [begun[number] for number in some], frames[of], valid[of])
+
+    if known is None:
+        context = begin(range(len(begun)))
+    else:
+        context = known.heads.read(begun, [known.videos[video] for video in seen], begin)
+    context = context.take([row[key] for key in keys])
     offsets = [prompt.slots[1] for prompt in prompts]
     ids, visible = _padded([p.ids[at:] for p, at in zip(prompts, offsets, strict=True)], model.device)
     return context, offsets, {"input_ids": ids, "attention_mask": visible}

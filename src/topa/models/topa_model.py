@@ -54,6 +54,12 @@ class Context:
     is_video: Tensor
     next_logits: Tensor
 
+    @property
+    def nbytes(self) -> int:
+        """What it takes in memory."""
+        layers = [layer for layer in self.cache.layers if layer.get_seq_length()]
+        return int(self.next_logits.nbytes + sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
+
     def repeat(self, times: int) -> Context:
         """Every row `times` times, copies of a row beside each other: a batch of B*times."""
         return self.take([row for row in range(len(self.visible)) for _ in range(times)])
@@ -74,6 +80,8 @@ class Context:
         before it, and no more of it than the longest row needs."""
         width = max(int(context.visible.sum(dim=1).max()) for context in contexts)
         moved = [_aligned(context, width) for context in contexts]
+        if len(moved) == 1:
+            return moved[0]
         cache = _share(moved[0].cache)
         for number, layer in enumerate(cache.layers):
             if layer.get_seq_length():
@@ -520,13 +528,19 @@ def _last(visible: Tensor) -> tuple[Tensor, Tensor]:
 def _aligned(context: Context, width: int) -> Context:
     """What each row has read, moved to the last of `width` columns."""
     batch, length = context.visible.shape
-    if length == width and bool(context.visible.all()):
-        return context
+    cache = _share(context.cache)
+    if bool((context.visible[:, 1:] >= context.visible[:, :-1]).all()):  # it is at the right end already
+        move = (width - length, 0)  # a negative padding cuts, and copies nothing
+        for layer in cache.layers:
+            if layer.get_seq_length():
+                layer.keys = functional.pad(layer.keys, (0, 0, *move))
+                layer.values = functional.pad(layer.values, (0, 0, *move))
+        visible, is_video = functional.pad(context.visible, move), functional.pad(context.is_video, move)
+        return replace(context, cache=cache, visible=visible, is_video=is_video)
     # A stable sort puts what isn't visible first, and leaves the rest in order.
     order = functional.pad(context.visible.long().argsort(dim=1, stable=True), (max(0, width - length), 0))[:, -width:]
     column = torch.arange(width, device=context.visible.device)
     visible = column >= width - context.visible.sum(dim=1, keepdim=True)
-    cache = _share(context.cache)
     for layer in cache.layers:
         if layer.get_seq_length():
             heads, size = layer.keys.shape[1], layer.keys.shape[3]

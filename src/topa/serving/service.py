@@ -11,7 +11,6 @@ import mimetypes
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import InputError
@@ -29,7 +28,7 @@ from .settings import Settings
 from .shelf import Shelf
 from .types import Entry, Found, Piece, Reply, Sampling, Token, Usage, Watched
 from .unrolling import Unrolling
-from .uploads import Uploads, shown
+from .uploads import Uploads
 from .watching import Watcher
 from .worker import Worker
 
@@ -74,8 +73,7 @@ class Service:
         upload = await self._uploads.receive(chunks, name)
         with self._uploads.using(upload.id):
             try:
-                # Somebody else may have sent the same under another name.
-                return replace(await self._watcher.watch(upload), name=shown(name))
+                return await self._watcher.watch(upload)
             except InputError:
                 with suppress(RequestError):  # another request of the same content has removed it
                     self._uploads.remove(upload.id)
@@ -308,7 +306,7 @@ class Service:
         prompt = asked.prompts[0]
         if (window := self._engine.prompter.window) is not None:
             most = max(1, min(most, window - len(prompt)))
-        return Wanted(prompt, asked.values, asked.valid, most, sampling or Sampling(), top_logprobs)
+        return Wanted(prompt, asked.values, asked.valid, most, sampling or Sampling(), top_logprobs, asked.seen)
 
     def _tokens(self, wanted: int | None, usual: int) -> int:
         return min(usual if wanted is None else wanted, self.settings.limits.tokens)

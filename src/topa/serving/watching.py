@@ -9,7 +9,7 @@ import asyncio
 import io
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -110,7 +110,8 @@ class Watcher:
         """An upload as the model sees it. Raises VideoError where it can't be decoded, or costs more than is
         allowed."""
         self._count(upload.id)
-        return await self._watched.get(upload.id, lambda: self._watch(upload))
+        watched = await self._watched.get(upload.id, lambda: self._watch(upload))
+        return replace(watched, name=upload.name)  # equal content may have come under another name before
 
     async def of_library(self, id: str, make: Callable[[], Awaitable[Watched]]) -> Watched:
         """A video of the library as the model sees it."""

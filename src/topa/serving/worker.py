@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ..inference.asked import Asked
 from ..inference.continuous import Continuous, Finish, Spoken, Text, Wanted
 from ..inference.engine import Topa
-from ..inference.scoring import Scores, score_rows
+from ..inference.heads import Heads, Known, distinct
+from ..inference.scoring import Scores, score_rows, stack
 from .errors import RequestError
 
 _Result = TypeVar("_Result")
@@ -105,7 +105,8 @@ class Worker:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._talk = Continuous(engine.model, engine.prompter.tokenizer)
+        self._heads = Heads()
+        self._talk = Continuous(engine.model, engine.prompter.tokenizer, self._heads)
         self._saying: dict[Text, _Say] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
@@ -242,16 +243,11 @@ class Worker:
     def _score(self, jobs: Sequence[_Score]) -> Sequence[Scores]:
         self._observe("score", len(jobs))
         asked = [job.asked for job in jobs]
-        # Questions about a video share the reading of it.
-        place = {id(own.seen): number for number, own in enumerate(asked)}
-        videos = {number: at for at, number in enumerate(sorted(set(place.values())))}
-        shown = [asked[number] for number in videos]
-        longest = max(len(own.valid) for own in shown)
-        values = torch.stack([pad(own.values, (0, 0, 0, longest - len(own.values))) for own in shown])
-        valid = torch.stack([pad(own.valid, (0, longest - len(own.valid))) for own in shown])
-        about = [videos[place[id(own.seen)]] for own in asked]
-        rows = [own.prompts for own in asked]
-        return score_rows(self._engine.model, rows, values, valid, about, by_letter=asked[0].by_letter)
+        shown = distinct([own.seen for own in asked])
+        values, valid = stack([(asked[n].values, asked[n].valid) for n in shown.firsts])
+        known = Known(self._heads, shown.objects)
+        rows, by_letter = [own.prompts for own in asked], asked[0].by_letter
+        return score_rows(self._engine.model, rows, values, valid, shown.of, by_letter=by_letter, known=known)
 
     def _say(self, jobs: Sequence[_Say]) -> Sequence[Any]:
         self._observe("say", len(jobs))
