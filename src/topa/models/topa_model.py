@@ -530,12 +530,10 @@ def _aligned(context: Context, width: int) -> Context:
     batch, length = context.visible.shape
     cache = _share(context.cache)
     if bool((context.visible[:, 1:] >= context.visible[:, :-1]).all()):  # it is at the right end already
-        move = (width - length, 0)  # a negative padding cuts, and copies nothing
         for layer in cache.layers:
             if layer.get_seq_length():
-                layer.keys = functional.pad(layer.keys, (0, 0, *move))
-                layer.values = functional.pad(layer.values, (0, 0, *move))
-        visible, is_video = functional.pad(context.visible, move), functional.pad(context.is_video, move)
+                layer.keys, layer.values = (_widened(kept, width, 2) for kept in (layer.keys, layer.values))
+        visible, is_video = (_widened(kept, width, 1) for kept in (context.visible, context.is_video))
         return replace(context, cache=cache, visible=visible, is_video=is_video)
     # A stable sort puts what isn't visible first, and leaves the rest in order.
     order = functional.pad(context.visible.long().argsort(dim=1, stable=True), (max(0, width - length), 0))[:, -width:]
@@ -548,6 +546,14 @@ def _aligned(context: Context, width: int) -> Context:
             layer.keys = layer.keys.gather(2, places)
             layer.values = layer.values.gather(2, places[..., :1].expand(*places.shape[:3], layer.values.shape[3]))
     return replace(context, cache=cache, visible=visible, is_video=context.is_video.gather(1, order) & visible)
+
+
+def _widened(kept: Tensor, width: int, dim: int) -> Tensor:
+    """The last `width` columns of a dimension, zeros before them where there are fewer; a view where there aren't."""
+    length = kept.shape[dim]
+    if width <= length:
+        return kept.narrow(dim, length - width, width)
+    return functional.pad(kept, (0, 0) * (kept.ndim - 1 - dim) + (width - length, 0))
 
 
 def _share(cache: DynamicCache) -> DynamicCache:
