@@ -44,3 +44,12 @@ def test_no_column_is_kept_that_nobody_reads() -> None:
     assert kept.cache.layers[0].keys.shape[2] == 11
     assert joined.cache.layers[0].keys.shape[2] == 39  # a value: it stays as it was
     assert torch.equal(kept.is_video, short.is_video)
+
+
+def test_padding_is_no_video() -> None:
+    """Also where a row begins with frames, and padding is made of its first column."""
+    model = tiny.model()
+    inputs = tiny.padded(tiny.batch(rows=2, before=0, after=3), [1, 0], "right")
+    joined = Context.join([model.prefill(**inputs), model.prefill(**tiny.batch(rows=1, after=30))])
+    assert joined.is_video.sum(dim=1).tolist() == [tiny.FRAMES] * 3
+    assert not (joined.is_video & ~joined.visible).any()

@@ -89,11 +89,12 @@ def test_a_closed_stream_and_a_cancelled_request_leave_the_batch(engine, seen):
 
     async def leave():
         worker = Worker(engine, 8, lambda did, many: did == "step" and steps.append(many))
+        worker._talk._ends = frozenset()  # texts go on as long as they may
         asked = engine.asked(seen[0], None)
-        stream = worker.stream(wanted(asked, 500))
+        stream = worker.stream(wanted(asked, 1000))
         await anext(stream)
-        request = asyncio.create_task(worker.say(wanted(asked, 500)))
-        other = asyncio.create_task(worker.say(wanted(asked, 30)))
+        request = asyncio.create_task(worker.say(wanted(asked, 1000)))
+        other = asyncio.create_task(worker.say(wanted(asked, 200)))
         await anext(stream)
         await stream.aclose()
         request.cancel()
@@ -102,9 +103,9 @@ def test_a_closed_stream_and_a_cancelled_request_leave_the_batch(engine, seen):
         return said
 
     said = asyncio.run(leave())
-    assert said.finish in ("stop", "length")
-    assert steps[-1] == 1
-    assert len(steps) < 100  # and not 500
+    assert (said.finish, len(said.tokens)) == ("length", 200)
+    assert steps.count(1) > 50  # for most of its time it is alone
+    assert len(steps) < 1000
 
 
 def test_one_that_fails_fails_alone(engine, seen):
