@@ -54,7 +54,7 @@ def post(base: str, path: str, body: bytes) -> socket.socket:
     return connection
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_what_runs_is_finished_and_nothing_is_left(micro_model, micro_video, tmp_path, which):
     with server(tmp_path / "temporary", "--model", micro_model, "--name", "micro") as (process, base):
         id = upload(base, micro_video)
@@ -87,6 +87,7 @@ def test_it_answers_to_those_who_have_a_token(micro_model, tmp_path):
     assert [line.split(" GET /v1/models ")[1].split()[0] for line in lines] == ["200"] * 3 + ["401"]
 
 
+@pytest.mark.slow
 def test_where_it_is_can_be_read_by_programs(micro_model):
     command = [sys.executable, "-m", "topa.cli", "serve", "--port", "0", "--model", str(micro_model), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

@@ -39,7 +39,7 @@ or that bytes are a video."""
 @pytest.mark.parametrize(
     ("phases", "examples", "tokens"),
     [
-        ("examples,fuzzing", 4, ()),
+        pytest.param("examples,fuzzing", 4, (), marks=pytest.mark.slow),
         ("examples,fuzzing", 2, ("sesame",)),
         pytest.param("examples,coverage,fuzzing,stateful", 15, (), marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
