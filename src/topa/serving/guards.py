@@ -11,6 +11,7 @@ import hmac
 import logging
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -83,15 +84,15 @@ class Named:
             log.info("%s %s %s %d in %.0f ms", name, scope["method"], path, status, took)
 
 
-class _Guard:
+class _Guard(ABC):
     """Lets a request of HTTP pass, or answers it itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
+    @abstractmethod
     def refusal(self, scope: Scope) -> RequestError | None:
         """Why it may not pass."""
-        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
