@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from ..prompts.prompt import Prompt
 from .answer import Answer
 from .scoring import Scores
-
-if TYPE_CHECKING:
-    from .engine import Seen
+from .seen import Seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.encode import encode_video
@@ -34,29 +33,13 @@ from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
 from .asked import Asked
 from .scoring import Protocol, Scores, check_protocol, generate, score_options, score_rows
+from .seen import Seen as Seen
 
 if TYPE_CHECKING:
     from .explaining import Explanation
 
 Resolve = Callable[[str], str]
 SHIFT = "shift.safetensors"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A video as the LLM reads it. features: projected; images: the T sampled pictures, none where only features were
-    kept; truncated: the file is cut; frames_by: how its frames were chosen."""
-
-    features: FrameFeatures
-    evidence: tuple[EvidenceFrame, ...]
-    images: tuple[Image.Image, ...]
-    truncated: bool
-    frames_by: str = "uniform"
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """Seconds of its frames; none where they aren't known."""
-        return () if self.features.times is None else tuple(self.features.times[self.features.valid].tolist())
 
 
 def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Prompter:

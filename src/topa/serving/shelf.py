@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..features.choosing import even
 from ..inference.answer import Answer
-from ..inference.engine import Seen, Topa
+from ..inference.engine import Topa
 from ..inference.scoring import Protocol
+from ..inference.seen import Seen
 from ..library.asking import Asking
 from ..library.contents import Contents, Moment, Video
 from ..library.search import Filter, Search

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ..inference.answer import Answer, EvidenceFrame
 from ..inference.continuous import Finish, Sampling
-from ..inference.engine import Seen
+from ..inference.seen import Seen
 
 __all__ = ["Entry", "Finish", "Found", "Kind", "Piece", "Reply", "Sampling", "Token", "Usage", "Watched"]
 

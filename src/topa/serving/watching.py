@@ -21,7 +21,8 @@ from ..features.clips import Clip
 from ..features.decoding import Decoders
 from ..features.frames import FrameFeatures
 from ..features.video import SampledVideo
-from ..inference.engine import Seen, Topa
+from ..inference.engine import Topa
+from ..inference.seen import Seen
 from .types import Watched
 from .uploads import Upload
 from .worker import Worker
