@@ -21,6 +21,7 @@ def encode(*words: str | Path | int, here: Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
 
 
+@pytest.mark.slow
 def test_shards_on_workers_make_the_same_store(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     for number in range(3):

@@ -474,6 +474,7 @@ def check_paid_once(batches: list[Made], count: int) -> None:
     assert good.total() == count
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_lost_or_paid_for_twice(tmp_path: Path) -> None:
     """SIGKILL at random moments; then what the provider was paid for is compared with what the ledger holds."""
     draws, moments = random.Random(), Moments()

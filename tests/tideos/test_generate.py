@@ -306,6 +306,7 @@ def kept(out: Path) -> tuple[dict[str, str], set[str]]:
     return replies, flying
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_lost_or_asked_again(tmp_path: Path) -> None:
     """SIGKILL at random moments; then what was served is compared with what the ledger holds."""
     kills, count, draws = 50, 1000, random.Random()

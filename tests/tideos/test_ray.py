@@ -19,6 +19,7 @@ def generate(*words: str | Path, here: Path | None = None) -> subprocess.Complet
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
 
 
+@pytest.mark.slow
 def test_shards_on_workers_make_the_same_set_and_a_failed_one_is_told(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text(

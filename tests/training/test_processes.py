@@ -75,6 +75,7 @@ def weights(out: Path) -> bytes:
     return (out / "adapter.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 def test_two_processes_do_what_one_does_and_go_on_to_the_bit(tmp_path):
     one, two, killed = tmp_path / "one", tmp_path / "two", tmp_path / "killed"
