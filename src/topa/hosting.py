@@ -46,9 +46,8 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    if missing := [
-        name for name in ("fastapi", "uvicorn", "prometheus_client", "python_multipart") if not find_spec(name)
-    ]:
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
+    if missing := [name for name in needed if not find_spec(name)]:
         raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded

@@ -32,9 +32,6 @@ class Shelf:
         self._videos = {identify(video): video for video in contents.videos}
         self._asking.footage(contents.videos[0]).seen([0])  # here and not at the first request
 
-    def __len__(self) -> int:
-        return len(self._videos)
-
     def video(self, id: str) -> Video:
         """Raises RequestError for an unknown one."""
         try:
