@@ -46,7 +46,7 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore2")
     if missing := [name for name in needed if not find_spec(name)]:
         raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
     contents = None if library is None else Library.open(library).contents

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from PIL import Image
 
@@ -26,7 +26,7 @@ COLORS = ["red", "blue", "green"]
 
 @pytest.fixture(scope="module")
 def client(server: Running) -> Any:
-    with httpx.Client(base_url=server.url, timeout=60) as found:
+    with httpx2.Client(base_url=server.url, timeout=60) as found:
         yield found
 
 
@@ -36,18 +36,18 @@ def path(micro_videos: list[MicroVideo]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uploaded(client: httpx.Client, path: Path) -> dict[str, Any]:
+def uploaded(client: httpx2.Client, path: Path) -> dict[str, Any]:
     reply = client.post("/v1/videos", files={"file": ("Käfer (1).mp4", path.read_bytes())})
     assert reply.status_code == 201
     return reply.json()
 
 
 @pytest.fixture(scope="module")
-def listed(client: httpx.Client) -> list[dict[str, Any]]:
+def listed(client: httpx2.Client) -> list[dict[str, Any]]:
     return client.get("/v1/videos").json()["data"]
 
 
-def test_an_upload(engine: Topa, client: httpx.Client, uploaded: dict[str, Any], path: Path) -> None:
+def test_an_upload(engine: Topa, client: httpx2.Client, uploaded: dict[str, Any], path: Path) -> None:
     seen = engine.look(path)
     assert uploaded["id"].startswith("vid_")
     assert (uploaded["object"], uploaded["kind"]) == ("video", "upload")
@@ -60,7 +60,7 @@ def test_an_upload(engine: Topa, client: httpx.Client, uploaded: dict[str, Any],
 
 
 def test_equal_content_is_one_upload_under_the_name_given_last(
-    client: httpx.Client, uploaded: dict[str, Any], path: Path
+    client: httpx2.Client, uploaded: dict[str, Any], path: Path
 ) -> None:
     for name in ("b.mp4", uploaded["name"]):  # nobody learns how others call it
         again = client.post("/v1/videos", files={"file": (name, path.read_bytes())}).json()
@@ -68,7 +68,7 @@ def test_equal_content_is_one_upload_under_the_name_given_last(
         assert client.get(f"/v1/videos/{again['id']}").json()["name"] == name
 
 
-def test_pictures(client: httpx.Client, uploaded: dict[str, Any], listed: list[dict[str, Any]]) -> None:
+def test_pictures(client: httpx2.Client, uploaded: dict[str, Any], listed: list[dict[str, Any]]) -> None:
     for address in (uploaded["frames"][2]["picture"], f"/v1/videos/{listed[0]['id']}/picture?at=0.5"):
         reply = client.get(address)
         assert reply.headers["content-type"] == "image/jpeg"
@@ -76,13 +76,13 @@ def test_pictures(client: httpx.Client, uploaded: dict[str, Any], listed: list[d
 
 
 @pytest.mark.parametrize("at", ["nan", "inf", "-1", "x", "1e10", ""])
-def test_pictures_at_no_time(client: httpx.Client, uploaded: dict[str, Any], at: str) -> None:
+def test_pictures_at_no_time(client: httpx2.Client, uploaded: dict[str, Any], at: str) -> None:
     reply = client.get(f"/v1/videos/{uploaded['id']}/picture?at={at}")
     assert reply.status_code == 400
     assert (reply.json()["error"]["param"], reply.json()["error"]["code"]) == ("at", "invalid_value")
 
 
-def test_the_file_itself(client: httpx.Client, uploaded: dict[str, Any], path: Path) -> None:
+def test_the_file_itself(client: httpx2.Client, uploaded: dict[str, Any], path: Path) -> None:
     whole = path.read_bytes()
     address = f"/v1/videos/{uploaded['id']}/content"
     reply = client.get(address)
@@ -104,20 +104,20 @@ def test_the_file_itself(client: httpx.Client, uploaded: dict[str, Any], path: P
 @pytest.mark.parametrize(
     "told", ["bytes=x", "bytes=-", "bytes=5-2", "lines=1-2", "bytes=0-1,5-6", "", "bytes=" + "9" * 99 + "-"]
 )
-def test_ranges_that_are_none(client: httpx.Client, uploaded: dict[str, Any], path: Path, told: str) -> None:
+def test_ranges_that_are_none(client: httpx2.Client, uploaded: dict[str, Any], path: Path, told: str) -> None:
     reply = client.get(f"/v1/videos/{uploaded['id']}/content", headers={"Range": told})
     assert (reply.status_code, len(reply.content)) == (200, path.stat().st_size)
 
 
 @pytest.mark.parametrize("told", ["bytes=999999999-", "bytes=-0"])
-def test_ranges_behind_the_end(client: httpx.Client, uploaded: dict[str, Any], path: Path, told: str) -> None:
+def test_ranges_behind_the_end(client: httpx2.Client, uploaded: dict[str, Any], path: Path, told: str) -> None:
     reply = client.get(f"/v1/videos/{uploaded['id']}/content", headers={"Range": told})
     assert reply.status_code == 416
     assert reply.json()["error"]["code"] == "range_not_satisfiable"
     assert reply.headers["content-range"] == f"bytes */{path.stat().st_size}"
 
 
-def test_an_upload_is_removed(client: httpx.Client, micro_videos: list[MicroVideo], server: Running) -> None:
+def test_an_upload_is_removed(client: httpx2.Client, micro_videos: list[MicroVideo], server: Running) -> None:
     content = micro_videos[3].path.read_bytes()
     id = client.post("/v1/videos", files={"file": content}).json()["id"]
     assert client.delete(f"/v1/videos/{id}").json() == {"id": id, "object": "video", "deleted": True}
@@ -132,12 +132,14 @@ def test_an_upload_is_removed(client: httpx.Client, micro_videos: list[MicroVide
     assert not [file for file in server.folder.rglob("*") if file.is_file() and file.read_bytes() == content]
 
 
-def test_the_library_is_only_read(client: httpx.Client, listed: list[dict[str, Any]]) -> None:
+def test_the_library_is_only_read(client: httpx2.Client, listed: list[dict[str, Any]]) -> None:
     reply = client.delete(f"/v1/videos/{listed[0]['id']}")
     assert (reply.status_code, reply.json()["error"]["code"]) == (403, "read_only")
 
 
-def test_the_library_is_listed_in_pages(client: httpx.Client, listed: list[dict[str, Any]], contents: Contents) -> None:
+def test_the_library_is_listed_in_pages(
+    client: httpx2.Client, listed: list[dict[str, Any]], contents: Contents
+) -> None:
     assert [video["name"] for video in listed] == [video.path for video in contents.videos]
     assert all(video["kind"] == "library" for video in listed)
     first = client.get("/v1/videos?limit=3").json()
@@ -149,7 +151,7 @@ def test_the_library_is_listed_in_pages(client: httpx.Client, listed: list[dict[
     assert client.get("/v1/videos?after=lib_x").status_code == 404
 
 
-def test_ask_with_options(client: httpx.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
+def test_ask_with_options(client: httpx2.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
     for protocol in (None, "selection", "logits"):
         expected = engine.ask(path, QUESTION, COLORS, protocol=protocol)
         body = {"video": uploaded["id"], "question": QUESTION, "choices": COLORS, "protocol": protocol}
@@ -164,20 +166,20 @@ def test_ask_with_options(client: httpx.Client, engine: Topa, uploaded: dict[str
         assert (reply["object"], reply["model"], reply["video"]) == ("answer", "topa", uploaded["id"])
 
 
-def test_ask_in_words(client: httpx.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
+def test_ask_in_words(client: httpx2.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
     reply = client.post("/v1/ask", json={"video": uploaded["id"], "question": QUESTION}).json()
     assert (reply["text"], reply["choice"], reply["options"]) == (engine.ask(path, QUESTION).text, None, [])
     assert reply["usage"]["total_tokens"] > 0
 
 
-def test_caption(client: httpx.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
+def test_caption(client: httpx2.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
     reply = client.post("/v1/caption", json={"video": uploaded["id"]}).json()
     assert reply["text"] == engine.caption(path).text
     short = client.post("/v1/caption", json={"video": uploaded["id"], "max_tokens": 2}).json()
     assert short["usage"]["completion_tokens"] == 2
 
 
-def test_explain(client: httpx.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
+def test_explain(client: httpx2.Client, engine: Topa, uploaded: dict[str, Any], path: Path) -> None:
     expected = engine.explain(path, QUESTION, COLORS)
     reply = client.post("/v1/explain", json={"video": uploaded["id"], "question": QUESTION, "choices": COLORS}).json()
     assert (reply["target"], reply["text"], reply["choice"]) == ("choice", expected.text, expected.choice)
@@ -192,7 +194,7 @@ def test_explain(client: httpx.Client, engine: Topa, uploaded: dict[str, Any], p
     assert client.post("/v1/explain", json={"video": uploaded["id"]}).json()["target"] == "caption"
 
 
-def test_search(client: httpx.Client, contents: Contents, listed: list[dict[str, Any]]) -> None:
+def test_search(client: httpx2.Client, contents: Contents, listed: list[dict[str, Any]]) -> None:
     query = "a red circle"
     library = Library(Path("unused"), contents, "microworld/clip")
     expected = library.search(query, 5)
@@ -206,7 +208,7 @@ def test_search(client: httpx.Client, contents: Contents, listed: list[dict[str,
     assert {m["video"]["id"] for m in one["data"]} == {listed[1]["id"]}
 
 
-def test_ask_the_library(client: httpx.Client, engine: Topa, contents: Contents, listed: list[dict[str, Any]]) -> None:
+def test_ask_the_library(client: httpx2.Client, engine: Topa, contents: Contents, listed: list[dict[str, Any]]) -> None:
     library = Library(Path("unused"), contents, "microworld/clip")
     expected = library.ask(QUESTION, COLORS, model=engine, top=3)
     reply = client.post("/v1/ask", json={"question": QUESTION, "choices": COLORS, "top": 3}).json()
@@ -218,7 +220,7 @@ def test_ask_the_library(client: httpx.Client, engine: Topa, contents: Contents,
     assert [p["video"] for p in reply["parts"]] == [ids[p["name"]] for p in reply["parts"]]
 
 
-def test_ask_about_a_video_of_the_library(client: httpx.Client, listed: list[dict[str, Any]]) -> None:
+def test_ask_about_a_video_of_the_library(client: httpx2.Client, listed: list[dict[str, Any]]) -> None:
     reply = client.post("/v1/ask", json={"video": listed[0]["id"], "question": QUESTION, "choices": COLORS})
     assert (reply.status_code, reply.json()["video"]) == (200, listed[0]["id"])
     assert math.isclose(sum(reply.json()["probabilities"]), 1, abs_tol=1e-5)
@@ -227,9 +229,9 @@ def test_ask_about_a_video_of_the_library(client: httpx.Client, listed: list[dic
 def test_without_a_library(engine: Topa) -> None:
     with running(engine) as server:
         for path, body in [("/v1/search", {"query": "red"}), ("/v1/ask", {"question": QUESTION})]:
-            reply = httpx.post(server.url + path, json=body)
+            reply = httpx2.post(server.url + path, json=body)
             assert (reply.status_code, reply.json()["error"]["code"]) == (404, "no_library")
-        assert httpx.get(f"{server.url}/v1/videos").json() == {"object": "list", "data": [], "has_more": False}
+        assert httpx2.get(f"{server.url}/v1/videos").json() == {"object": "list", "data": [], "has_more": False}
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_without_a_library(engine: Topa) -> None:
     ],
     ids=range(27),
 )
-def test_wrong_bodies(client: httpx.Client, path: str, body: Any, code: str, param: str | None) -> None:
+def test_wrong_bodies(client: httpx2.Client, path: str, body: Any, code: str, param: str | None) -> None:
     reply = client.post(f"/v1/{path}", content=body, headers={"Content-Type": "application/json"})
     assert reply.status_code == (404 if code == "video_not_found" else 400)
     error = reply.json()["error"]
@@ -276,7 +278,7 @@ def test_wrong_bodies(client: httpx.Client, path: str, body: Any, code: str, par
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_bodies_of_other_types(client: httpx.Client, kind: str) -> None:
+def test_bodies_of_other_types(client: httpx2.Client, kind: str) -> None:
     """What a page of another site can send without being asked for."""
     reply = client.post("/v1/ask", content="{}", headers={"Content-Type": kind} if kind else {})
     assert (reply.status_code, reply.json()["error"]["code"]) == (415, "unsupported_media_type")
@@ -295,18 +297,18 @@ def test_bodies_of_other_types(client: httpx.Client, kind: str) -> None:
         ("GET", "/v1/ask", 405, "method_not_allowed"),
     ],
 )
-def test_where_nothing_is(client: httpx.Client, method: str, path: str, status: int, code: str) -> None:
+def test_where_nothing_is(client: httpx2.Client, method: str, path: str, status: int, code: str) -> None:
     reply = client.request(method, path)
     assert (reply.status_code, reply.json()["error"]["code"]) == (status, code)
     assert reply.headers["x-request-id"]
 
 
-def test_a_path_tells_all_its_methods(client: httpx.Client) -> None:
+def test_a_path_tells_all_its_methods(client: httpx2.Client) -> None:
     assert client.put("/v1/videos").headers["allow"] == "GET, POST"
     assert client.put("/v1/videos/vid_" + "0" * 24).headers["allow"] == "DELETE, GET"
 
 
-def test_uploads_that_are_none(client: httpx.Client) -> None:
+def test_uploads_that_are_none(client: httpx2.Client) -> None:
     def told(**how: Any) -> tuple[int, str, str | None]:
         reply = client.post("/v1/videos", **how)
         return reply.status_code, reply.json()["error"]["code"], reply.json()["error"]["param"]
@@ -330,25 +332,25 @@ def test_an_upload_that_is_too_large(engine: Topa, path: Path) -> None:
                 yield content[start : start + 10_000]
             yield b"\r\n--b--\r\n"
 
-        at_once = httpx.post(f"{server.url}/v1/videos", files={"file": content})
-        streamed = httpx.post(
+        at_once = httpx2.post(f"{server.url}/v1/videos", files={"file": content})
+        streamed = httpx2.post(
             f"{server.url}/v1/videos", content=slowly(), headers={"Content-Type": "multipart/form-data; boundary=b"}
         )
-        for reply in (at_once, streamed, httpx.post(f"{server.url}/v1/ask", json={"question": "x" * 2000})):
+        for reply in (at_once, streamed, httpx2.post(f"{server.url}/v1/ask", json={"question": "x" * 2000})):
             assert (reply.status_code, reply.json()["error"]["code"]) == (413, "too_large")
         assert not [file for file in server.folder.rglob("*") if file.is_file()]
 
 
 def test_a_full_server_takes_no_upload(engine: Topa) -> None:
     """The client is told though it is still sending, and its connection goes on."""
-    with running(engine, Settings(limits=Limits(waiting=0))) as full, httpx.Client(base_url=full.url) as client:
+    with running(engine, Settings(limits=Limits(waiting=0))) as full, httpx2.Client(base_url=full.url) as client:
         reply = client.post("/v1/videos", files={"file": bytes(5_000_000)})
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
         assert client.get("/healthz").status_code == 200
         assert not [file for file in full.folder.rglob("*") if file.is_file()]
 
 
-def test_probes(client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_probes(client: httpx2.Client, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok"}
     monkeypatch.setattr(type(server.service), "ready", property(lambda _: False))
@@ -356,7 +358,7 @@ def test_probes(client: httpx.Client, server: Running, monkeypatch: pytest.Monke
     assert client.get("/healthz").status_code == 200
 
 
-def test_the_page(client: httpx.Client) -> None:
+def test_the_page(client: httpx2.Client) -> None:
     reply = client.get("/")
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     assert "script-src 'sha256-" in reply.headers["content-security-policy"]
@@ -366,27 +368,27 @@ def test_the_page(client: httpx.Client) -> None:
 def test_pages_that_are_allowed_may_ask(engine: Topa) -> None:
     with running(engine, Settings(origins=("https://good.example",))) as server:
         ask = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
-        allowed = httpx.options(
+        allowed = httpx2.options(
             f"{server.url}/v1/ask", headers=ask | {"Access-Control-Request-Headers": "authorization,content-type"}
         )
         assert allowed.status_code == 200
         assert allowed.headers["access-control-allow-origin"] == "https://good.example"
-        evil = httpx.options(f"{server.url}/v1/ask", headers=ask | {"Origin": "https://evil.example"})
+        evil = httpx2.options(f"{server.url}/v1/ask", headers=ask | {"Origin": "https://evil.example"})
         assert evil.status_code == 400
         assert "access-control-allow-origin" not in evil.headers
-        reply = httpx.get(f"{server.url}/v1/models", headers={"Origin": "https://good.example"})
+        reply = httpx2.get(f"{server.url}/v1/models", headers={"Origin": "https://good.example"})
         assert reply.headers["access-control-allow-origin"] == "https://good.example"
-        assert httpx.get(f"{server.url}/v1/models", headers={"Origin": "https://evil.example"}).status_code == 403
+        assert httpx2.get(f"{server.url}/v1/models", headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_pages_of_others_may_not(client: httpx.Client) -> None:
+def test_pages_of_others_may_not(client: httpx2.Client) -> None:
     reply = client.get("/v1/models", headers={"Origin": "https://evil.example"})
     assert (reply.status_code, reply.json()["error"]["code"]) == (403, "origin_not_allowed")
     assert client.get("/v1/models", headers={"Host": "evil.example"}).status_code == 403
 
 
 def test_errors_have_no_paths(
-    client: httpx.Client, server: Running, monkeypatch: pytest.MonkeyPatch, uploaded: dict[str, Any]
+    client: httpx2.Client, server: Running, monkeypatch: pytest.MonkeyPatch, uploaded: dict[str, Any]
 ) -> None:
     """Neither those that are told nor those that aren't."""
     from topa.core.errors import ArtifactError, InputError

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.types import Receive, Scope, Send
 
@@ -81,7 +81,7 @@ def chat(video: str, **more: Any) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def video(server: Running, micro_videos: list[Any]) -> str:
     with micro_videos[0].path.open("rb") as file:
-        return httpx.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
+        return httpx2.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_the_client_that_stays_is_answered(server: Running, video: str) -> None:
 @pytest.mark.parametrize("path", ["/v1/ask", "/v1/chat/completions", "/v1/explain"])
 def test_an_answer_that_takes_too_long_is_given_up(engine: Topa, contents: Contents, path: str) -> None:
     with running(engine, Settings(limits=Limits(request_seconds=0.2)), contents) as server:
-        video = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
+        video = httpx2.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         body = chat(video, stream=True) if "chat" in path else {"video": video, **QUESTION}
         with Held(server):
-            reply = httpx.post(server.url + path, json=body, timeout=60)
+            reply = httpx2.post(server.url + path, json=body, timeout=60)
         assert reply.status_code == 503
         assert reply.json()["error"]["code"] == "timeout"
         assert "max_tokens" in reply.json()["error"]["message"]
@@ -170,7 +170,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
 ) -> None:
     """What was told is told; then comes the error, and no end as of a whole answer."""
     with running(engine, Settings(limits=Limits(request_seconds=5)), contents) as server:
-        video = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
+        video = httpx2.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         whole = server.service.stream
 
         async def stuck(*args: Any, **more: Any) -> Any:
@@ -180,7 +180,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
             await asyncio.get_running_loop().create_future()
 
         monkeypatch.setattr(server.service, "stream", stuck)
-        reply = httpx.post(f"{server.url}/v1/chat/completions", json=chat(video, stream=True), timeout=60)
+        reply = httpx2.post(f"{server.url}/v1/chat/completions", json=chat(video, stream=True), timeout=60)
         assert reply.status_code == 200
         lines = [line.removeprefix("data: ") for line in reply.text.splitlines() if line]
         assert json.loads(lines[0])["choices"][0]["delta"]["role"] == "assistant"
@@ -202,7 +202,7 @@ def test_an_upload_has_time_for_its_way_and_then_a_limit(engine: Topa, micro_vid
 
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
     with running(engine, Settings(limits=Limits(request_seconds=0.3))) as server, Held(server):
-        reply = httpx.post(f"{server.url}/v1/videos", content=slowly(), headers=kind, timeout=60)
+        reply = httpx2.post(f"{server.url}/v1/videos", content=slowly(), headers=kind, timeout=60)
     assert reached.is_set()
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "timeout")
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from tests.features.clips import steady, write_video
 
@@ -124,7 +124,7 @@ def test_two_hundred_corrupted_uploads_are_answered(whole, engine) -> None:
             assert "Traceback" not in error["message"]
         return reply.status_code
 
-    with running(engine) as server, httpx.Client(base_url=server.url, timeout=120) as client:
+    with running(engine) as server, httpx2.Client(base_url=server.url, timeout=120) as client:
         videos = [
             corrupted(whole[list(KINDS)[number % len(KINDS)]], random.Random(1000 + number)) for number in range(VIDEOS)
         ]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from topa.inference.engine import Topa
@@ -122,7 +122,7 @@ def test_limits_are_as_told() -> None:
 def test_endpoints_are_those_of_the_document(micro: Running) -> None:
     table = PAGE.split("## The API")[1].split("**Options.**")[0]
     told = set(re.findall(r"`(?:(?:GET|POST|DELETE) )?(/[a-z0-9/{}]+)", table))
-    there = set(httpx.get(f"{micro.url}/openapi.json").json()["paths"])
+    there = set(httpx2.get(f"{micro.url}/openapi.json").json()["paths"])
     assert told == there - {"/"}
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from topa.inference.engine import Topa
@@ -57,7 +57,7 @@ def test_no_request_breaks_the_server(
     settings = Settings(tokens=tokens, limits=Limits(tokens=16))
     headers = {"Authorization": "Bearer sesame"} if tokens else {}
     with running(engine, settings, contents) as server:
-        with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+        with httpx2.Client(base_url=server.url, headers=headers, timeout=60) as client:
             with micro_videos[0].path.open("rb") as file:
                 uploaded = client.post("/v1/videos", files={"file": file}).json()["id"]
             listed = [video["id"] for video in client.get("/v1/videos").json()["data"]]
@@ -79,7 +79,7 @@ def test_no_request_breaks_the_server(
             text=True,
             check=False,
         )
-        counted = httpx.get(f"{server.url}/metrics", headers=headers).text
+        counted = httpx2.get(f"{server.url}/metrics", headers=headers).text
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     # It got to the bottom of each operation, with tokens too.
     for route in ("/v1/ask", "/v1/caption", "/v1/explain", "/v1/search", "/v1/chat/completions", "/v1/videos/{id}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -15,7 +15,7 @@ from .running import Running, running
 
 
 def numbers(server: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    reply = httpx.get(f"{server.url}/metrics", timeout=60)
+    reply = httpx2.get(f"{server.url}/metrics", timeout=60)
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -35,7 +35,7 @@ def server(engine: Topa) -> Any:
 
 
 def test_what_is_counted(server: Running, micro_videos: list[Any]) -> None:
-    with httpx.Client(base_url=server.url, timeout=60) as client:
+    with httpx2.Client(base_url=server.url, timeout=60) as client:
         for _ in range(2):
             with micro_videos[0].path.open("rb") as file:
                 video = client.post("/v1/videos", files={"file": file}).json()["id"]
@@ -76,7 +76,7 @@ def test_what_is_counted(server: Running, micro_videos: list[Any]) -> None:
 
 
 def test_servers_count_for_themselves(server: Running, engine: Topa) -> None:
-    httpx.get(f"{server.url}/v1/models")
+    httpx2.get(f"{server.url}/v1/models")
     with running(engine) as other:
         assert count(numbers(other), "topa_requests_total", method="GET", route="/v1/models", status="200") == 0
     assert count(numbers(server), "topa_requests_total", method="GET", route="/v1/models", status="200") == 1
@@ -84,5 +84,5 @@ def test_servers_count_for_themselves(server: Running, engine: Topa) -> None:
 
 def test_refusals_are_counted(engine: Topa) -> None:
     with running(engine, Settings(limits=Limits(waiting=0))) as full:
-        httpx.post(f"{full.url}/v1/ask", json={})
+        httpx2.post(f"{full.url}/v1/ask", json={})
         assert count(numbers(full), "topa_requests_total", method="POST", route="other", status="429") == 1

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import pytest
 
@@ -42,7 +42,7 @@ def video(micro_videos: Any) -> Path:
 @pytest.fixture(scope="module")
 def uploaded(server: Running, video: Path) -> str:
     with video.open("rb") as file:
-        return httpx.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
+        return httpx2.post(f"{server.url}/v1/videos", files={"file": file}, timeout=60).json()["id"]
 
 
 def test_an_answer_is_the_engines(server: Running, engine: Topa, video: Path, uploaded: str) -> None:
@@ -186,7 +186,7 @@ def test_a_talk_is_told_to_be_unread(server: Running, uploaded: str) -> None:
 
 
 def test_the_last_video_of_a_talk_is_meant(server: Running, uploaded: str) -> None:
-    first = httpx.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
+    first = httpx2.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
     for videos in ((first, uploaded), (uploaded, first)):
         talk = [*about(videos[0], QUESTION), *about(videos[1], QUESTION)]
         reply = client(server).chat.completions.create(model="topa", messages=talk)
@@ -313,9 +313,9 @@ def test_tokens(engine: Topa) -> None:
             assert error.value.code == "invalid_api_key"
         for key in ("sesame", "other"):
             assert openai.OpenAI(base_url=f"{closed.url}/v1", api_key=key).models.list().data
-        assert httpx.get(f"{closed.url}/healthz").status_code == 200
-        assert httpx.get(f"{closed.url}/metrics").status_code == 401
-        assert httpx.get(f"{closed.url}/").status_code == 200
+        assert httpx2.get(f"{closed.url}/healthz").status_code == 200
+        assert httpx2.get(f"{closed.url}/metrics").status_code == 401
+        assert httpx2.get(f"{closed.url}/").status_code == 200
 
 
 def test_a_full_server_says_when_to_come_back(engine: Topa, uploaded: str) -> None:

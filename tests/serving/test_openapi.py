@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import BaseModel
 
@@ -21,7 +21,7 @@ ERROR = {"$ref": "#/components/schemas/Error"}
 
 @pytest.fixture(scope="module")
 def document(server: Running) -> dict[str, Any]:
-    return httpx.get(f"{server.url}/openapi.json").json()
+    return httpx2.get(f"{server.url}/openapi.json").json()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -100,7 +100,7 @@ def test_examples_are_right(document: dict[str, Any], body: type[BaseModel]) -> 
 def test_tokens_are_told(engine: Topa, document: dict[str, Any]) -> None:
     assert "securitySchemes" not in document["components"]
     with running(engine, Settings(tokens=("sesame",))) as closed:
-        told = httpx.get(f"{closed.url}/openapi.json").json()
+        told = httpx2.get(f"{closed.url}/openapi.json").json()
     assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     needs = {path for path, _, own in operations(told) if own.get("security")}
     assert needs == {path for path in told["paths"] if path.startswith("/v1/")} | {"/metrics"}

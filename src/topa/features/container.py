@@ -21,6 +21,8 @@ from .guard import FORMATS, THREADS, Guard
 
 # FFmpeg demuxers that turn text into pictures or open further files named inside the given one.
 _REFUSED = frozenset({"tty", "concat", "hls", "dash", "imf", "lavfi"})
+# A title in another encoding than UTF-8 breaks nothing, as it isn't read; since 19 PyAV takes no word about it.
+_METADATA = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
 _NEXT = "Check that it plays in a video player, or give another file."
 
 
@@ -184,8 +186,7 @@ def _open(path: Path, guard: Guard | None) -> tuple[Any, Any]:
     if guard is not None:
         options["format_whitelist"] = ",".join(FORMATS)
     try:
-        # A title in another encoding than UTF-8 breaks nothing: it isn't read.
-        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
+        container = av.open(str(path.absolute()), options=options, **_METADATA)
     except av.error.FFmpegError as error:
         if isinstance(error, PermissionError) and not os.access(path, os.R_OK):  # FFmpeg says so of contents too
             raise InputError(

@@ -12,12 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
-from transformers.masking_utils import causal_mask_function, sdpa_mask
+from transformers import PreTrainedModel
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
+from .compat import (
+    attention_implementation,
+    causal_mask_function,
+    register_attention,
+    repeat_kv,
+    sdpa_attention_forward,
+    sdpa_mask,
+    supports_attention_interface,
+)
 from .last_layer import narrow_last_layer
 
 IMPLEMENTATION = "topa"
@@ -71,8 +78,7 @@ def attach(llm: PreTrainedModel) -> None:
     reason = refusal(llm)
     if reason is not None:
         raise UsageError(f"{type(llm).__name__} can't take the adapter: {reason} Use another language model.")
-    AttentionInterface.register(IMPLEMENTATION, attend)
-    AttentionMaskInterface.register(IMPLEMENTATION, _mask)
+    register_attention(IMPLEMENTATION, attend, _mask)
     llm.set_attn_implementation(IMPLEMENTATION)
     if _keep_positions not in llm.base_model._forward_hooks.values():
         llm.base_model.register_forward_hook(_keep_positions, with_kwargs=True)
@@ -81,7 +87,7 @@ def attach(llm: PreTrainedModel) -> None:
 
 def refusal(llm: PreTrainedModel) -> str | None:
     """Why this model can't take the adapter, as a sentence; None if it can."""
-    if not llm._can_set_attn_implementation():
+    if not supports_attention_interface(llm):
         return "it doesn't call transformers' attention interface."
     config = llm.config.get_text_config()
     if getattr(config, "is_encoder_decoder", False) or not llm.can_generate():
@@ -120,7 +126,7 @@ def _is_fused(module: nn.Module, config: Any) -> bool:
 
 def verify(llm: PreTrainedModel) -> None:
     """Raise UsageError unless `attend` is still the model's attention: any other would silently skip the adapter."""
-    found = llm.config.get_text_config()._attn_implementation
+    found = attention_implementation(llm)
     if found != IMPLEMENTATION:
         raise UsageError(
             f"{type(llm).__name__}: found attention implementation {found!r}, expected {IMPLEMENTATION!r}; any other "

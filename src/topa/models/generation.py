@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .attention import Call, verify, verify_reached
+from .compat import passed_cache
 from .topa_model import VideoLanguageModel
 
 
@@ -48,7 +49,7 @@ def generate(
         times = given.shape[0] // len(is_video)
         call = Call(model.adapted_layers, states=model.prompt_states())
         if has_video:
-            cache = kwargs.get("past_key_values")
+            cache = passed_cache(kwargs)
             first = 0 if cache is None else int(cache.get_seq_length())
             new = first + given.shape[1] - is_video.shape[1]  # tokens generated so far
             call.is_video = functional.pad(is_video, (0, new)).repeat_interleave(times, dim=0)

@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrainedTokenizerFast
-from transformers.convert_slow_tokenizer import TikTokenConverter
-from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from ..core.errors import ArtifactMismatch, InputError
+from .compat import llama_rotary_embedding, tiktoken_tokenizer
 
 # Meta's name of a layer's matrix -> Hugging Face's.
 _LAYER = {
@@ -173,7 +172,7 @@ def llama_from_meta(
         state[hf] = tensor
     model.load_state_dict(state, assign=True)
     # The one thing that isn't in the weights: rotary frequencies, which follow from the configuration.
-    model.model.rotary_emb = LlamaRotaryEmbedding(config)
+    model.model.rotary_emb = llama_rotary_embedding(config)
     return model
 
 
@@ -203,9 +202,8 @@ def _is_tiktoken(path: Path) -> bool:
 def _llama3_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     numbers = iter(range(_LLAMA3_SPECIAL))
     special = [_LLAMA3_NAMED.get(i) or f"<|reserved_special_token_{next(numbers)}|>" for i in range(_LLAMA3_SPECIAL)]
-    converted = TikTokenConverter(vocab_file=str(path), extra_special_tokens=special).converted()
     return PreTrainedTokenizerFast(
-        tokenizer_object=converted,
+        tokenizer_object=tiktoken_tokenizer(path, special),
         bos_token=_LLAMA3_NAMED[0],
         eos_token=_LLAMA3_NAMED[1],
         clean_up_tokenization_spaces=False,

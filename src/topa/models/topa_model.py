@@ -5,7 +5,6 @@ Reads token ids and frame features in text space, writes logits, a `Context` to 
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
 from .attention import Call, PromptStates, Watch, attach, verify, verify_reached
+from .compat import DynamicCache, cache_argument, cached_layers, copy_cache
 from .lora import add_lora
 from .projector import FrameProjector
 
@@ -57,7 +57,7 @@ class Context:
     @property
     def nbytes(self) -> int:
         """What it takes in memory."""
-        layers = [layer for layer in self.cache.layers if layer.get_seq_length()]
+        layers = cached_layers(self.cache)
         return int(self.next_logits.nbytes + sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
 
     def repeat(self, times: int) -> Context:
@@ -69,7 +69,7 @@ class Context:
         if list(rows) == list(range(len(self.visible))):
             return self
         index = torch.tensor(rows, device=self.visible.device)
-        cache = _share(self.cache)
+        cache = copy_cache(self.cache)
         cache.batch_select_indices(index)
         visible, is_video, logits = (value[index] for value in (self.visible, self.is_video, self.next_logits))
         return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
@@ -82,12 +82,10 @@ class Context:
         moved = [_aligned(context, width) for context in contexts]
         if len(moved) == 1:
             return moved[0]
-        cache = _share(moved[0].cache)
-        for number, layer in enumerate(cache.layers):
-            if layer.get_seq_length():
-                parts = [context.cache.layers[number] for context in moved]
-                layer.keys = torch.cat([part.keys for part in parts])
-                layer.values = torch.cat([part.values for part in parts])
+        cache = copy_cache(moved[0].cache)
+        for layer, *parts in zip(cached_layers(cache), *(cached_layers(c.cache) for c in moved), strict=True):
+            layer.keys = torch.cat([part.keys for part in parts])
+            layer.values = torch.cat([part.values for part in parts])
         return Context(
             cache,
             torch.cat([context.visible for context in moved]),
@@ -466,14 +464,14 @@ class VideoLanguageModel(nn.Module):
             states=self.prompt_states(),
             watch=watch,
         )
-        cache = DynamicCache() if context is None else _share(context.cache)
+        cache = DynamicCache() if context is None else copy_cache(context.cache)
         logits = self.llm(
             inputs_embeds=embeds,
             attention_mask=mask,
             position_ids=position_ids,
-            past_key_values=cache if keep or context is not None else None,
             use_cache=keep or context is not None,
             video_adapter=call,
+            **cache_argument(self.llm, cache if keep or context is not None else None),
         ).logits
         verify_reached(self.llm, call)
         if positions is not None:
@@ -528,23 +526,21 @@ def _last(visible: Tensor) -> tuple[Tensor, Tensor]:
 def _aligned(context: Context, width: int) -> Context:
     """What each row has read, moved to the last of `width` columns."""
     batch, length = context.visible.shape
-    cache = _share(context.cache)
+    cache = copy_cache(context.cache)
     if bool((context.visible[:, 1:] >= context.visible[:, :-1]).all()):  # it is at the right end already
-        for layer in cache.layers:
-            if layer.get_seq_length():
-                layer.keys, layer.values = (_widened(kept, width, 2) for kept in (layer.keys, layer.values))
+        for layer in cached_layers(cache):
+            layer.keys, layer.values = (_widened(kept, width, 2) for kept in (layer.keys, layer.values))
         visible, is_video = (_widened(kept, width, 1) for kept in (context.visible, context.is_video))
         return replace(context, cache=cache, visible=visible, is_video=is_video)
     # A stable sort puts what isn't visible first, and leaves the rest in order.
     order = functional.pad(context.visible.long().argsort(dim=1, stable=True), (max(0, width - length), 0))[:, -width:]
     column = torch.arange(width, device=context.visible.device)
     visible = column >= width - context.visible.sum(dim=1, keepdim=True)
-    for layer in cache.layers:
-        if layer.get_seq_length():
-            heads, size = layer.keys.shape[1], layer.keys.shape[3]
-            places = order[:, None, :, None].expand(batch, heads, width, size)
-            layer.keys = layer.keys.gather(2, places)
-            layer.values = layer.values.gather(2, places[..., :1].expand(*places.shape[:3], layer.values.shape[3]))
+    for layer in cached_layers(cache):
+        heads, size = layer.keys.shape[1], layer.keys.shape[3]
+        places = order[:, None, :, None].expand(batch, heads, width, size)
+        layer.keys = layer.keys.gather(2, places)
+        layer.values = layer.values.gather(2, places[..., :1].expand(*places.shape[:3], layer.values.shape[3]))
     return replace(context, cache=cache, visible=visible, is_video=context.is_video.gather(1, order) & visible)
 
 
@@ -554,10 +550,3 @@ def _widened(kept: Tensor, width: int, dim: int) -> Tensor:
     if width <= length:
         return kept.narrow(dim, length - width, width)
     return functional.pad(kept, (0, 0) * (kept.ndim - 1 - dim) + (width - length, 0))
-
-
-def _share(cache: DynamicCache) -> DynamicCache:
-    """A cache of its own over the same tensors. Layers grow by concatenation, so the tensors never change."""
-    shared = DynamicCache()
-    shared.layers = [copy.copy(layer) for layer in cache.layers]
-    return shared

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
-import httpcore
+import httpcore2
 
 from .errors import RequestError
 
@@ -34,7 +34,7 @@ def is_public(address: str) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or any(ip in network for network in _SPECIAL))
 
 
-class CheckedBackend(httpcore.AsyncNetworkBackend):
+class CheckedBackend(httpcore2.AsyncNetworkBackend):
     """Connects to public addresses; `private`: to any. No proxies, and nothing of the environment, take part.
 
     Raises RequestError, 403 `address_not_allowed`, where one of a name's addresses is refused.
@@ -42,7 +42,7 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self, private: bool) -> None:
         self._private = private
-        self._backend = httpcore.AnyIOBackend()
+        self._backend = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -51,15 +51,15 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
+    ) -> httpcore2.AsyncNetworkStream:
         """A connection to the first of the addresses that answers. timeout: seconds for each of them."""
         try:
             async with asyncio.timeout(timeout):
                 found = await asyncio.get_running_loop().run_in_executor(_resolvers, _resolve, host, port)
         except TimeoutError as error:
-            raise httpcore.ConnectTimeout("the name server doesn't answer") from error
+            raise httpcore2.ConnectTimeout("the name server doesn't answer") from error
         except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("the name is not known") from error
+            raise httpcore2.ConnectError("the name is not known") from error
         if not self._private and not all(map(is_public, found)):
             raise RequestError(
                 "video: found an address that is not public; expected one on the Internet. Upload the video instead.",
@@ -67,11 +67,11 @@ class CheckedBackend(httpcore.AsyncNetworkBackend):
                 code="address_not_allowed",
                 param="video",
             )
-        failed: Exception = httpcore.ConnectError("the name has no address")
+        failed: Exception = httpcore2.ConnectError("the name has no address")
         for address in found:
             try:
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 failed = error
         raise failed
 

@@ -9,7 +9,7 @@ from functools import cache
 from ssl import SSLContext
 from urllib.parse import unquote, urljoin, urlsplit
 
-import httpcore
+import httpcore2
 
 from .addresses import CheckedBackend
 from .errors import RequestError
@@ -24,7 +24,7 @@ _PORTS = (80, 443)
 _HEADERS = {"User-Agent": "topa", "Accept": "video/*, */*;q=0.5", "Accept-Encoding": "identity"}
 _CHUNK = 1 << 16
 _LONGEST = 4096
-_FAILURES = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError)
+_FAILURES = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError)
 
 
 async def fetch(reference: str, settings: Settings) -> AsyncGenerator[bytes, None]:
@@ -95,7 +95,7 @@ async def _download(address: str, settings: Settings) -> AsyncGenerator[bytes, N
     most = settings.limits.upload
     backend = CheckedBackend(settings.private)
     try:
-        async with httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=backend) as pool:
+        async with httpcore2.AsyncConnectionPool(ssl_context=_tls(), network_backend=backend) as pool:
             for _ in range(_REDIRECTS + 1):
                 url, host = _parsed(address, settings.private)
                 headers = [("Host", host), *_HEADERS.items()]
@@ -119,10 +119,10 @@ async def _download(address: str, settings: Settings) -> AsyncGenerator[bytes, N
 
 @cache
 def _tls() -> SSLContext:
-    return httpcore.default_ssl_context()
+    return httpcore2.default_ssl_context()
 
 
-def _parsed(address: str, private: bool) -> tuple[httpcore.URL, str]:
+def _parsed(address: str, private: bool) -> tuple[httpcore2.URL, str]:
     """What to ask, and of whom. Strict, so that no two readers of an address take it for two different ones."""
     wrong = "found an address that is malformed; expected https://host/path, percent-encoded"
     if (
@@ -145,7 +145,7 @@ def _parsed(address: str, private: bool) -> tuple[httpcore.URL, str]:
     if port not in (None, *_PORTS) and not private:
         raise _error("address_not_allowed", f"found the port {port}; expected 80 or 443", status=403)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return httpcore.URL(scheme=parts.scheme, host=host, port=port, target=target), parts.netloc
+    return httpcore2.URL(scheme=parts.scheme, host=host, port=port, target=target), parts.netloc
 
 
 def _joined(address: str, location: str) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from ..core.errors import UsageError
 from ..core.processes import Processes
+from ..models.compat import checkpoint_layers, decoder_layers
 from ..models.topa_model import VideoLanguageModel
 from .config import TrainConfig
 
@@ -35,7 +35,7 @@ def dtype_for(config: TrainConfig, device: torch.device) -> torch.dtype:
 
 def prepare(model: VideoLanguageModel, config: TrainConfig, processes: Processes) -> VideoLanguageModel:
     """Spread, checkpoint and compile the layers of the language model, as configured; in place."""
-    layers = _layers(model.llm)
+    layers = decoder_layers(model.llm)
     if config.checkpointing:
         _checkpoint(model.llm, layers)
     if config.sharded and processes.of > 1:
@@ -52,7 +52,7 @@ def prepare(model: VideoLanguageModel, config: TrainConfig, processes: Processes
 def for_reading(model: VideoLanguageModel) -> Iterator[None]:
     """While it is entered, checkpointed layers keep keys and values, without which nothing can be gone on from, and
     compiled ones run as they were written: compiling them for every length of a cache would take longer."""
-    training = [layer for layer in _layers(model.llm) if layer.training]
+    training = [layer for layer in decoder_layers(model.llm) if layer.training]
     for layer in training:
         layer.training = False
     try:
@@ -63,14 +63,10 @@ def for_reading(model: VideoLanguageModel) -> Iterator[None]:
             layer.training = True
 
 
-def _layers(llm: PreTrainedModel) -> list[nn.Module]:
-    return [module for module in llm.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
-
-
 def _checkpoint(llm: PreTrainedModel, layers: list[nn.Module]) -> None:
     """transformers computes layers again only in training mode. What else that mode does, dropout, stays off: the
     language model is frozen, and a draw from the global generator would make runs differ."""
-    llm.gradient_checkpointing_enable({"use_reentrant": False})
+    checkpoint_layers(llm)
     for layer in layers:
         layer.training = True
         for name in ("dropout", "activation_dropout"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
+from ..models.compat import recomputes_layers
 from ..models.topa_model import VideoLanguageModel
 from .data import Batch
 from .loss import mean_nll
@@ -36,9 +37,6 @@ def _goes_on(model: VideoLanguageModel) -> bool:
     """Whether what was read first can be gone on from, with gradients: layers that are checkpointed keep nothing, those
     that are spread over processes are gathered again only for what they gave, not for keys and values, and those that
     are compiled would be so for every length of it."""
-    return not any(
-        getattr(module, "gradient_checkpointing", False)
-        or isinstance(module, FSDPModule)
-        or module._compiled_call_impl is not None
-        for module in model.llm.modules()
+    return not recomputes_layers(model.llm) and not any(
+        isinstance(module, FSDPModule) or module._compiled_call_impl is not None for module in model.llm.modules()
     )
