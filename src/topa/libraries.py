@@ -190,7 +190,7 @@ def contents_of(folder: Path) -> Contents:
     ]
     parts = sorted({content.part for content in known.contents.values()})
     stores = [FeatureStore.open(folder / catalogue.FEATURES / part) for part in parts]
-    return Contents(stores, videos, Path(catalogue.root(folder)))
+    return Contents(stores, videos, Path(catalogue.root(folder, known)))
 
 
 def _towers() -> Towers:

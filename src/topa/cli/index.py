@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-@app.command(epilog="Example:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5")
+@app.command(
+    epilog="Examples:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5; after its videos were moved:  "
+    "topa index --out footage --root /mnt/archive"
+)
 def index(
     out: Annotated[Path, typer.Option("--out", help="Folder of the library; given again, it is brought up to date.")],
     videos: Annotated[
@@ -52,6 +55,23 @@ def index(
         int | None,
         typer.Option("--workers", help="Processes that decode. Default: one per core, 4 at most.", min=1),
     ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            "--root",
+            help="Folder that the videos are in now, after they or the library were moved. They are known again by "
+            "their paths or by their content; nothing is decoded again.",
+            metavar="DIR",
+        ),
+    ] = None,
+    forget_missing: Annotated[
+        bool,
+        typer.Option(
+            "--forget-missing",
+            help="Let videos leave the library though a whole folder of them isn't there, or all are gone at once. "
+            "Without it they are kept, as a disk may not be mounted.",
+        ),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another process that is at work in the library.")
     ] = False,
@@ -64,7 +84,7 @@ def index(
     from .. import libraries
     from ..library.index import Wanted
 
-    wanted = Wanted(encoder, rate, cap, scenes, workers, wait)
+    wanted = Wanted(encoder, rate, cap, scenes, workers, wait, root, forget_missing)
     if dry_run:
         planned = libraries.estimate(videos or [], out, wanted)
         typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or []))
@@ -86,6 +106,13 @@ def _print(result: Result) -> None:
         shown = ", ".join(result.truncated[:_SHOWN])
         typer.echo(
             f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}", err=True
+        )
+    for folder, number in result.absent.items():
+        typer.echo(
+            f"note: {folder} isn't there, or is empty: its {number:,} videos are kept in the library. If its disk "
+            "isn't mounted, mount it; if they were moved, say where they are now with --root DIR; to take them out of the "
+            "library: --forget-missing",
+            err=True,
         )
     counts = {name: len(getattr(result, name)) for name in ("new", "changed", "moved", "returned", "copies", "gone")}
     told = [f"{number:,} {name}" for name, number in counts.items() if number]
