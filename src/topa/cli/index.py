@@ -110,8 +110,8 @@ def _print(result: Result) -> None:
     for folder, number in result.absent.items():
         typer.echo(
             f"note: {folder} isn't there, or is empty: its {number:,} videos are kept in the library. If its disk "
-            "isn't mounted, mount it; if they were moved, say where they are now with --root DIR; to take them out of the "
-            "library: --forget-missing",
+            "isn't mounted, mount it; if they were moved, say where they are now with --root DIR; to take them out of "
+            "the library: --forget-missing",
             err=True,
         )
     counts = {name: len(getattr(result, name)) for name in ("new", "changed", "moved", "returned", "copies", "gone")}
