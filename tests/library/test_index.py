@@ -713,3 +713,56 @@ def test_what_is_the_users_below_a_library_stays(home, make):
     assert not any(path.exists() for path in ours)
     assert Path("lib/features/part-00009/manifest.json").is_file()
     assert make().unchanged == 3
+
+
+def test_videos_that_were_named_one_by_one_are_kept_where_their_folder_is_not_there(home, make):
+    Path("list.txt").write_text("deep/c.mp4\n")
+    os.rename("list.txt", "videos/list.txt")
+    make("videos/a.mp4", "videos/list.txt", "videos/b.mkv")
+    os.rename("videos/deep", "deep")
+    os.remove("videos/b.mkv")
+    result = make()
+    assert (result.gone, result.absent) == (["videos/b.mkv"], {str(home / "videos" / "deep"): 1})
+    assert set(shown()) == {"videos/a.mp4", "videos/deep/c.mp4"}
+
+
+def test_naming_the_new_place_is_as_good_as_a_root(home, make, decoded, tmp_path):
+    """Those that are found elsewhere are moved ones, whether or not their folder is there."""
+    make("videos")
+    os.rename("videos", tmp_path / "films")
+    decoded.clear()
+    result = make(str(tmp_path / "films"))
+    assert (len(result.moved), result.gone, result.absent, decoded) == (3, [], {}, [])
+    assert set(shown()) == {str(tmp_path / "films" / name) for name in ("a.mp4", "b.mkv", "deep/c.mp4")}
+    assert make().unchanged == 3
+
+
+def test_a_source_that_is_where_it_was_stays_there(home, make, decoded, tmp_path):
+    make("videos/deep", "videos/a.mp4")
+    os.rename("videos/deep", tmp_path / "deep")
+    decoded.clear()
+    result = make(root=str(tmp_path))
+    assert (result.unchanged, result.gone, result.absent, decoded) == (2, [], {}, [])
+    assert set(shown()) == {"deep/c.mp4", "home/videos/a.mp4"}
+
+
+def test_after_the_move_all_verbs_find_the_videos(home, make, topa, tmp_path, micro_model):
+    make("videos")
+    os.rename("videos", tmp_path / "films")
+    refused = topa("index", "--out", "lib")
+    assert (refused.code, refused.out) == (1, "")
+    assert "topa index --out lib --root DIR" in refused.err
+    plan = topa("index", "--out", "lib", "--root", tmp_path, "--dry-run")
+    assert f"next:      topa index --out lib --root {tmp_path}" in plan.out
+    assert "3 unchanged" in topa("index", "--out", "lib", "--root", tmp_path).out
+    found = json.loads(topa("search", "lib", "a ball", "--top", 1, "--json").out)
+    assert "films/" in json.dumps(found)
+    for name in ("films/a.mp4", tmp_path / "films" / "a.mp4", "a.mp4"):
+        told = topa("ask", "lib", "where is the ball ?", "--video", name, "--model", micro_model)
+        assert told.code == 0, told.err
+    page = tmp_path / "why"
+    assert topa("explain", "lib", "where ?", "--video", "a.mp4", "--model", micro_model, "--out", page).code == 0
+    os.rename(tmp_path / "films", tmp_path / "away")
+    os.rename("lib", "library")
+    left = topa("index", "--out", "library", "--forget-missing", "--json")
+    assert (left.code, json.loads(left.out)["videos"]) == (0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from .app import Json, app
 
 if TYPE_CHECKING:
+    from ..library.index import Wanted
     from ..library.outcome import Estimate, Result
 
 _SHOWN = 10
@@ -87,7 +89,7 @@ def index(
     wanted = Wanted(encoder, rate, cap, scenes, workers, wait, root, forget_missing)
     if dry_run:
         planned = libraries.estimate(videos or [], out, wanted)
-        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or []))
+        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or [], wanted))
         return
     result = libraries.make(videos or [], out, wanted)
     if as_json:
@@ -124,7 +126,7 @@ def _print(result: Result) -> None:
     typer.echo(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
 
 
-def _planned(planned: Estimate, videos: list[str]) -> str:
+def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     lines = [
         f"to do:     {planned.look:,} files to look into ({planned.bytes / 1e9:,.2f} GB), {planned.unchanged:,} "
         f"unchanged, {planned.gone:,} gone, {len(planned.bad):,} that can't be read",
@@ -134,7 +136,11 @@ def _planned(planned: Estimate, videos: list[str]) -> str:
             f"estimate:  {_time(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
             f"({planned.free / 1e9:,.1f} GB are free); told from {planned.tried:,} of them"
         )
-    words = " ".join(shlex.quote(word) for word in [*videos, "--out", str(planned.path)])
+    options = {
+        f"--{name.replace('_', '-')}": value for name, value in asdict(wanted).items() if value not in (None, False)
+    }
+    given = [word for name, value in options.items() for word in ([name] if value is True else [name, str(value)])]
+    words = shlex.join([*videos, "--out", str(planned.path), *given])
     return "\n".join([*lines, f"next:      topa index {words}"])
 
 

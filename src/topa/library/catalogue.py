@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import MANIFEST, Manifest, finish, read_manifest, write_atomically
@@ -170,12 +170,13 @@ def noted_root(folder: Path, top: str) -> str | None:
     library = os.path.abspath(folder)
     if os.path.dirname(library) == top:
         return None
-    return PurePath(os.path.relpath(top, library) if is_below(library, top) else top).as_posix()
+    return _with_slashes(os.path.relpath(top, library) if is_below(library, top) else top)
 
 
 def key(path: str, top: str) -> str:
-    """The name of a file in the catalogue. path: absolute. top: the root."""
-    return PurePath(os.path.relpath(path, top) if is_below(path, top) else path).as_posix()
+    """The name of a file in the catalogue. path: absolute and normal. top: the root."""
+    inside = path[len(os.path.join(top, "")) :] or os.curdir if is_below(path, top) else path
+    return _with_slashes(inside)
 
 
 def path_of(name: str, top: str) -> str:
@@ -184,8 +185,13 @@ def path_of(name: str, top: str) -> str:
 
 
 def is_below(path: str, top: str) -> bool:
-    """Whether a path is that of a folder, or of what is in it. Both absolute."""
-    return PurePath(path).is_relative_to(top)
+    """Whether a path is that of a folder, or of what is in it. Both absolute and normal."""
+    path, top = os.path.normcase(path), os.path.normcase(top)
+    return path == top or path.startswith(os.path.join(top, ""))
+
+
+def _with_slashes(path: str) -> str:
+    return path if os.sep == "/" else path.replace(os.sep, "/")
 
 
 def _plain(value: File | Content) -> Mapping[str, Any]:

@@ -27,7 +27,7 @@ from . import catalogue as kept
 from .catalogue import FEATURES, Catalogue, File, Settings
 from .finding import Found, find
 from .fingerprint import State, sample, state, whole
-from .layout import part_folders, remove_unfinished
+from .layout import part_folders, remove_leftovers
 from .outcome import Estimate, Result
 from .relocation import relocate, split_pattern
 
@@ -177,8 +177,8 @@ class _Run:
             )
         self._towers = towers
         self.catalogue = before or Catalogue(_settings(wanted, towers))
-        self._absent = {} if wanted.forget_missing else self._in_absent_folders()
-        self._refuse_empty = not wanted.forget_missing
+        self._forget_missing = wanted.forget_missing
+        self._absent: dict[str, str] = {}  # videos that are kept, by name, with the folder that isn't there
         if before is not None:
             if before.contents or part_folders(folder):
                 self._expect(wanted)
@@ -196,27 +196,13 @@ class _Run:
                 self._names.setdefault(file.id, set()).add(name)
         self._part: Part | None = None
 
-    def _in_absent_folders(self) -> dict[str, str]:
-        """Videos of sources that aren't there at all, or are empty folders as of a disk that isn't mounted; by name,
-        with the folder."""
-        absent = {}
-        for source in self.catalogue.sources:
-            folder = split_pattern(kept.path_of(source, self.top))[0]
-            if folder == self.top or _holds_anything(folder):
-                continue
-            for name, file in self.catalogue.files.items():
-                path = kept.path_of(name, self.top)
-                if not file.gone and path != folder and kept.is_below(path, folder):
-                    absent[name] = folder
-        return absent
-
     def key(self, path: str) -> str:
         """The name of an absolute path in the catalogue."""
         return kept.key(path, self.top)
 
     def recover(self) -> None:
         """Take over what a killed run left, and forget features that aren't there any more."""
-        remove_unfinished(self.folder)
+        remove_leftovers(self.folder)
         there = set()
         folders = part_folders(self.folder)
         for path in folders:
@@ -249,11 +235,14 @@ class _Run:
             else:
                 todo.append((path, now))
         closed = self.found.closed
-        if self._refuse_empty and live and not todo and not any(self._is_there(name, closed) for name in live):
-            self._refuse(live)
+        if not self._forget_missing:
+            if live and not todo and not any(self._is_there(name, closed) for name in live):
+                self._refuse(live)
+            self._absent = self._in_absent_folders(live - {self.key(path) for path in self.found.files})
         for path, reason in self.found.bad.items():
             # Without a state that could stay the same: it is tried again by every run.
-            files[self.key(path)] = File(-1, -1, reason=_said(path, reason))
+            if self.key(path) not in self._absent:
+                files[self.key(path)] = File(-1, -1, reason=_said(path, reason))
         there = {self.key(path) for path in (*self.found.files, *self.found.bad)}
         for name in sorted(files.keys() - there - self._absent.keys()):
             if any(kept.is_below(kept.path_of(name, self.top), folder) for folder in closed):
@@ -268,6 +257,22 @@ class _Run:
     def _is_there(self, name: str, closed: Sequence[str]) -> bool:
         path = kept.path_of(name, self.top)
         return path in self.found.files or any(kept.is_below(path, folder) for folder in closed)
+
+    def _in_absent_folders(self, missing: Iterable[str]) -> dict[str, str]:
+        """Which missing videos are in a folder that isn't there at all, or is empty as of a disk that isn't mounted;
+        with the folder. It is the one that was indexed, or else the one that they are in."""
+        bases = {split_pattern(kept.path_of(source, self.top))[0] for source in self.catalogue.sources}
+        empty: dict[str, bool] = {}
+        absent = {}
+        for name in missing:
+            path = kept.path_of(name, self.top)
+            indexed = (base for base in bases if base != path and kept.is_below(path, base))
+            folder = max(indexed, key=len, default=os.path.dirname(path))
+            if folder not in empty:
+                empty[folder] = not _holds_anything(folder)
+            if empty[folder]:
+                absent[name] = folder
+        return absent
 
     def _refuse(self, live: set[str]) -> NoReturn:
         told = shlex.quote(str(self.folder))

@@ -9,13 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..core.artifacts import MANIFEST
+from ..core.unfinished import SHARDS, remove_unfinished
 from .catalogue import CATALOGUE, FEATURES
 
 _STORE, _INDEX = "features", "index.safetensors"  # of topa.features.store, which would load torch
 _PART = re.compile(r"part-(\d{5,})")
-# Beside its place lies what `atomic_file` was writing when its process was killed; `tempfile` chose the end.
-_NAMES = "|".join([*map(re.escape, (CATALOGUE, MANIFEST, _INDEX)), r"features-\d{5,}\.safetensors"])
-_UNFINISHED = re.compile(rf"\.({_NAMES})\.[a-z0-9_]{{8}}")
 
 
 def part_folders(library: Path) -> list[Path]:
@@ -29,12 +27,11 @@ def new_part(library: Path) -> Path:
     return library / FEATURES / f"part-{max(numbers, default=-1) + 1:05d}"
 
 
-def remove_unfinished(library: Path) -> None:
+def remove_leftovers(library: Path) -> None:
     """Remove files that a killed process was writing."""
-    for folder in (library, *part_folders(library)):
-        for path in folder.iterdir():
-            if _UNFINISHED.fullmatch(path.name) and path.is_file() and not path.is_symlink():
-                path.unlink(missing_ok=True)
+    remove_unfinished(library, re.escape(CATALOGUE), re.escape(MANIFEST))
+    for folder in part_folders(library):
+        remove_unfinished(folder, SHARDS, re.escape(_INDEX), re.escape(MANIFEST))
 
 
 def remove_part(folder: Path) -> None:
