@@ -42,7 +42,8 @@ def test_one_process_at_a_time_and_a_killed_one_has_nothing(tmp_path: Path) -> N
     with pytest.raises(OutputError, match="another process is at work in it"), alone(tmp_path):
         pytest.fail("two at a time")
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     assert not is_held(tmp_path / LOCK)
     with alone(tmp_path), pytest.raises(OutputError, match="another process"), alone(tmp_path):
         pytest.fail("two at a time")
@@ -164,6 +165,27 @@ def test_where_there_are_no_locks_it_is_told_once(
     assert capsys.readouterr().err.count("can't be locked here (No locks available)") == 1
     with pytest.raises(LocksUnsupported):  # whoever can't do without one isn't given one
         take(tmp_path / "other")
+
+
+NO_FCNTL = """
+import sys
+from pathlib import Path
+sys.modules["fcntl"] = None
+from topa.core.locks import alone
+from topa.tideos.ledger import Ledger
+with alone(Path(sys.argv[1])):
+    print("alone")
+Ledger(Path(sys.argv[1]) / "ledger.sqlite", {})
+"""
+
+
+def test_a_python_without_locks_warns_and_never_pays_twice(tmp_path: Path) -> None:
+    """filelock would go over to files that a killed process leaves for ever; it isn't asked to."""
+    done = subprocess.run([sys.executable, "-c", NO_FCNTL, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stdout == "alone\n"
+    assert f"warning: {tmp_path}: can't be locked here (fcntl is unavailable). Let no second process" in done.stderr
+    assert "ledger.sqlite.owners: can't be locked here" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
