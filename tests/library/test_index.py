@@ -746,6 +746,25 @@ def test_a_source_that_is_where_it_was_stays_there(home, make, decoded, tmp_path
     assert set(shown()) == {"deep/c.mp4", "home/videos/a.mp4"}
 
 
+def test_a_root_above_or_below_the_one_before_moves_nothing(home, make, decoded, tmp_path):
+    make("videos")
+    decoded.clear()
+    for root, prefix in ((tmp_path, "home/videos/"), (home / "videos", ""), (home, "videos/")):
+        result = make(root=str(root))
+        assert (result.unchanged, result.gone, decoded) == (3, [], [])
+        assert set(shown()) == {f"{prefix}a.mp4", f"{prefix}b.mkv", f"{prefix}deep/c.mp4"}
+
+
+def test_copies_elsewhere_are_taken_though_the_old_ones_are_there(home, make, decoded, tmp_path):
+    make("videos")
+    (tmp_path / "disk").mkdir()
+    for number, name in enumerate(("a.mp4", "b.mkv", "deep/c.mp4")):
+        shutil.copyfile(home / "videos" / name, tmp_path / "disk" / f"{number}.mp4")
+    decoded.clear()
+    assert len(make(root=str(tmp_path / "disk")).moved) == 3
+    assert (set(shown()), decoded) == ({"0.mp4", "1.mp4", "2.mp4"}, [])
+
+
 def test_after_the_move_all_verbs_find_the_videos(home, make, topa, tmp_path, micro_model):
     make("videos")
     os.rename("videos", tmp_path / "films")

@@ -68,17 +68,20 @@ def _below(catalogue: Catalogue, base: str, old: str) -> dict[str, File]:
 def _place(base: str, name: str, files: dict[str, File], root: str) -> str | None:
     """Where a source is below a root; None where it isn't. base: where it was. name: of that, in the catalogue."""
     best, most = None, 0
-    for place in _places(name, root):
+    in_place = [base] if kept.is_below(base, root) else []
+    for place in (*in_place, *_places(name, root)):
         number = sum(_size(os.path.normpath(os.path.join(place, path))) == file.size for path, file in files.items())
         if number > most:
             best, most = place, number
         if files and most == len(files):
             break
-    if best is not None or os.path.lexists(base):
+    if best is not None:
         return best
-    if not files:  # a list of videos, or a folder without any
-        return next((place for place in _places(name, root) if place != root and os.path.lexists(place)), None)
-    return _place_by_content(files, root)
+    if files:
+        return _place_by_content(files, root)
+    # A list of videos, or a folder without any: no content says that it is the same.
+    named = (place for place in _places(name, root) if place != root and os.path.lexists(place))
+    return None if os.path.lexists(base) else next(named, None)
 
 
 def _places(name: str, root: str) -> Iterator[str]:
