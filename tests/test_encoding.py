@@ -574,3 +574,20 @@ def test_memory_on_the_command_line(topa, tideos, videos, folder, whole, tmp_pat
     assert "Encode Tideos: topa encode tideos.jsonl" in images.err
     nothing = topa("memory", "build", tmp_path / "nothing", "--out", out, "--rows", 5)
     assert (nothing.code, "found nothing there" in nothing.err) == (1, True)
+
+
+def test_hidden_files_of_the_user_stay(tideos, folder, tmp_path) -> None:
+    """Only what a killed run was writing is cleared away, and nothing of a folder that is refused."""
+    encode(tideos, tmp_path / "store", folder)
+    own = [tmp_path / "store" / name for name in (".features-mine", ".index.html", ".run.json.swp", ".failed.json.bak")]
+    for path in own:
+        path.write_text("mine")
+    left = tmp_path / "store" / ".features-00001.safetensors.abcd_123"
+    left.write_bytes(b"half")
+    (tmp_path / "store" / "manifest.json").unlink()
+    with pytest.raises(ArtifactMismatch):
+        encode(tideos, tmp_path / "store", folder, chunk=32)
+    assert left.exists()
+    encode(tideos, tmp_path / "store", folder)
+    assert all(path.read_text() == "mine" for path in own)
+    assert not left.exists()

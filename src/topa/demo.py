@@ -203,7 +203,7 @@ def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
     """Whether a demo with these settings has run to its end in `out`: then model, videos and report are there."""
     now = _settings(_config(seed, scale or Scale()), scale or Scale())
     made = [out / SETTINGS, out / "report.html", out / f"model-{seed}" / saved.CONFIG]
-    return all(path.is_file() for path in made) and made[0].read_text() == now
+    return all(path.is_file() for path in made) and made[0].read_text(encoding="utf-8") == now
 
 
 def _config(seed: int, scale: Scale) -> AlignConfig:
@@ -218,7 +218,7 @@ def _settings(config: AlignConfig, scale: Scale) -> str:
 def _clear(out: Path, now: str) -> None:
     """Remove what a demo of other settings left; keep what a cut-off run of these settings can go on from."""
     path = out / SETTINGS
-    if path.is_file() and path.read_text() != now:
+    if path.is_file() and path.read_text(encoding="utf-8") != now:
         (out / "report.html").unlink(missing_ok=True)
         for left in [out / "features", out / "videos", out / "training-videos", *out.glob("model-*")]:
             shutil.rmtree(left, ignore_errors=True)

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .core.errors import UsageError
+from .core.progress import console
+from .features.guard import unbound
 from .inference.engine import Topa
 from .libraries import Library, make
 from .library.contents import Contents
@@ -50,6 +53,14 @@ def serve(
     if missing := [name for name in needed if not find_spec(name)]:
         raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
     contents = None if library is None else Library.open(library).contents
+    if loose := unbound():
+        console.print(
+            f"warning: on this system the decoding of a video is bound by the clock alone, not in {loose}. Serve "
+            "strangers from a container: docs/serving.md",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
     engine = load(model)
     _limit_threads(threads)
@@ -119,7 +130,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # where it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
         raise UsageError(

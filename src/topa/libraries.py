@@ -52,13 +52,23 @@ class Library:
             )
         return cls(folder, contents_of(folder), catalogue.read_finished(folder).settings.encoder)
 
-    def add(self, *videos: str | Path, workers: int | None = None, wait: bool = False, show: bool = False) -> Result:
+    def add(
+        self,
+        *videos: str | Path,
+        workers: int | None = None,
+        wait: bool = False,
+        root: str | Path | None = None,
+        forget_missing: bool = False,
+        show: bool = False,
+    ) -> Result:
         """Index more videos, files, folders, patterns or lists; without any, look again at all that it was made of.
 
-        workers: processes that decode. wait: until another process that is at work in it has ended. show: progress.
-        Raises what `topa.library.index.index` raises.
+        workers: processes that decode. wait: until another process that is at work in it has ended. root: the folder
+        that its videos are in now. forget_missing: take out also what isn't there as a whole folder, or all. show:
+        progress. Raises what `topa.library.index.index` raises.
         """
-        wanted = Wanted(workers=workers, wait=wait)
+        where = None if root is None else str(root)
+        wanted = Wanted(workers=workers, wait=wait, root=where, forget_missing=forget_missing)
         result = make([str(path) for path in videos], self.path, wanted, show=show)
         self.contents = contents_of(self.path)
         self._loaded.clear()
@@ -190,7 +200,7 @@ def contents_of(folder: Path) -> Contents:
     ]
     parts = sorted({content.part for content in known.contents.values()})
     stores = [FeatureStore.open(folder / catalogue.FEATURES / part) for part in parts]
-    return Contents(stores, videos, Path(catalogue.root(folder)))
+    return Contents(stores, videos, Path(catalogue.root(folder, known)))
 
 
 def _towers() -> Towers:

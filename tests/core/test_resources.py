@@ -49,3 +49,13 @@ def test_without_proc_the_peak_since_the_start_is_told(monkeypatch: pytest.Monke
     with measure() as spent:
         pass
     assert 5 < spent.peak_mb < 100_000
+
+
+def test_without_what_only_unix_has_the_peak_is_told_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("topa.core.resources._STATUS", tmp_path / "absent")
+    with measure() as unix:
+        pass
+    monkeypatch.setattr("topa.core.resources.optional_module", lambda name: None)
+    with measure() as spent:
+        pass
+    assert 5 < spent.peak_mb < 2 * unix.peak_mb

@@ -21,7 +21,15 @@ from tests.features.clips import steady, write_video
 
 import topa as package
 from topa import libraries
-from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
+from topa.core.errors import (
+    ArtifactError,
+    ArtifactMismatch,
+    InputError,
+    MissingVideos,
+    OutputError,
+    UsageError,
+    VideoError,
+)
 from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
 from topa.library import fingerprint, parts
@@ -453,7 +461,7 @@ def test_a_killed_run_is_gone_on_with(home, make, decoded):
     process.communicate()
     with pytest.raises(ArtifactError, match="no finished library"):
         package.Library.open("lib")
-    (home / "lib" / "features" / "part-00000" / ".features-00002.safetensors.x").write_bytes(b"half")
+    (home / "lib" / "features" / "part-00000" / ".features-00002.safetensors.abc_1234").write_bytes(b"half")
     result = make("videos")
     assert decoded == ["c.mp4"]
     assert (result.videos, result.frames) == (3, 9)
@@ -526,3 +534,254 @@ def test_a_full_disk_loses_nothing(home, make, decoded, monkeypatch):
     assert shown() == {"videos/a.mp4": 4}
     monkeypatch.setattr(parts, "write_shard", original)
     assert make("videos").videos == 3
+
+
+def content(folder: str) -> dict[str, bytes]:
+    """All files of a library but the lock."""
+    return {
+        str(path): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file() and path.name != "run.lock"
+    }
+
+
+def test_a_library_that_moved_alone_is_refused_and_told_where_its_videos_are(home, make, decoded, tmp_path):
+    make("videos")
+    (tmp_path / "elsewhere").mkdir()
+    shutil.move("lib", tmp_path / "elsewhere" / "lib")
+    os.chdir(tmp_path / "elsewhere")
+    before = content("lib")
+    with pytest.raises(
+        MissingVideos,
+        match=rf"none of its 3 videos; expected them in {tmp_path}/elsewhere/videos.*"
+        r"topa index --out lib --root DIR.*--forget-missing",
+    ):
+        make()
+    assert content("lib") == before
+    decoded.clear()
+    result = make(root="../home")
+    assert (result.unchanged, result.moved, result.gone, result.new, decoded) == (3, [], [], [], [])
+    library = package.Library.open("lib")
+    assert shown() == {"videos/a.mp4": 4, "videos/b.mkv": 2, "videos/deep/c.mp4": 3}
+    assert all(library.contents.file(video).is_file() for video in library)
+    shutil.copy("../home/videos/a.mp4", "../home/videos/copy.mp4")
+    assert make().copies == ["videos/copy.mp4"]  # from here on without --root
+    os.chdir(tmp_path)
+    assert make(out="elsewhere/lib").unchanged == 4
+    assert decoded == []
+
+
+@pytest.mark.parametrize("root", ["new", "new/videos"])
+def test_the_root_may_be_the_folder_of_videos_or_the_one_that_holds_it(home, make, decoded, root):
+    make("videos/**/*.mp4", "videos/b.mkv")
+    Path("new").mkdir()
+    os.rename("videos", "new/videos")
+    decoded.clear()
+    result = make(root=root)
+    assert (result.unchanged, result.gone, result.absent, decoded) == (3, [], {}, [])
+    names = {str(Path("new/videos", name).relative_to(root)) for name in ("a.mp4", "b.mkv", "deep/c.mp4")}
+    assert shown().keys() == names
+    assert result.videos == make().unchanged == 3
+
+
+def test_videos_outside_of_the_root_are_found_below_another_one(tmp_path, make, shots, decoded, monkeypatch):
+    """By absolute paths before: as of a disk that is mounted at another place."""
+    shutil.copytree(shots, tmp_path / "disk" / "films")
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    assert make("../disk/films").new == [
+        str(tmp_path / "disk" / "films" / name) for name in ("a.mp4", "b.mkv", "c.mp4")
+    ]
+    (tmp_path / "disk").rename(tmp_path / "media")
+    with pytest.raises(MissingVideos):
+        make()
+    decoded.clear()
+    result = make(root="../media")
+    assert (result.unchanged, result.gone, decoded) == (3, [], [])
+    assert shown().keys() == {"films/a.mp4", "films/b.mkv", "films/c.mp4"}
+    (tmp_path / "home").rename(tmp_path / "house")
+    assert make(out=str(tmp_path / "house" / "lib")).unchanged == 3
+
+
+def test_a_root_that_holds_the_library_moves_with_it(tmp_path, make, shots, decoded, monkeypatch):
+    shutil.copytree(shots, tmp_path / "one" / "videos")
+    (tmp_path / "one" / "libraries" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "one" / "libraries" / "mine")
+    make("../../videos")
+    make(root=str(tmp_path / "one"))
+    assert set(shown()) == {"videos/a.mp4", "videos/b.mkv", "videos/c.mp4"}
+    (tmp_path / "one").rename(tmp_path / "two")
+    monkeypatch.chdir(tmp_path / "two")
+    decoded.clear()
+    assert make(out="libraries/mine/lib").unchanged == 3
+    assert decoded == []
+
+
+def test_renamed_videos_are_known_by_their_content(home, make, decoded):
+    make("videos")
+    Path("new/2024").mkdir(parents=True)
+    shutil.copyfile("videos/a.mp4", "new/2024/first.mp4")  # with a time of its own
+    os.rename("videos/b.mkv", "new/2024/second.mkv")
+    os.rename("videos/deep/c.mp4", "new/2024/third.mp4")
+    shutil.rmtree("videos")
+    decoded.clear()
+    result = make(root="new")
+    assert result.moved == ["2024/first.mp4", "2024/second.mkv", "2024/third.mp4"]
+    assert (result.gone, decoded) == ([], [])
+    assert shown() == {"2024/first.mp4": 4, "2024/second.mkv": 2, "2024/third.mp4": 3}
+    assert make().unchanged == 3
+
+
+def test_a_root_without_the_videos_is_refused(home, make, tmp_path):
+    make("videos")
+    before = content("lib")
+    os.rename("videos", tmp_path / "away")
+    Path("other").mkdir()
+    write_video(home / "other" / "a.mp4", steady(3, 1))
+    with pytest.raises(InputError, match=r"other: found no video of the library lib below it.*holds videos/a\.mp4"):
+        make(root="other")
+    with pytest.raises(InputError, match="absent: found no folder"):
+        make(root="absent")
+    with pytest.raises(UsageError, match="--root: found no library in new"):
+        make("other", out="new", root="other")
+    assert content("lib") == before
+
+
+def test_an_emptied_library_finds_its_videos_again(home, make, decoded, tmp_path):
+    """As topa 0.1 left it, or --forget-missing."""
+    make("videos")
+    os.rename("videos", tmp_path / "videos")
+    result = make(forget_missing=True)
+    assert (result.videos, len(result.gone), result.absent) == (0, 3, {})
+    assert make().videos == 0  # nothing is left that could be lost
+    decoded.clear()
+    result = make(root=str(tmp_path))
+    assert (result.returned, decoded) == (["videos/a.mp4", "videos/b.mkv", "videos/deep/c.mp4"], [])
+    assert len(shown()) == 3
+
+
+@pytest.mark.parametrize("mount", ["gone", "empty"])
+def test_a_folder_of_several_that_is_not_there_keeps_its_videos(home, make, decoded, shots, mount):
+    make("videos")
+    Path("disk").mkdir()
+    write_video(home / "disk" / "d.mp4", steady(5, 1))
+    write_video(home / "disk" / "e.mp4", steady(6, 1))
+    make("disk")
+    os.rename("disk", "unmounted")
+    if mount == "empty":
+        Path("disk").mkdir()
+    os.remove("videos/b.mkv")
+    decoded.clear()
+    result = make()
+    assert (result.gone, result.absent, result.videos) == (["videos/b.mkv"], {str(home / "disk"): 2}, 4)
+    assert set(shown()) == {"videos/a.mp4", "videos/deep/c.mp4", "disk/d.mp4", "disk/e.mp4"}
+    os.rename("unmounted/d.mp4", "videos/d.mp4")
+    result = make()
+    assert (result.moved, result.absent) == (["videos/d.mp4"], {str(home / "disk"): 1})
+    assert decoded == []
+    result = make(forget_missing=True)
+    assert (result.gone, result.videos) == (["disk/e.mp4"], 3)
+    assert make().absent == {}
+
+
+def test_new_videos_in_place_of_all_old_ones_are_no_accident(home, make):
+    """A camera that keeps a day."""
+    make("videos")
+    shutil.rmtree("videos")
+    Path("videos").mkdir()
+    write_video(home / "videos" / "today.mp4", steady(5, 1))
+    result = make()
+    assert (result.new, len(result.gone), result.videos) == (["videos/today.mp4"], 3, 1)
+
+
+def test_what_is_the_users_below_a_library_stays(home, make):
+    make("videos/a.mp4")
+    own = {
+        "lib/.features-mine", "lib/.index.html", "lib/.manifest.json.txt", 
+        "lib/notes/.features-00000.safetensors.abcd1234",
+        "lib/features/.features-x", "lib/features/part-mine/notes.txt", "lib/features/part-00007/manifest.json",
+        "lib/features/part-00000/.features-", "lib/features/part-00008/notes.txt",
+    }  # fmt: skip
+    for path in map(Path, own):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text("mine")
+    Path("lib/.catalogue.json.abcd1234").symlink_to(home / "videos" / "a.mp4")
+    ours = [Path("lib/.catalogue.json.abcd_123"), Path("lib/features/part-00000/.index.safetensors.abcd_123")]
+    for path in ours:
+        path.write_bytes(b"half")
+    assert make("videos").new == ["videos/b.mkv", "videos/deep/c.mp4"]
+    assert {path for path in own if Path(path).read_text() == "mine"} == own
+    assert Path("lib/.catalogue.json.abcd1234").is_symlink()
+    assert not any(path.exists() for path in ours)
+    assert Path("lib/features/part-00009/manifest.json").is_file()
+    assert make().unchanged == 3
+
+
+def test_videos_that_were_named_one_by_one_are_kept_where_their_folder_is_not_there(home, make):
+    Path("list.txt").write_text("deep/c.mp4\n")
+    os.rename("list.txt", "videos/list.txt")
+    make("videos/a.mp4", "videos/list.txt", "videos/b.mkv")
+    os.rename("videos/deep", "deep")
+    os.remove("videos/b.mkv")
+    result = make()
+    assert (result.gone, result.absent) == (["videos/b.mkv"], {str(home / "videos" / "deep"): 1})
+    assert set(shown()) == {"videos/a.mp4", "videos/deep/c.mp4"}
+
+
+def test_naming_the_new_place_is_as_good_as_a_root(home, make, decoded, tmp_path):
+    """Those that are found elsewhere are moved ones, whether or not their folder is there."""
+    make("videos")
+    os.rename("videos", tmp_path / "films")
+    decoded.clear()
+    result = make(str(tmp_path / "films"))
+    assert (len(result.moved), result.gone, result.absent, decoded) == (3, [], {}, [])
+    assert set(shown()) == {str(tmp_path / "films" / name) for name in ("a.mp4", "b.mkv", "deep/c.mp4")}
+    assert make().unchanged == 3
+
+
+def test_a_source_that_is_where_it_was_stays_there(home, make, decoded, tmp_path):
+    make("videos/deep", "videos/a.mp4")
+    os.rename("videos/deep", tmp_path / "deep")
+    decoded.clear()
+    result = make(root=str(tmp_path))
+    assert (result.unchanged, result.gone, result.absent, decoded) == (2, [], {}, [])
+    assert set(shown()) == {"deep/c.mp4", "home/videos/a.mp4"}
+
+
+def test_a_root_above_or_below_the_one_before_moves_nothing(home, make, decoded, tmp_path):
+    make("videos")
+    decoded.clear()
+    for root, prefix in ((tmp_path, "home/videos/"), (home / "videos", ""), (home, "videos/")):
+        result = make(root=str(root))
+        assert (result.unchanged, result.gone, decoded) == (3, [], [])
+        assert set(shown()) == {f"{prefix}a.mp4", f"{prefix}b.mkv", f"{prefix}deep/c.mp4"}
+
+
+def test_copies_elsewhere_are_taken_though_the_old_ones_are_there(home, make, decoded, tmp_path):
+    make("videos")
+    (tmp_path / "disk").mkdir()
+    for number, name in enumerate(("a.mp4", "b.mkv", "deep/c.mp4")):
+        shutil.copyfile(home / "videos" / name, tmp_path / "disk" / f"{number}.mp4")
+    decoded.clear()
+    assert len(make(root=str(tmp_path / "disk")).moved) == 3
+    assert (set(shown()), decoded) == ({"0.mp4", "1.mp4", "2.mp4"}, [])
+
+
+def test_after_the_move_all_verbs_find_the_videos(home, make, topa, tmp_path, micro_model):
+    make("videos")
+    os.rename("videos", tmp_path / "films")
+    refused = topa("index", "--out", "lib")
+    assert (refused.code, refused.out) == (1, "")
+    assert "topa index --out lib --root DIR" in refused.err
+    plan = topa("index", "--out", "lib", "--root", tmp_path, "--dry-run")
+    assert f"next:      topa index --out lib --root {tmp_path}" in plan.out
+    assert "3 unchanged" in topa("index", "--out", "lib", "--root", tmp_path).out
+    found = json.loads(topa("search", "lib", "a ball", "--top", 1, "--json").out)
+    assert "films/" in json.dumps(found)
+    for name in ("films/a.mp4", tmp_path / "films" / "a.mp4", "a.mp4"):
+        told = topa("ask", "lib", "where is the ball ?", "--video", name, "--model", micro_model)
+        assert told.code == 0, told.err
+    page = tmp_path / "why"
+    assert topa("explain", "lib", "where ?", "--video", "a.mp4", "--model", micro_model, "--out", page).code == 0
+    os.rename(tmp_path / "films", tmp_path / "away")
+    os.rename("lib", "library")
+    left = topa("index", "--out", "library", "--forget-missing", "--json")
+    assert (left.code, json.loads(left.out)["videos"]) == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
+from topa.tideos import ledger as module
 from topa.tideos.ledger import Call, Ledger, Reply, Usage, call_key
 from topa.tideos.seeds import Seed
 
@@ -199,6 +201,46 @@ def test_files_of_dead_owners_go_and_of_living_ones_stay(path: Path) -> None:
             assert len(list(owners.iterdir())) == 2  # its own and the first one's
         assert len(list(owners.iterdir())) == 1
     assert not list(owners.iterdir())
+
+
+def test_what_is_no_owners_file_stays(path: Path) -> None:
+    """Something of the user's beside the owners' files, a pipe that nobody reads, and a link under an owner's name."""
+    owners = path.with_name(path.name + ".owners")
+    owners.mkdir()
+    treasure = path.with_name("treasure")
+    treasure.write_text("mine")
+    (owners / "notes.txt").write_text("mine, too")
+    (owners / "0123456789abcdef0123456789abcdef").symlink_to(treasure)
+    (owners / ("f" * 32)).mkdir()
+    os.mkfifo(owners / "pipe")
+    before = sorted(owners.iterdir())
+    with opened(path) as ledger:
+        assert len(list(owners.iterdir())) == len(before) + 1
+        with pytest.raises(OutputError, match="found a link; expected a lock file"):
+            ledger.alive("0123456789abcdef0123456789abcdef")
+    assert sorted(owners.iterdir()) == before
+    assert treasure.read_text() == "mine"
+
+
+def test_processes_that_look_for_an_owner_do_so_one_after_the_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look takes the dead owner's lock for a moment: a second look must not see that, and take it for the owner's."""
+    with opened(path) as ledger, opened(path) as other:
+        other.database.execute("PRAGMA busy_timeout = 0")
+        original, looks = module.is_held, []
+
+        def look(owner: Path) -> bool:
+            with pytest.raises(OutputError, match="database is locked"):
+                other.alive(owner.name)
+            looks.append(owner.name)
+            return original(owner)
+
+        monkeypatch.setattr(module, "is_held", look)
+        assert not ledger.alive("0" * 32)
+        assert looks == ["0" * 32]
+        monkeypatch.undo()
+        assert ledger.alive(other.owner)
 
 
 def test_another_configuration_is_refused_and_nothing_changes(path: Path) -> None:

@@ -43,7 +43,7 @@ class WordNet:
         for kind, name in _FILES.items():
             try:
                 self._first[kind] = dict(map(_first_place, _lines(folder / f"index.{name}")))
-                exceptions = map(str.split, (folder / f"{name}.exc").read_text().splitlines())
+                exceptions = map(str.split, (folder / f"{name}.exc").read_text(encoding="utf-8").splitlines())
                 self._exceptions[kind] = {word: forms for word, *forms in exceptions if forms}
                 self._data[kind] = (folder / f"data.{name}").read_bytes()
             except (OSError, ValueError, IndexError) as error:
@@ -145,7 +145,7 @@ def open_wordnet() -> WordNet | str:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if not line.startswith(" ")]
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith(" ")]
 
 
 def _first_place(line: str) -> tuple[str, int]:

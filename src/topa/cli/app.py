@@ -6,6 +6,7 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -58,8 +59,17 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+def _write_any_text() -> None:
+    """Let what the terminal has no letter for be written as an escape: answers and names of files may hold anything,
+    and consoles of Windows know few letters."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
+    _write_any_text()
     try:
         app(prog_name="topa")
     except TopaError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,12 +13,16 @@ import typer
 from .app import Json, app
 
 if TYPE_CHECKING:
+    from ..library.index import Wanted
     from ..library.outcome import Estimate, Result
 
 _SHOWN = 10
 
 
-@app.command(epilog="Example:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5")
+@app.command(
+    epilog="Examples:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5; after its videos were moved:  "
+    "topa index --out footage --root /mnt/archive"
+)
 def index(
     out: Annotated[Path, typer.Option("--out", help="Folder of the library; given again, it is brought up to date.")],
     videos: Annotated[
@@ -52,6 +57,23 @@ def index(
         int | None,
         typer.Option("--workers", help="Processes that decode. Default: one per core, 4 at most.", min=1),
     ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option(
+            "--root",
+            help="Folder that the videos are in now, after they or the library were moved. They are known again by "
+            "their paths or by their content; nothing is decoded again.",
+            metavar="DIR",
+        ),
+    ] = None,
+    forget_missing: Annotated[
+        bool,
+        typer.Option(
+            "--forget-missing",
+            help="Let videos leave the library though a whole folder of them isn't there, or all are gone at once. "
+            "Without it they are kept, as a disk may not be mounted.",
+        ),
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for another process that is at work in the library.")
     ] = False,
@@ -64,10 +86,10 @@ def index(
     from .. import libraries
     from ..library.index import Wanted
 
-    wanted = Wanted(encoder, rate, cap, scenes, workers, wait)
+    wanted = Wanted(encoder, rate, cap, scenes, workers, wait, root, forget_missing)
     if dry_run:
         planned = libraries.estimate(videos or [], out, wanted)
-        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or []))
+        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or [], wanted))
         return
     result = libraries.make(videos or [], out, wanted)
     if as_json:
@@ -87,6 +109,13 @@ def _print(result: Result) -> None:
         typer.echo(
             f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}", err=True
         )
+    for folder, number in result.absent.items():
+        typer.echo(
+            f"note: {folder} isn't there, or is empty: its {number:,} videos are kept in the library. If its disk "
+            "isn't mounted, mount it; if they were moved, say where they are now with --root DIR; to take them out of "
+            "the library: --forget-missing",
+            err=True,
+        )
     counts = {name: len(getattr(result, name)) for name in ("new", "changed", "moved", "returned", "copies", "gone")}
     told = [f"{number:,} {name}" for name, number in counts.items() if number]
     typer.echo(f"indexed: {', '.join([*told, f'{result.unchanged:,} unchanged'])}; {result.took:,.1f} s")
@@ -97,7 +126,7 @@ def _print(result: Result) -> None:
     typer.echo(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
 
 
-def _planned(planned: Estimate, videos: list[str]) -> str:
+def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     lines = [
         f"to do:     {planned.look:,} files to look into ({planned.bytes / 1e9:,.2f} GB), {planned.unchanged:,} "
         f"unchanged, {planned.gone:,} gone, {len(planned.bad):,} that can't be read",
@@ -107,7 +136,11 @@ def _planned(planned: Estimate, videos: list[str]) -> str:
             f"estimate:  {_time(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
             f"({planned.free / 1e9:,.1f} GB are free); told from {planned.tried:,} of them"
         )
-    words = " ".join(shlex.quote(word) for word in [*videos, "--out", str(planned.path)])
+    options = {
+        f"--{name.replace('_', '-')}": value for name, value in asdict(wanted).items() if value not in (None, False)
+    }
+    given = [word for name, value in options.items() for word in ([name] if value is True else [name, str(value)])]
+    words = shlex.join([*videos, "--out", str(planned.path), *given])
     return "\n".join([*lines, f"next:      topa index {words}"])
 
 

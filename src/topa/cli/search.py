@@ -151,7 +151,7 @@ def _memory(model: Path | None) -> tuple[MemoryBank | None, dict[str, Any]]:
         return None, {}
     memory = MemoryBank.load(model)
     try:
-        return memory, dict(json.loads((model / "config.json").read_text()))
+        return memory, dict(json.loads((model / "config.json").read_bytes()))
     except (OSError, ValueError):
         return memory, {}
 

@@ -39,6 +39,10 @@ class ArtifactMismatch(TopaError):
     exit_code = 2
 
 
+class MissingVideos(TopaError):
+    """All videos of a library are gone at once: they were moved, or their disk isn't mounted."""
+
+
 class WorkerError(TopaError):
     """A worker of a cluster failed; the message has its own words."""
 

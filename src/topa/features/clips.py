@@ -82,7 +82,7 @@ def _clips(given: Path, here: Path) -> Iterator[tuple[Clip, str]]:
             for name in sorted(files):
                 own = Path(folder, name)
                 if own.suffix.lower() in SUFFIXES:
-                    called = str(given / own.relative_to(path))
+                    called = (given / own.relative_to(path)).as_posix()
                     yield Clip(called, str(own)), called
     elif not path.exists():
         raise InputError(f"{given}: found nothing there; expected videos, or a list of videos. Check the name.")

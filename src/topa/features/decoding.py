@@ -118,13 +118,15 @@ class _Process:
         self._guard = guard
         self.late = False
         environment = dict(os.environ) if guard is None else bare(dict(os.environ))
-        # In a session of its own, as Ctrl-C is for the run to answer. Found where this process finds its modules.
+        # In a session or group of its own, as Ctrl-C is for the run to answer. Found where this process finds its
+        # modules.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", __name__, *([] if guard is None else [json.dumps(asdict(guard))])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             env=environment | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
 
@@ -259,7 +261,7 @@ def _reply(sampled: SampledVideo) -> tuple[dict[str, Any], list[Image.Image]]:
 if __name__ == "__main__":
     # Where memory runs out, this process is to be ended, not the one that waits for it.
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
+        Path("/proc/self/oom_score_adj").write_bytes(b"500")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
     given = Guard(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None

@@ -96,4 +96,4 @@ def gather(
     except VideoError:
         if not (part / FAILED).is_file():
             raise
-        return {str(name): str(reason) for name, reason in json.loads((part / FAILED).read_text()).items()}
+        return {str(name): str(reason) for name, reason in json.loads((part / FAILED).read_bytes()).items()}

@@ -6,7 +6,6 @@ system bind the process whatever the decoder does; those of the video are refuse
 
 from __future__ import annotations
 
-import resource
 import sys
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,12 +13,14 @@ from math import ceil
 from pathlib import Path
 
 from ..core.errors import VideoError
+from ..core.platforms import optional_module
 
 FORMATS = ("mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "mxf", "mjpeg")
 """FFmpeg demuxers of strangers' files: `mov` is mp4 and 3gp too, `matroska` webm. None opens a second file by itself,
 as playlists, manifests, scripts of `concat`, sequences of pictures and subtitles do."""
 THREADS = 4
 """Of FFmpeg for one video: each keeps pictures of its own, so that more would need more memory on larger machines."""
+_resource = optional_module("resource")
 _KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -50,18 +51,27 @@ class Guard:
             )
 
     def confine(self) -> None:
-        """Bind this process, for good: its memory, no files written, none of them a core dump."""
-        if sys.platform != "darwin":  # whose kernel has no such limit
-            _lower(resource.RLIMIT_AS, self.memory)
-        _lower(resource.RLIMIT_FSIZE, 0)
-        _lower(resource.RLIMIT_CORE, 0)
+        """Bind this process, for good: its memory, no files written, none of them a core dump. See `unbound`."""
+        if sys.platform != "darwin":
+            _lower("RLIMIT_AS", self.memory)
+        _lower("RLIMIT_FSIZE", 0)
+        _lower("RLIMIT_CORE", 0)
 
     def meter(self) -> None:
         """Bind the next video's time on the processor: whoever watches the clock may be gone."""
-        spent = resource.getrusage(resource.RUSAGE_SELF)
+        if _resource is None:
+            return
+        spent = _resource.getrusage(_resource.RUSAGE_SELF)
         allowed = ceil(spent.ru_utime + spent.ru_stime + self.seconds * THREADS)
-        _, most = resource.getrlimit(resource.RLIMIT_CPU)
-        resource.setrlimit(resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+        _, most = _resource.getrlimit(_resource.RLIMIT_CPU)
+        _resource.setrlimit(_resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+
+
+def unbound() -> str:
+    """What of a process `Guard` can't bind on this system, in words; nothing on Linux."""
+    if _resource is None:
+        return "its memory, its time on the processor and the files that it writes"
+    return "its memory" if sys.platform == "darwin" else ""  # whose kernel has no such limit
 
 
 def bare(environment: dict[str, str]) -> dict[str, str]:
@@ -70,11 +80,14 @@ def bare(environment: dict[str, str]) -> dict[str, str]:
     return kept | {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def _lower(kind: int, value: int) -> None:
-    _, most = resource.getrlimit(kind)
+def _lower(name: str, value: int) -> None:
+    if _resource is None:
+        return
+    kind = getattr(_resource, name)
+    _, most = _resource.getrlimit(kind)
     value = _at_most(value, most)
-    resource.setrlimit(kind, (value, value))
+    _resource.setrlimit(kind, (value, value))
 
 
 def _at_most(value: int, most: int) -> int:
-    return value if most == resource.RLIM_INFINITY else min(value, most)
+    return value if _resource is None or most == _resource.RLIM_INFINITY else min(value, most)

@@ -7,6 +7,7 @@ kept, however a process ends; the rest is encoded, and the bytes are those of a 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from ..core.differences import difference
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import bar, console, track
+from ..core.unfinished import SHARDS, remove_unfinished
 from ..tideos.shards import Shard, parts
 from .captions import SCRATCH, remove
 from .encoder import Encoder
@@ -275,10 +277,8 @@ def _failed(about: Mapping[str, Any]) -> dict[str, Failure]:
 
 def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> None:
     """Note what a folder is to hold, or refuse it where it holds something else."""
-    for left in folder.glob(".*"):  # beside its place lies what a killed process was writing
-        if left.name.startswith((".features-", ".index.", f".{MANIFEST}.", f".{RUN}.", f".{FAILED}.")):
-            left.unlink(missing_ok=True)
     _check(folder, config)
+    remove_unfinished(folder, SHARDS, *map(re.escape, (INDEX, MANIFEST, RUN, FAILED)))
     noted = {"format": _FORMAT, "config": config, "paths": paths}
     write_atomically(folder / RUN, json.dumps(noted, ensure_ascii=False, indent=1) + "\n")
 

@@ -4,8 +4,9 @@
     LIB/catalogue.json     this; written whole or not at all, so that a kill leaves the one before
     LIB/features/part-N/   feature stores, one of each run that added videos
 
-A file that the folder of the library has beside or below it is kept by its path from there, any other by its absolute
-path: a library that moves together with its videos stays whole, and so does one whose videos stay where they are.
+A file below the root is kept by its path from there, any other by its absolute path; both with slashes, on every
+system. The root is the folder that the library lies in, so that a library that moves together with its videos stays
+whole, and so does one whose videos stay where they are; or the folder that `topa index --root` named.
 Nothing here needs torch: a look at what hasn't changed takes no longer than the disk.
 """
 
@@ -67,23 +68,27 @@ class Content:
 @dataclass(slots=True)
 class Catalogue:
     """What a library knows. files: by their path, see above. contents: by their id. sources: what was given to index,
-    paths and patterns as the files'."""
+    paths and patterns as the files'. root: what paths are relative to, itself relative to the library where it holds
+    it; None for the folder that the library lies in."""
 
     settings: Settings
     files: dict[str, File] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    root: str | None = None
 
     def save(self, folder: Path) -> bool:
         """Write it, whole or not at all; whether it is another one than was there. Raises OutputError where the folder
         can't be written."""
-        body = {
+        body: dict[str, Any] = {
             "format": FORMAT,
             "settings": asdict(self.settings),
             "sources": self.sources,
             "contents": {name: _plain(content) for name, content in sorted(self.contents.items())},
             "files": {name: _plain(file) for name, file in sorted(self.files.items())},
         }
+        if self.root is not None:
+            body["root"] = self.root
         path, text = folder / CATALOGUE, (json.dumps(body) + "\n").encode()
         if path.is_file() and path.read_bytes() == text:
             return False
@@ -134,6 +139,7 @@ def read(folder: Path) -> Catalogue | None:
             {name: File(**told) for name, told in body["files"].items()},
             {name: Content(**told) for name, told in body["contents"].items()},
             list(body["sources"]),
+            body.get("root"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
@@ -153,15 +159,39 @@ def read_finished(folder: Path) -> Catalogue:
     return found
 
 
-def root(folder: Path) -> str:
-    """What the paths of a library's files are relative to: the folder that the library lies in."""
-    return os.path.dirname(os.path.abspath(folder))
+def root(folder: Path, catalogue: Catalogue | None) -> str:
+    """What the paths of a library's files are relative to, an absolute path."""
+    noted = os.pardir if catalogue is None or catalogue.root is None else catalogue.root
+    return os.path.normpath(os.path.join(os.path.abspath(folder), noted))
+
+
+def noted_root(folder: Path, top: str) -> str | None:
+    """A root as the catalogue notes it, see `Catalogue`. top: absolute."""
+    library = os.path.abspath(folder)
+    if os.path.dirname(library) == top:
+        return None
+    return _with_slashes(os.path.relpath(top, library) if is_below(library, top) else top)
 
 
 def key(path: str, top: str) -> str:
-    """The name of a file in the catalogue. path: absolute. top: the root."""
-    inside = os.path.relpath(path, top)
-    return path if inside == os.pardir or inside.startswith(os.pardir + os.sep) else inside
+    """The name of a file in the catalogue. path: absolute and normal. top: the root."""
+    inside = path[len(os.path.join(top, "")) :] or os.curdir if is_below(path, top) else path
+    return _with_slashes(inside)
+
+
+def path_of(name: str, top: str) -> str:
+    """The absolute path of a file, a folder or a pattern of the catalogue."""
+    return os.path.normpath(os.path.join(top, name))
+
+
+def is_below(path: str, top: str) -> bool:
+    """Whether a path is that of a folder, or of what is in it. Both absolute and normal."""
+    path, top = os.path.normcase(path), os.path.normcase(top)
+    return path == top or path.startswith(os.path.join(top, ""))
+
+
+def _with_slashes(path: str) -> str:
+    return path if os.sep == "/" else path.replace(os.sep, "/")
 
 
 def _plain(value: File | Content) -> Mapping[str, Any]:

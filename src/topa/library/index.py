@@ -8,9 +8,10 @@ may end at any time: the next one goes on.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,14 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest
-from ..core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
+from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import Bar, bar, console
 from . import catalogue as kept
 from .catalogue import FEATURES, Catalogue, File, Settings
 from .finding import Found, find
 from .fingerprint import State, sample, state, whole
+from .layout import part_folders, remove_leftovers
 from .outcome import Estimate, Result
+from .relocation import relocate, split_pattern
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 WORKERS = 4  # at most, unless more are asked for: each may hold the pictures of a long video
 _FLUSH_SECONDS = 60.0  # of work that a kill may lose
 _FLUSH_ROWS = 1 << 16
-_TEMPORARY = (f".{kept.CATALOGUE}.", f".{MANIFEST}.", ".features-", ".index.")
+_SHOWN = 3  # folders that a message names
 _TRIED = 3  # videos that an estimate is made of
 
 
@@ -44,7 +47,8 @@ _TRIED = 3  # videos that an estimate is made of
 class Wanted:
     """How to index. None: as the library was made, or the default. encoder: a folder, hub id or a name that `resolve`
     knows. The others are those of `Settings`. workers: processes that decode. wait: until another process that is at
-    work in the library has ended."""
+    work in the library has ended. root: the folder that the videos are in now. forget_missing: videos leave the library
+    even where a whole folder of them isn't there, or all are gone at once."""
 
     encoder: str | None = None
     rate: float | None = None
@@ -52,6 +56,8 @@ class Wanted:
     scenes: float | None = None
     workers: int | None = None
     wait: bool = False
+    root: str | None = None
+    forget_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,9 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     """Make a library of the inputs, or add them to one; all that it was made of before is looked at again.
 
     inputs: folders, files, patterns, .txt and .csv lists; none where the library is only brought up to date.
-    Raises UsageError for impossible options, InputError for inputs that can't be used, ArtifactMismatch for a library
-    of other settings, ArtifactError for one of another format version, OutputError where it can't be written or
-    another process is at work in it.
+    Raises UsageError for impossible options, InputError for inputs that can't be used, MissingVideos where all videos
+    of the library are gone at once, ArtifactMismatch for a library of other settings, ArtifactError for one of another
+    format version, OutputError where it can't be written or another process is at work in it.
     """
     began = time.monotonic()
     _check(wanted)
@@ -150,13 +156,19 @@ class _Run:
 
     def __init__(self, folder: Path, inputs: Sequence[str], wanted: Wanted, towers: Towers) -> None:
         self.folder = folder
-        self.top = kept.root(folder)
         before = kept.read(folder)
         if before is None and not inputs:
             _nothing(folder)
+        if wanted.root is not None:
+            if before is None:
+                raise UsageError(
+                    f"--root: found no library in {folder}; expected one whose videos were moved. Leave --root out."
+                )
+            before = relocate(before, folder, wanted.root)
+        self.top = kept.root(folder, before)
         self.found: Found = find(
             [os.path.abspath(path) for path in inputs],
-            [os.path.join(self.top, path) for path in (before.sources if before else ())],
+            [kept.path_of(path, self.top) for path in (before.sources if before else ())],
         )
         if before is None and not self.found.files and not self.found.bad:
             raise InputError(
@@ -165,8 +177,10 @@ class _Run:
             )
         self._towers = towers
         self.catalogue = before or Catalogue(_settings(wanted, towers))
+        self._forget_missing = wanted.forget_missing
+        self._absent: dict[str, str] = {}  # videos that are kept, by name, with the folder that isn't there
         if before is not None:
-            if before.contents or any((folder / FEATURES).glob("part-*")):
+            if before.contents or part_folders(folder):
                 self._expect(wanted)
             else:  # nothing was ever encoded: there is nothing that settings must fit
                 before.settings = _settings(replace(wanted, encoder=wanted.encoder or before.settings.encoder), towers)
@@ -188,17 +202,15 @@ class _Run:
 
     def recover(self) -> None:
         """Take over what a killed run left, and forget features that aren't there any more."""
-        for left in self.folder.rglob(".*"):  # beside its place lies what a killed process was writing
-            if left.name.startswith(_TEMPORARY):
-                left.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
         there = set()
-        folders = list((self.folder / FEATURES).glob("part-*"))
+        folders = part_folders(self.folder)
         for path in folders:
             try:
                 read_manifest(path, "features")
                 there.add(path.name)
             except ArtifactError:
-                (path / MANIFEST).unlink(missing_ok=True)
+                continue
         contents = self.catalogue.contents
         self.catalogue.contents = {name: content for name, content in contents.items() if content.part in there}
         known = {content.part for content in self.catalogue.contents.values()}
@@ -210,6 +222,7 @@ class _Run:
     def compare(self) -> list[tuple[str, State]]:
         """The files that have to be looked into, by path; the catalogue learns which others have gone, or are back."""
         files, todo = self.catalogue.files, []
+        live = {name for name, file in files.items() if file.id in self.catalogue.contents and not file.gone}
         for path, now in self.found.files.items():
             name = self.key(path)
             file = files.get(name)
@@ -221,13 +234,18 @@ class _Run:
                 self.unchanged += 1
             else:
                 todo.append((path, now))
+        closed = self.found.closed
+        if not self._forget_missing:
+            if live and not todo and not any(self._is_there(name, closed) for name in live):
+                self._refuse(live)
+            self._absent = self._in_absent_folders(live - {self.key(path) for path in self.found.files})
         for path, reason in self.found.bad.items():
             # Without a state that could stay the same: it is tried again by every run.
-            files[self.key(path)] = File(-1, -1, reason=_said(path, reason))
+            if self.key(path) not in self._absent:
+                files[self.key(path)] = File(-1, -1, reason=_said(path, reason))
         there = {self.key(path) for path in (*self.found.files, *self.found.bad)}
-        closed = [os.path.join(path, "") for path in self.found.closed]
-        for name in sorted(files.keys() - there):
-            if os.path.join(self.top, name).startswith(tuple(closed)):
+        for name in sorted(files.keys() - there - self._absent.keys()):
+            if any(kept.is_below(kept.path_of(name, self.top), folder) for folder in closed):
                 continue
             if files[name].id is None:
                 del files[name]
@@ -235,6 +253,37 @@ class _Run:
                 files[name].gone = True
                 self.gone.append(name)
         return todo
+
+    def _is_there(self, name: str, closed: Sequence[str]) -> bool:
+        path = kept.path_of(name, self.top)
+        return path in self.found.files or any(kept.is_below(path, folder) for folder in closed)
+
+    def _in_absent_folders(self, missing: Iterable[str]) -> dict[str, str]:
+        """Which missing videos are in a folder that isn't there at all, or is empty as of a disk that isn't mounted;
+        with the folder. It is the one that was indexed, or else the one that they are in."""
+        bases = {split_pattern(kept.path_of(source, self.top))[0] for source in self.catalogue.sources}
+        empty: dict[str, bool] = {}
+        absent = {}
+        for name in missing:
+            path = kept.path_of(name, self.top)
+            indexed = (base for base in bases if base != path and kept.is_below(path, base))
+            folder = max(indexed, key=len, default=os.path.dirname(path))
+            if folder not in empty:
+                empty[folder] = not _holds_anything(folder)
+            if empty[folder]:
+                absent[name] = folder
+        return absent
+
+    def _refuse(self, live: set[str]) -> NoReturn:
+        told = shlex.quote(str(self.folder))
+        places = sorted({os.path.dirname(kept.path_of(name, self.top)) for name in live})
+        more = f" and {len(places) - _SHOWN} other folders" if len(places) > _SHOWN else ""
+        raise MissingVideos(
+            f"{self.folder}: found none of its {len(live):,} videos; expected them in "
+            f"{', '.join(places[:_SHOWN])}{more}. Nothing was changed. If their disk isn't mounted, mount it. If they "
+            f"were moved, say where they are now: topa index --out {told} --root DIR. To take them all out of the "
+            f"library: topa index --out {told} --forget-missing"
+        )
 
     def encode(self, todo: Sequence[tuple[str, State]], show: bool) -> None:
         """Look into files, and encode those whose content has no features yet."""
@@ -358,6 +407,7 @@ class _Run:
             moved=sorted(self._told["moved"]),
             returned=sorted(self._told["returned"]),
             copies=sorted(self._told["copies"]),
+            absent=dict(sorted(Counter(self._absent.values()).items())),
         )
 
     def _expect(self, wanted: Wanted) -> None:
@@ -401,7 +451,7 @@ class _Run:
             self._names[before.id].discard(name)
         if looked.id is not None:
             others = self._names.setdefault(looked.id, set())
-            left = min((other for other in others if files[other].gone), default=None)
+            left = min((other for other in others if files[other].gone or other in self._absent), default=None)
             if before is not None and before.id == looked.id:
                 self.unchanged += 1  # only its time is another one
             elif before is not None:
@@ -410,6 +460,7 @@ class _Run:
                 self._told["moved"].append(name)
                 others.remove(left)
                 del files[left]
+                self._absent.pop(left, None)
                 if left in self.gone:
                     self.gone.remove(left)
             else:
@@ -453,6 +504,16 @@ class _Counted:
             markup=False,
             highlight=False,
         )
+
+
+def _holds_anything(path: str) -> bool:
+    """Whether there is a file, or a folder with something in it; of a folder that can't be listed, nobody knows."""
+    try:
+        return any(os.scandir(path)) if os.path.isdir(path) else os.path.lexists(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _look(path: str, now: State, samples: dict[tuple[int, int, str], str]) -> _Looked:

@@ -11,8 +11,9 @@ from typing import Any
 class Result:
     """What a library holds now, and what a run did. videos, frames, seconds, bytes: in all of it, bytes of features.
     new, changed, moved, returned, gone: paths. copies: paths of the same content as another one. unchanged: how many
-    files weren't looked into. bad: why files are not in it, by path. truncated: paths of damaged videos that are. took:
-    seconds of this run."""
+    files weren't looked into. bad: why files are not in it, by path. truncated: paths of damaged videos that are.
+    absent: folders that aren't there, such as those of a disk that isn't mounted, and how many videos of them are kept.
+    took: seconds of this run."""
 
     path: Path
     encoder: str
@@ -29,6 +30,7 @@ class Result:
     unchanged: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     truncated: list[str] = field(default_factory=list)
+    absent: dict[str, int] = field(default_factory=dict)
     took: float = 0.0
 
     def as_json(self) -> dict[str, Any]:

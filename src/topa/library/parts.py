@@ -6,7 +6,6 @@ is in one is decoded again.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,22 +13,19 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.artifacts import MANIFEST, output_folder
+from ..core.artifacts import output_folder, read_manifest
 from ..core.errors import ArtifactError, OutputError
 from ..features.shard import NAME, Item, read_shard, write_shard
-from ..features.store import finish_store
-from .catalogue import FEATURES, Content, Settings
-
-_NAME = "part-{:05d}"
+from ..features.store import KIND, finish_store
+from .catalogue import Content, Settings
+from .layout import new_part, part_folders, remove_part
 
 
 class Part:
     """Writes a store in `folder`, the next free part of a library. contents: what is in it so far."""
 
     def __init__(self, library: Path, settings: Settings, width: int) -> None:
-        folder = output_folder(library / FEATURES)
-        number = max((int(path.name[5:]) for path in folder.glob("part-*")), default=-1) + 1
-        self.folder = output_folder(folder / _NAME.format(number))
+        self.folder = output_folder(new_part(library))
         self.contents: dict[str, Content] = {}
         self._settings, self._width = settings, width
         self._waiting: list[Item] = []
@@ -62,9 +58,9 @@ class Part:
 
 def adopt(library: Path, settings: Settings, known: set[str]) -> dict[str, Content]:
     """What parts hold that the catalogue doesn't know, as a run was killed before it could say so. known: names of
-    parts. What isn't whole in them is gone afterwards."""
+    parts. Those that aren't whole are finished with what is, or gone where that is nothing."""
     found: dict[str, Content] = {}
-    for folder in sorted((library / FEATURES).glob("part-*")):
+    for folder in part_folders(library):
         if folder.name in known:
             continue
         files, width = [], 0
@@ -77,7 +73,9 @@ def adopt(library: Path, settings: Settings, known: set[str]) -> dict[str, Conte
                 files.append(path.name)
                 width = shard.values.shape[1]
                 found |= {name: Content(**told) for name, told in shard.about["videos"].items()}
-        if not (folder / MANIFEST).is_file():
+        try:
+            read_manifest(folder, KIND)
+        except ArtifactError:
             _finish(folder, files, settings, width)
     return found
 
@@ -95,4 +93,4 @@ def _finish(folder: Path, files: list[str], settings: Settings, width: int) -> N
     if files:
         finish_store(folder, files, settings.identity, width, "image", config={"rate": settings.rate})
     else:
-        shutil.rmtree(folder)
+        remove_part(folder)

@@ -80,7 +80,9 @@ def _card(
     weights = sum(f.stat().st_size for f in folder.glob("*.safetensors")) / 1e6
     (folder / "README.md").write_text(
         f"# {title}\n\n{about}\n\nRecipe: `{command}`.{took} Weights: {weights:.1f} MB in half precision.\n\n"
-        f"## Tests\n\n{legend}\n\n```json\n{json.dumps(tests, indent=1)}\n```\n"
+        f"## Tests\n\n{legend}\n\n```json\n{json.dumps(tests, indent=1)}\n```\n",
+        encoding="utf-8",
+        newline="\n",
     )
 
 

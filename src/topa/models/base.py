@@ -122,7 +122,7 @@ def load_tokenizer(name: str, folder: str) -> Any:
 def shape_of(name: str, folder: str) -> dict[str, int]:
     """layers, width and heads of the LLM behind `folder`, from its configuration alone. Raises InputError."""
     if is_meta_folder(folder):
-        params = json.loads((Path(folder) / "params.json").read_text())
+        params = json.loads((Path(folder) / "params.json").read_bytes())
         return {"layers": int(params["n_layers"]), "width": int(params["dim"]), "heads": int(params["n_heads"])}
     try:
         config = AutoConfig.from_pretrained(folder)

@@ -75,7 +75,7 @@ def read_meta(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises InputError where there are no weights, ArtifactMismatch where the shards don't belong together.
     """
     try:
-        params = dict(json.loads((folder / "params.json").read_text()))
+        params = dict(json.loads((folder / "params.json").read_bytes()))
     except (ValueError, TypeError) as error:
         raise InputError(f"{folder / 'params.json'}: not a JSON object ({error}). Copy it again.") from error
     if absent := [key for key in ("dim", "n_layers", "n_heads", "norm_eps") if key not in params]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -333,17 +334,15 @@ class Run:
             self._outcome.stopped = "interrupted"
             self._halt()
 
-        signals: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
-        try:
-            for number in signals:
-                loop.add_signal_handler(number, interrupted)
-        except (RuntimeError, ValueError):  # not in the main thread: whoever started it handles signals
-            signals = ()
+        before: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():  # else whoever started it handles signals
+            for number in (signal.SIGINT, signal.SIGTERM):  # add_signal_handler is Unix's alone
+                before[number] = signal.signal(number, lambda *_: loop.call_soon_threadsafe(interrupted))
         try:
             yield
         finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Flow(Run):

@@ -7,7 +7,6 @@ that were in flight; the same command goes on.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from ..core.artifacts import MANIFEST, output_folder
 from ..core.errors import OutputError, TopaError
+from ..core.locks import hold
 from .asking import Asking
 from .assemble import TIDEOS, Mix, assemble
 from .batch import BatchFlow
@@ -135,8 +135,7 @@ def _settled() -> Iterator[None]:
 def _alone(out: Path) -> Iterator[None]:
     """One process at a time: of two, the later one sees all that the earlier one saw, and replaces nothing newer."""
     try:
-        with (out / f"{LEDGER}.export").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with hold(out / f"{LEDGER}.export", wait=True):
             yield
     except OutputError as error:
         raise OutputError(f"{error} All replies are kept in {out / LEDGER}.") from error

@@ -10,14 +10,14 @@ What a commit costs is the wait for the disk, so operations of many calls are co
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from ..core.artifacts import write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
+from ..core.locks import is_held, take
 from .seeds import Seed
 
 State = Literal["planned", "in flight", "submitted", "replied", "accepted", "rejected", "failed"]
@@ -33,6 +34,7 @@ OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
 FORMAT = "3"
 LEDGER = "ledger.sqlite"
 """The file's name in the folder of a set."""
+_OWNER = re.compile("[0-9a-f]{32}")  # a uuid
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
 _CACHE = 8_000  # kilobytes of the file that are kept in memory
@@ -372,50 +374,45 @@ class Ledger:
 
     def _take_lock(self) -> None:
         try:
-            self._owners.mkdir(exist_ok=True)
-            self._sweep()
-            mine = self._owners / self.owner
-            while True:  # another process may sweep the file away before it is locked
-                self._lock = os.open(mine, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
-                if mine.exists():
-                    break
-                os.close(self._lock)
-            if not self._reserve.exists():
+            with self.transaction():  # so that nobody sweeps away the file before it is locked
+                self._owners.mkdir(exist_ok=True)
+                self._sweep()
+                handle = take(self._owners / self.owner)
+            if handle is None:
+                raise OutputError(
+                    f"{self._owners / self.owner}: found a lock of another process. Run the command again."
+                )
+            self._lock = handle
+        except OSError as error:
+            raise self._no_room(error.strerror) from error
+        if not self._reserve.exists():
+            try:
                 write_atomically(self._reserve, bytes(_RESERVE))
-        except (OSError, OutputError) as error:
-            reason = error.strerror if isinstance(error, OSError) else f"no room for {_RESERVE >> 20} MB beside it"
-            raise OutputError(
-                f"{self.path}: can't be written ({reason}). What is in it is kept. Free some space, then run the same "
-                "command again."
-            ) from error
+            except OutputError as error:
+                raise self._no_room(f"no room for {_RESERVE >> 20} MB beside it") from error
+
+    def _no_room(self, reason: str | None) -> OutputError:
+        return OutputError(
+            f"{self.path}: can't be written ({reason}). What is in it is kept. Free some space, then run the same "
+            "command again."
+        )
 
     def _drop_lock(self) -> None:
         if self._lock >= 0:
+            os.close(self._lock)  # first: Windows removes no open file
             (self._owners / self.owner).unlink(missing_ok=True)
-            os.close(self._lock)
             self._lock = -1
 
     def _sweep(self) -> None:
         """Remove the files of dead owners."""
         for path in self._owners.iterdir():
-            with suppress(BlockingIOError, FileNotFoundError), path.open("rb+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _OWNER.fullmatch(path.name) and path.is_file() and not path.is_symlink() and not is_held(path):
                 path.unlink(missing_ok=True)
 
     def alive(self, owner: str) -> bool:
         """Whether the process of an owner lives."""
-        try:
-            handle = os.open(self._owners / owner, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(handle)
-        return False
+        with self.transaction():  # two that look at once would take each other for the owner
+            return is_held(self._owners / owner)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -36,7 +36,7 @@ def save(
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         (beside / "state.safetensors").write_bytes(to_bytes(tensors))  # save_file's own errors are no OSErrors
-        (beside / "about.json").write_text(json.dumps({"step": step, **about}))
+        (beside / "about.json").write_bytes(json.dumps({"step": step, **about}).encode())
         finish(beside, Manifest(kind="checkpoint", counts={"step": step}), ["state.safetensors", "about.json"])
         shutil.rmtree(final, ignore_errors=True)
         beside.rename(final)
@@ -67,6 +67,6 @@ def load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.
         for key, kept in tensors.items():
             kind, _, name = key.partition(".")
             optimizer.state[parameters[name]][kind] = kept
-        about: dict[str, Any] = json.loads((path / "about.json").read_text())
+        about: dict[str, Any] = json.loads((path / "about.json").read_bytes())
         return about
     return None

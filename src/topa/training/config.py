@@ -132,7 +132,7 @@ def read_recipe(name: str, settings: Sequence[str] = ()) -> AlignConfig:
             raise UsageError(f"{name}: no such recipe file. Known recipes: {', '.join(recipes())}.")
         raise unknown("recipe", name, recipes())
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text())
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file ({error}). Expected lines of the form key = value.") from error
     return configure(AlignConfig, values, settings, path.name)

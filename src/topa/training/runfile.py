@@ -41,7 +41,7 @@ def open_run(
         _write(path, {**now, "steps": steps, "started": started, "command": command()})
         return
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
         before = {**found["settings"], **{key: found[key] for key in ("kind", *told)}}
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(

@@ -215,7 +215,7 @@ def _identity(folder: Path) -> str:
     """The id of the run of a folder: drawn once, then kept in it."""
     path = folder / IDENTITY
     try:
-        return str(json.loads(path.read_text())["id"])
+        return str(json.loads(path.read_bytes())["id"])
     except (OSError, ValueError, KeyError, TypeError):
         drawn = secrets.token_hex(4)
         write_atomically(path, json.dumps({"id": drawn}) + "\n")
