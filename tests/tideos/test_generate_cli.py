@@ -31,7 +31,7 @@ def seeds(tmp_path: Path) -> Path:
 
 
 def words(seeds: Path, url: str, out: Path) -> list[str]:
-    return ["generate", "--seeds", str(seeds), "--base-url", url, "--model", "m", "--out", str(out)]
+    return ["generate", "--yes", "--seeds", str(seeds), "--base-url", url, "--model", "m", "--out", str(out)]
 
 
 def test_it_writes_and_says_what_it_did(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
