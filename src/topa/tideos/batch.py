@@ -23,6 +23,7 @@ from .batch_endpoint import BatchEndpoint, Line, Remote
 from .flow import SAME, Limits, Run, estimate_tokens, read_written
 from .ledger import Call, Ledger
 from .quality import Checks
+from .rejections import Rejections
 from .submitted import Batch, Batches
 from .writers import Permanent, Transient, count_body
 
@@ -47,6 +48,12 @@ class BatchFlow(Run):
 
     def _collects(self) -> bool:
         return bool(self._batches.open())
+
+    def _watch(self, rejections: Rejections) -> None:
+        super()._watch(rejections)
+        if self._outcome.stopped == "rejections" and not rejections.excessive:
+            # What was collected since then is good.
+            self._outcome.stopped, self._asks = None, True
 
     def _ask_no_more(self) -> None:
         self._asks = False
