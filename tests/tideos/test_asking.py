@@ -106,6 +106,7 @@ def test_a_reply_is_found_among_other_words(around: str) -> None:
         ),
         (lambda r: r["frames"][2].update(caption=" "), "frames.2.caption"),
         (lambda r: r.update(extra=1), "extra"),
+        (lambda r: r.update({"\x1b[2J" + "x" * 99: 1}), r"^'\\x1b\[2Jx{36}': Extra"),
         (lambda r: r.pop("description"), "description"),
     ],
 )

@@ -148,8 +148,9 @@ def test_what_stays_bad_is_rejected_and_not_paid_for_again(tmp_path: Path) -> No
     assert tideos(tmp_path) == []
 
 
-def test_a_wrong_key_stops_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
-    with serving(faults([good, status(401)])) as (url, _), pytest.raises(Permanent, match="HTTP 401"):
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_wrong_key_or_model_stops_the_run_and_nothing_is_lost(tmp_path: Path, code: int) -> None:
+    with serving(faults([good, status(code)])) as (url, _), pytest.raises(Permanent, match=f"HTTP {code}"):
         write(url, tmp_path, 4, Limits(concurrency=1))
     assert len(tideos(tmp_path)) == 1
     with serving(good) as (url, seen):

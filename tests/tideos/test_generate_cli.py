@@ -204,9 +204,11 @@ def test_an_estimate_rests_on_what_the_folder_took(topa: Callable[..., Any], see
         assert topa(*words(seeds, url, out), "--limit", 2).code == 0
         told = json.loads(topa(*words(seeds, url, out), "--dry-run", "--json", "--concurrency", 1).out)
         done = topa(*words(seeds, url, out), "--dry-run", "--price-in", 10_000, "--price-out", 10_000)
-    assert (told["seeds"], told["measured"]) == (3, 2)
+    assert (told["seeds"], told["basis"]) == (3, 2)
     assert told["estimate"] == {"tokens_in": 300, "tokens_out": 150, "cost": 0}
     assert told["seconds"] == pytest.approx(3)
+    seeds.write_text(seeds.read_text().replace("clip 1", "another clip 1"))  # its old result is none for this text
+    assert json.loads(topa(*words(seeds, url, out), "--dry-run", "--json").out)["seeds"] == 4
     assert "3 seeds: about 300 tokens read, 150 written, cost about 4.50 (as 2 seeds of this folder took" in done.err
 
 
@@ -330,7 +332,7 @@ def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], 
     for folder in (out, tmp_path / "parts"):
         card = Card.model_validate_json((folder / "card.json").read_text())
         assert card.kinds == dict.fromkeys(kinds, 5)
-        assert card.declared == dict(asking.form.kinds)
+        assert card.kind_descriptions == dict(asking.form.kinds)
         for name, about in asking.form.kinds:
             assert f"<b>{name}</b> {html.escape(about)}" in (folder / "card.html").read_text()
             assert f"**{name}**: {about}" in (folder / "card.md").read_text()

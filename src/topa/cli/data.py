@@ -311,8 +311,8 @@ def card(
 
 def _say_estimate(first: str, estimate: WritingEstimate, limits: Limits, as_json: bool) -> None:
     if as_json:
-        told = {"seconds": estimate.seconds, "measured": estimate.measured}
-        typer.echo(json.dumps({"prompt": first, "seeds": estimate.seeds, "estimate": asdict(estimate.usage), **told}))
+        more = {"seconds": estimate.seconds, "basis": estimate.basis}
+        typer.echo(json.dumps({"prompt": first, "seeds": estimate.seeds, "estimate": asdict(estimate.usage), **more}))
         return
     typer.echo(first)
     typer.echo(_in_words(estimate, limits), err=True)
@@ -324,8 +324,8 @@ def _in_words(estimate: WritingEstimate, limits: Limits) -> str:
     usage, minutes = estimate.usage, estimate.seconds / 60
     cost = f", cost about {usage.cost:.2f}" if limits.money else ", cost unknown without --price-in and --price-out"
     basis = (
-        f"as {estimate.measured:,} seeds of this folder took on average, repairs included"
-        if estimate.measured
+        f"as {estimate.basis:,} seeds of this folder took on average, repairs included"
+        if estimate.basis
         else f"guessed from the length of the prompts and replies of at most {TYPICAL_REPLY:,} tokens, without repairs"
     )
     return (
@@ -341,7 +341,7 @@ def _confirm(estimate: WritingEstimate, limits: Limits) -> None:
     if not estimate.seeds:  # nothing is left to be asked
         return
     words = _in_words(estimate, limits)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
         raise UsageError(
             f"generate: found no --budget, and nobody at a terminal to ask. {words}. Nothing was sent. Give --budget "
             "with what may be spent (tokens, or money with prices), or --yes to go on without a limit."

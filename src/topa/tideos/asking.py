@@ -64,7 +64,7 @@ Reply with one JSON object and nothing else, of this form:
 "answer": 2, "open_answer": "..."}}]}}"""
 UNKNOWN_KIND = "questions.kind"
 """What the problem of a reply with a kind that nobody declared begins with."""
-_LONGEST_KIND, _MOST_KINDS = 40, 5  # of what a reply calls its kinds that is passed on
+_LONGEST_NAME, _MOST_KINDS = 40, 5  # of what a reply calls its fields and kinds that is passed on
 _AGAIN = "(An earlier reply could not be used: {problem}. Keep to what is asked, and be brief.)"
 _REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
 
@@ -225,19 +225,25 @@ def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> Written:
         if unknown_kinds:
             problem = f"{UNKNOWN_KIND}: found {unknown_kinds}; expected {', '.join(form.names)}"
             raise ReplyError(problem, problem) from error
-        where = ".".join(map(str, first["loc"])) or "the object"
+        where = ".".join(map(_safe_name, first["loc"])) or "the object"
         more = f", and {len(others)} more" if others else ""
-        fields = ".".join(part for part in first["loc"] if isinstance(part, str)) or "the object"
+        fields = ".".join(_safe_name(part) for part in first["loc"] if isinstance(part, str)) or "the object"
         reason = f"{fields}: {first['type'].replace('_', ' ')}"
         raise ReplyError(f"{where}: {first['msg'][:300]}{more}", reason) from error
+
+
+def _safe_name(part: str | int) -> str:
+    """The name of a field, which a writer may have chosen, as a terminal can show it."""
+    name = str(part)[:_LONGEST_NAME]
+    return name if name.isprintable() else repr(name)
 
 
 def _unknown_kinds(error: ValidationError) -> str:
     """The kinds of a reply's questions that nobody declared; "" where all are known."""
     names = {
-        repr(str(found["input"])[:_LONGEST_KIND])
-        for found in error.errors(include_url=False)
-        if found["type"] == "literal_error" and found["loc"][0] == "questions" and found["loc"][-1] == "kind"
+        repr(str(detail["input"])[:_LONGEST_NAME])
+        for detail in error.errors(include_url=False)
+        if detail["type"] == "literal_error" and detail["loc"][0] == "questions" and detail["loc"][-1] == "kind"
     }
     return ", ".join(sorted(names)[:_MOST_KINDS])
 

@@ -21,7 +21,7 @@ from .tideo import Tideo
 TIDEOS = "tideos.jsonl"
 QUALITY = "quality.json"
 KIND = "tideos"
-KINDS = "described_kinds"
+KINDS = "kind_descriptions"
 """What the manifest calls the kinds of questions that a prompt declared, with what each means."""
 
 

@@ -176,7 +176,7 @@ class BatchFlow(Run):
 
     def _largest(self) -> int:
         """How many requests the next batch may hold; 0 or less while it isn't known whether replies can be used."""
-        sample = self._sample()
+        sample = self._sample_room()
         if sample is None:
             return self._most
         return min(self._most, sample - self._ledger.counts().get("submitted", 0))

@@ -35,10 +35,10 @@ class Card(BaseModel):
 
     frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of a kind, begin with
     these two words, have their right answer at a letter. seeds, vocabulary: Tideos, and different words, for each kind
-    of seed, or for the writer where there were no seeds. declared: the kinds of question that a user's own prompt
-    declared, and what each means. dropped: what was or would be left out, by reason, duplicates
-    among it. refused: replies that could not be used, by reason. cost: tokens and money, where the ledger says it.
-    examples: the first Tideos, whole.
+    of seed, or for the writer where there were no seeds. kind_descriptions: what each kind of question means that a
+    user's own prompt declared. dropped: what was or would be left out, by reason, duplicates among it. refused: replies
+    that could not be used, by reason. cost: tokens and money, where the ledger says it. examples: the first Tideos,
+    whole.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,7 +49,7 @@ class Card(BaseModel):
     captions: int
     frames: dict[str, int]
     kinds: dict[str, int]
-    declared: dict[str, str] = {}
+    kind_descriptions: dict[str, str] = {}
     openings: dict[str, int]
     letters: dict[str, int]
     seeds: dict[str, int]
@@ -94,18 +94,18 @@ class Describer:
         leakage: Leakage,
         refused: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
-        declared: Mapping[str, str] | None = None,
+        kind_descriptions: Mapping[str, str] | None = None,
     ) -> Card:
         """The card of all that were added. Kinds that were declared are counted even where no question is of them."""
-        declared = declared or {}
+        descriptions = kind_descriptions or {}
         return Card(
             title=title,
             tideos=self._seeds.total(),
             questions=self._questions,
             captions=self._captions,
             frames={str(number): self._frames[number] for number in sorted(self._frames)},
-            kinds={**dict(self._kinds.most_common()), **{kind: self._kinds[kind] for kind in declared}},
-            declared=dict(declared),
+            kinds={**dict(self._kinds.most_common()), **{kind: self._kinds[kind] for kind in descriptions}},
+            kind_descriptions=dict(descriptions),
             openings=dict(self._openings.most_common(_OPENINGS)),
             letters=dict(sorted(self._letters.items())),
             seeds=dict(self._seeds.most_common()),
@@ -150,8 +150,10 @@ def markdown(card: Card) -> str:
     for heading, counts in _histograms(card).items():
         rows = "".join(f"| {_plain(name)} | {number:,} |\n" for name, number in counts.items())
         parts.append(f"## {heading}\n\n| | |\n|---|---:|\n{rows or '| none | 0 |' + chr(10)}")
-    if card.declared:
-        meanings = "".join(f"- **{_plain(kind)}**: {_plain(about or '-')}\n" for kind, about in card.declared.items())
+    if card.kind_descriptions:
+        meanings = "".join(
+            f"- **{_plain(kind)}**: {_plain(about or '-')}\n" for kind, about in card.kind_descriptions.items()
+        )
         parts.append(f"## {_DECLARED}\n\n{meanings}")
     told = "".join(f"- **{_plain(t.id)}**: {_plain(t.description)}\n" for t in card.examples)
     parts.append(f"## Examples\n\n{told}")
@@ -201,9 +203,9 @@ def _blind(card: Card) -> str:
 
 
 def _meanings(card: Card) -> str:
-    if not card.declared:
+    if not card.kind_descriptions:
         return ""
-    rows = "".join(f"<li><b>{escape(kind)}</b> {escape(about)}</li>" for kind, about in card.declared.items())
+    rows = "".join(f"<li><b>{escape(kind)}</b> {escape(about)}</li>" for kind, about in card.kind_descriptions.items())
     return f"<h2>{_DECLARED}</h2>\n<ul>{rows}</ul>\n"
 
 

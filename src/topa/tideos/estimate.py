@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .asking import Asking
 from .flow import Limits, estimate_tokens
-from .ledger import Progress, Usage
+from .ledger import Progress, Usage, seed_hash
 from .seeds import Seed
 
 TYPICAL_REPLY = 2000
@@ -18,14 +18,14 @@ SPEED = 50.0
 
 @dataclass(frozen=True)
 class WritingEstimate:
-    """What the seeds without a result take. `measured`: on how many results of the same folder it rests; 0: on the
+    """What the seeds without a result take. `basis`: on how many results of the same folder it rests; 0: on the
     length of the prompts, and replies of `TYPICAL_REPLY` tokens that are all good at once. `seconds`: at `SPEED` for
     each request at a time, and within the limits per minute."""
 
     seeds: int
     usage: Usage
     seconds: float
-    measured: int
+    basis: int
 
 
 def estimate(
@@ -40,16 +40,16 @@ def estimate(
     """What is left of these seeds takes. `progress`: of what was written before; `longest`: tokens of a reply."""
     number = tokens_in = 0
     for seed in seeds:
-        if seed.id not in progress.seeds:
+        if seed_hash(seed.id, seed.kind, seed.text) not in progress.seeds:
             number += 1
             tokens_in += estimate_tokens(asking.prompt(seed))
     tokens_out = number * min(TYPICAL_REPLY, longest)
-    measured = progress.settled if progress.usage.tokens_out else 0
-    if measured:
-        tokens_in = number * progress.usage.tokens_in // measured
-        tokens_out = number * progress.usage.tokens_out // measured
+    basis = progress.results if progress.usage.tokens_out else 0
+    if basis:
+        tokens_in = number * progress.usage.tokens_in // basis
+        tokens_out = number * progress.usage.tokens_out // basis
     seconds = tokens_out / SPEED / min(limits.concurrency, max(1, number))
     for amount, rate in ((number, limits.rpm), (tokens_in + tokens_out, limits.tpm)):
         if rate is not None:
             seconds = max(seconds, 60 * amount / rate)
-    return WritingEstimate(number, limits.usage(tokens_in, tokens_out, batched=batched), seconds, measured)
+    return WritingEstimate(number, limits.usage(tokens_in, tokens_out, batched=batched), seconds, basis)

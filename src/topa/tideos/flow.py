@@ -251,7 +251,7 @@ class Run:
         """Finish what is in flight, and begin nothing."""
         self._halt()
 
-    def _sample(self) -> int | None:
+    def _sample_room(self) -> int | None:
         """How many replies may still come before it is known whether they can be used; None where that is known, or
         doesn't matter."""
         known = self._verdicts >= LEAST or self._limits.accept_rejections
@@ -321,7 +321,7 @@ class Run:
     async def _count(self, came: Came, verdict: Verdict) -> None:
         def count() -> Rejections:
             self._ledger.count(came.reply, came.usage)
-            return self._judged(came.reply, verdict)
+            return self._record_verdict(came.reply, verdict)
 
         self._watch(await self._commit(count))
 
@@ -338,11 +338,11 @@ class Run:
         def end() -> Rejections:
             self._ledger.count(came.reply, came.usage)
             self._ledger.settle(call.key, state, error=error, result=result)
-            return self._judged(came.reply, verdict)
+            return self._record_verdict(came.reply, verdict)
 
         self._watch(await self._commit(end))
 
-    def _judged(self, reply: Reply, verdict: Verdict) -> Rejections:
+    def _record_verdict(self, reply: Reply, verdict: Verdict) -> Rejections:
         self._ledger.judge(reply, verdict)
         return count_rejections(self._ledger.verdicts(WINDOW))
 
@@ -519,7 +519,7 @@ class Flow(Run):
         it does where the budget has none left."""
         while not self._stop.is_set():
             short = not self._affordable(worst)
-            sample = self._sample()
+            sample = self._sample_room()
             if not short and (sample is None or len(self._reserved) < sample):
                 self._reserved[call.key] = worst
                 return True

@@ -99,15 +99,20 @@ class Usage:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a ledger is. `seeds`: the ids of those that need no further request, as far as is known; `settled`: how
+    """How far a ledger is. `seeds`: hashes of those that need no further request, as far as is known; `results`: how
     many of them are accepted or rejected; `usage`: what all replies took."""
 
-    seeds: frozenset[str] = frozenset()
-    settled: int = 0
+    seeds: frozenset[int] = frozenset()
+    results: int = 0
     usage: Usage = Usage()
 
     def __add__(self, other: Progress) -> Progress:
-        return Progress(self.seeds | other.seeds, self.settled + other.settled, self.usage + other.usage)
+        return Progress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
+
+
+def seed_hash(id: str, kind: str, text: str) -> int:
+    """What a seed is known by in `Progress`, in this process only: an edited text makes another seed."""
+    return hash((id, kind, text))
 
 
 def read_progress(path: Path) -> Progress:
@@ -117,12 +122,14 @@ def read_progress(path: Path) -> Progress:
         return Progress()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY)) as database:
-            rows = database.execute("SELECT seed FROM calls WHERE state IN ('accepted', 'rejected', 'submitted')")
-            seeds = frozenset(str(seed) for (seed,) in rows)
-            (settled,) = database.execute(
+            rows = database.execute(
+                "SELECT seed, kind, text FROM calls WHERE state IN ('accepted', 'rejected', 'submitted')"
+            )
+            seeds = frozenset(seed_hash(*row) for row in rows)
+            (results,) = database.execute(
                 "SELECT count(*) FROM calls WHERE state IN ('accepted', 'rejected')"
             ).fetchone()
-            return Progress(seeds, settled, Usage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
+            return Progress(seeds, results, Usage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
     except sqlite3.Error:
         return Progress()
 

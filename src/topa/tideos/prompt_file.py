@@ -118,7 +118,7 @@ def _read_form(path: Path, header: str) -> ReplyForm:
     kinds = _described(declared["kinds"])
     if kinds is None or not 1 <= len(kinds) <= _MOST_KINDS:
         raise wrong("kinds", f"kinds: found {_short(declared['kinds'])}; expected 1 to {_MOST_KINDS} names. {DECLARE}")
-    seen = set()
+    names = set()
     for name, about in kinds:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise wrong(
@@ -126,13 +126,13 @@ def _read_form(path: Path, header: str) -> ReplyForm:
                 f"kinds: found {_short(name)}; expected a word of at most 40 lowercase letters (a to z), digits, _ and "
                 "-, that begins with a letter.",
             )
-        if name in seen:
+        if name in names:
             raise wrong(name, f"kinds: {name} is there twice. Leave one out.")
         if not isinstance(about, str) or len(about) > _LONGEST_ABOUT or "\n" in about:
             raise wrong(
                 name, f"kinds: {name}: found {_short(about)}; expected one line of at most {_LONGEST_ABOUT} characters."
             )
-        seen.add(name)
+        names.add(name)
     return ReplyForm(tuple((name, about.strip()) for name, about in kinds), options)
 
 
