@@ -174,6 +174,16 @@ def test_an_endpoint_that_stays_down_stops_the_run(tmp_path: Path) -> None:
     assert asked(seen.requests).total() == 10
 
 
+def test_an_endpoint_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
+    limits = Limits(backoff=0.01)
+    with serving(lambda handler, _: reset(handler)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
+        write(url, tmp_path, 4, limits)
+    assert len(seen.requests) == 3
+    with serving(status(503)) as (url, seen), pytest.raises(Transient):  # it is there, and may be starting
+        write(url, tmp_path, 4, limits)
+    assert len(seen.requests) == 6
+
+
 def test_the_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     with serving(good) as (url, _):
         outcome = write(url, tmp_path, 20, Limits(4, budget=1000), max_tokens=200)

@@ -31,6 +31,7 @@ from .writers import BadContent, Message, Mode, Permanent, Transient, Writer, co
 
 _LETTERS_PER_TOKEN = 4  # English; an estimate, used until replies say how many there were
 _TYPICAL_REPLY = 2000  # tokens, likewise
+_FIRST_CONTACT = 3  # tries to connect to an endpoint that never answered: there may be none
 SAME = 5  # calls that fail in a row: then it isn't the seeds
 BATCH_PRICE = 0.5  # of what the same request costs alone
 T = TypeVar("T")
@@ -226,7 +227,7 @@ class Run:
                     await self._work(total - done, line)
             except Transient as error:
                 raise Transient(
-                    f"{error}, also at the last of {self._limits.tries} tries. Check the URL, and that the server runs "
+                    f"{error}, also when tried again. Check the URL, and that the server runs "
                     "and isn't overloaded. Then run the same command again: it goes on from here."
                 ) from error
         self._outcome.failures = dict(self._failures)
@@ -260,7 +261,7 @@ class Run:
     async def _find_mode(self) -> None:
         mode = read_mode(self._ledger.noted("mode") or "")
         if mode is None:
-            probe = await self._insist(self._writer.probe)
+            probe = await self._insist(self._writer.probe, connects=_FIRST_CONTACT)
             if probe is None:
                 return
             usage = self._limits.usage(probe.tokens.tokens_in, probe.tokens.tokens_out)
@@ -270,15 +271,19 @@ class Run:
             mode = read_mode(noted) or probe.mode
         self._mode = mode
 
-    async def _insist(self, request: Callable[[], Awaitable[T]], least: float = 0.0) -> T | None:
+    async def _insist(
+        self, request: Callable[[], Awaitable[T]], least: float = 0.0, *, connects: int | None = None
+    ) -> T | None:
         """What a request gives, sent again after transient errors, `least` seconds later or more; None when the run
-        stops first. Raises Transient after the last try, and Permanent."""
+        stops first. `connects`: tries where there is no connection, if fewer. Raises Transient after the last try, and
+        Permanent."""
         for number in range(self._limits.tries):
             try:
                 return await request()
             except Transient as error:
                 self._failures["transient"] += 1
-                if number + 1 == self._limits.tries:
+                tries = self._limits.tries
+                if number + 1 >= (tries if error.connected else min(tries, connects or tries)):
                     raise
                 if await self._pause(max(least, self._delay(number, error))):
                     break
