@@ -144,6 +144,17 @@ def test_runs_of_one_folder_count_together(tmp_path: Path) -> None:
         assert write(url, tmp_path / "other", 8, repairs=0).stopped is None
 
 
+def test_two_runs_at_a_time_count_together(tmp_path: Path) -> None:
+    with serving(FACTORY) as (url, seen):
+        runs = [threading.Thread(target=write, args=(url, tmp_path), kwargs={"concurrency": 1}) for _ in range(2)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join(60)
+        assert 20 <= paid(seen.requests) <= 22  # each may have one in flight
+        assert write(url, tmp_path).stopped == "rejections"
+
+
 RUN = """
 import sys
 from pathlib import Path

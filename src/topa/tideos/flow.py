@@ -296,7 +296,7 @@ class Run:
             written, problem, kind = read_written(replies[-1].reply, self._asking.form)
             if written is not None:
                 line = tideo_line(written, call.seed, self._source)
-                await self._end(call, replies[-1], self._verdict(line), "accepted", result=line)
+                await self._end(call, replies[-1], self._verdict(written), "accepted", result=line)
                 self._accepted += 1
                 self._outcome.repaired += len(replies) > 1
                 return None
@@ -315,20 +315,22 @@ class Run:
         tokens = count_body(reply.raw)
         return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
 
-    def _verdict(self, line: str) -> Verdict:
-        """On a reply that became this line: the set may have no use for it all the same."""
-        tideo = Tideo.model_validate_json(line)
+    def _verdict(self, written: Written) -> Verdict:
+        """On a reply that can be read: the set may have no use for it all the same."""
+        fields: dict[str, Any] = {"frames": written.frames, "description": written.description}
+        tideo = Tideo.model_construct(**fields)  # all of it has been checked
         text = " ".join(texts(tideo))
         fault = find_fault(tideo, text, self._checks)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return Verdict(None, digest) if fault is None else Verdict(f"left out: {fault}")
 
     async def _count(self, came: Came, verdict: Verdict) -> None:
-        def count() -> Rejections:
+        def count() -> None:
             self._ledger.count(came.reply, came.usage)
-            return self._record_verdict(came.reply, verdict)
+            self._ledger.judge(came.reply, verdict)
 
-        self._watch(await self._commit(count))
+        await self._commit(count)
+        self._watch(self._commit.rejections)
 
     async def _end(
         self,
@@ -340,16 +342,13 @@ class Run:
         error: str | None = None,
         result: str | None = None,
     ) -> None:
-        def end() -> Rejections:
+        def end() -> None:
             self._ledger.count(came.reply, came.usage)
+            self._ledger.judge(came.reply, verdict)
             self._ledger.settle(call.key, state, error=error, result=result)
-            return self._record_verdict(came.reply, verdict)
 
-        self._watch(await self._commit(end))
-
-    def _record_verdict(self, reply: Reply, verdict: Verdict) -> Rejections:
-        self._ledger.judge(reply, verdict)
-        return count_rejections(self._ledger.verdicts(WINDOW))
+        await self._commit(end)
+        self._watch(self._commit.rejections)
 
     async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
         await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
