@@ -20,9 +20,11 @@ from .core.registry import unknown
 from .tideos import shards
 from .tideos.asking import Asking
 from .tideos.assemble import TIDEOS, Mix, assemble
+from .tideos.estimate import WritingEstimate
+from .tideos.estimate import estimate as estimate_flow
 from .tideos.flow import Limits, Outcome
-from .tideos.flow import estimate as estimate_flow
-from .tideos.ledger import LEDGER, Usage
+from .tideos.ledger import LEDGER, Progress, read_progress
+from .tideos.prompt_file import DEFAULT_FORM, ReplyForm
 from .tideos.quality import Checks, Report
 from .tideos.seeds import Seed, read_seeds
 from .tideos.shards import Shard
@@ -91,6 +93,11 @@ class Given:
         return islice(read_seeds(self.seeds), limit)
 
 
+def is_paid(writer: str) -> bool:
+    """Whether whoever runs this writer may have to pay for what it writes."""
+    return writer not in ("microworld", "local")
+
+
 def name_of(writer: str | None, base_url: str | None) -> str:
     """The writer that is meant. Raises UsageError for one that nobody knows."""
     name = writer or ("microworld" if base_url is None else "openai")
@@ -122,8 +129,11 @@ def refuse_for_microworld(options: Mapping[str, object]) -> None:
             raise UsageError(f"generate: the micro world has no use for {name}. Leave it out, or name a --writer.")
 
 
-def open_writer(plan: Plan, options: Options) -> Writer:
-    """The writer of a plan. Raises UsageError where what it needs isn't given, or what it doesn't know is."""
+def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) -> Writer:
+    """The writer of a plan, held to this form of replies.
+
+    Raises UsageError where what it needs isn't given, or what it doesn't know is.
+    """
     from .tideos.asking import reply_schema
 
     if options.model is None:
@@ -135,7 +145,7 @@ def open_writer(plan: Plan, options: Options) -> Writer:
 
         return Local(
             options.model,
-            schema=reply_schema(),
+            schema=reply_schema(form),
             max_tokens=options.max_tokens,
             temperature=options.temperature,
             batch=options.batch,
@@ -151,33 +161,41 @@ def open_writer(plan: Plan, options: Options) -> Writer:
         options.base_url,
         options.model,
         key_env=options.key_env,
-        schema=reply_schema(),
+        schema=reply_schema(form),
         max_tokens=options.max_tokens,
         temperature=options.temperature,
         timeout=options.timeout,
     )
 
 
-def estimate(given: Given, plan: Plan, limits: Limits) -> tuple[str, int, Usage]:
-    """The prompt of the first seed, how many seeds there are, and about what they take."""
+def estimate(
+    given: Given, plan: Plan, options: Options, limits: Limits, shards: int | None = None
+) -> tuple[str, WritingEstimate]:
+    """The prompt of the first seed, and about what the seeds take that have no result yet. `shards`: into how many the
+    work is divided, where all are meant."""
     asking = given.asking
     first = next(given.first(1))
     seeds = (s for n, s in enumerate(given.first(plan.limit)) if plan.part is None or plan.part.has(n))
-    return asking.prompt(first), *estimate_flow(seeds, asking, limits, batched=plan.writer == "batch")
+    folders = [plan.folder] if shards is None else [Shard(n, shards).folder(plan.out) for n in range(shards)]
+    progress = sum((read_progress(folder / LEDGER) for folder in folders), Progress())
+    return asking.prompt(first), estimate_flow(
+        seeds, asking, limits, progress, longest=options.max_tokens, batched=plan.writer == "batch"
+    )
 
 
 def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show: bool = True) -> Outcome:
     """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
     from .tideos.generate import generate as run
 
-    writer = open_writer(plan, options)
+    asking = given.asking
+    writer = open_writer(plan, options, asking.form)
     if plan.writer == "local":  # while a batch is written, the next one gathers
         limits = replace(limits, concurrency=2 * limits.concurrency)
     return run(
         given.first(plan.limit),
         plan.folder,
         writer,
-        asking=given.asking,
+        asking=asking,
         limits=limits,
         shard=plan.part,
         seed=plan.seed,

@@ -8,6 +8,7 @@ import random
 import threading
 import urllib.request
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ Line = Callable[[dict[str, Any]], Reply]
 
 def well(body: dict[str, Any]) -> Reply:
     """A good reply, with a character in it that many take for the end of a line."""
-    reply = good_reply(prompt_of(body))
+    reply = good_reply(f"kite {zlib.crc32(prompt_of(body).encode())}")
     reply["description"] += "\u2028The end."
     return 200, completion(json.dumps(reply, ensure_ascii=False))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 KINDS = ("descriptive", "temporal", "causal")
@@ -11,8 +12,8 @@ KINDS = ("descriptive", "temporal", "causal")
 WORDS = tuple(a + b for a in ("bo", "de", "fi", "go", "ku", "la", "me", "ni", "so", "tu") for b in "lnrsk")
 
 
-def good_reply(about: str = "kite") -> dict[str, Any]:
-    """A reply of five frames and three questions, in words of its own for each subject."""
+def good_reply(about: str = "kite", kinds: Sequence[str] = KINDS, options: int = 5) -> dict[str, Any]:
+    """A reply of five frames and a question of each kind, in words of its own for each subject."""
     draws = random.Random(about)
 
     def told(count: int) -> str:
@@ -25,10 +26,10 @@ def good_reply(about: str = "kite") -> dict[str, Any]:
             {
                 "kind": kind,
                 "question": f"{kind}?",
-                "options": [f"option {n} {m}" for m in range(5)],
+                "options": [f"option {n} {m}" for m in range(options)],
                 "answer": n,
                 "open_answer": f"so it is {n}",
             }
-            for n, kind in enumerate(KINDS)
+            for n, kind in enumerate(kinds)
         ],
     }

@@ -183,6 +183,17 @@ def good(handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
     send(handler, 200, completion(json.dumps(body)))
 
 
+def of_kinds(*kinds: str, options: int = 5) -> Answer:
+    """A writer whose questions are of these kinds, whatever it is asked."""
+
+    def answer(handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        about = f"hall {zlib.crc32(prompt_of(request).encode())}"
+        body = {"ready": True} if is_probe(request) else good_reply(about, kinds, options)
+        send(handler, 200, completion(json.dumps(body)))
+
+    return answer
+
+
 def forward(upstream: str) -> Answer:
     """Pass requests on to a real server."""
     parts = urlsplit(upstream)

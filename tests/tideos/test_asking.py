@@ -100,9 +100,13 @@ def test_a_reply_is_found_among_other_words(around: str) -> None:
         (lambda r: r["questions"][0]["options"].pop(), "questions.0.options"),
         (lambda r: r["questions"][0].update(answer=5), "questions.0.answer"),
         (lambda r: r["questions"][0].update(options=["a"] * 5), "repeat"),
-        (lambda r: r["questions"][0].update(kind="smell"), "questions.0.kind"),
+        (
+            lambda r: r["questions"][0].update(kind="smell"),
+            "questions.kind: found 'smell'; expected descriptive, temporal",
+        ),
         (lambda r: r["frames"][2].update(caption=" "), "frames.2.caption"),
         (lambda r: r.update(extra=1), "extra"),
+        (lambda r: r.update({"\x1b[2J" + "x" * 99: 1}), r"^'\\x1b\[2Jx{36}': Extra"),
         (lambda r: r.pop("description"), "description"),
     ],
 )

@@ -525,7 +525,18 @@ def words(tmp_path: Path) -> Callable[[str], list[str]]:
     path.write_text(
         "".join(json.dumps({"id": f"s{n}", "kind": "webvid", "text": f"clip {n}"}) + "\n" for n in range(5))
     )
-    common = ["generate", "--writer", "batch", "--seeds", str(path), "--model", "m", "--out", str(tmp_path / "out")]
+    common = [
+        "generate",
+        "-y",
+        "--writer",
+        "batch",
+        "--seeds",
+        str(path),
+        "--model",
+        "m",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     return lambda url: [*common, "--base-url", url, "--poll", "0.05", "--price-in", "1", "--price-out", "2"]
 
 

@@ -148,8 +148,9 @@ def test_what_stays_bad_is_rejected_and_not_paid_for_again(tmp_path: Path) -> No
     assert tideos(tmp_path) == []
 
 
-def test_a_wrong_key_stops_the_run_and_nothing_is_lost(tmp_path: Path) -> None:
-    with serving(faults([good, status(401)])) as (url, _), pytest.raises(Permanent, match="HTTP 401"):
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_a_wrong_key_or_model_stops_the_run_and_nothing_is_lost(tmp_path: Path, code: int) -> None:
+    with serving(faults([good, status(code)])) as (url, _), pytest.raises(Permanent, match=f"HTTP {code}"):
         write(url, tmp_path, 4, Limits(concurrency=1))
     assert len(tideos(tmp_path)) == 1
     with serving(good) as (url, seen):
@@ -171,6 +172,16 @@ def test_an_endpoint_that_stays_down_stops_the_run(tmp_path: Path) -> None:
     with serving(faults([status(500)] * 40)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 20, limits)
     assert asked(seen.requests).total() == 10
+
+
+def test_an_endpoint_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
+    limits = Limits(backoff=0.01)
+    with serving(lambda handler, _: reset(handler)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
+        write(url, tmp_path, 4, limits)
+    assert len(seen.requests) == 3
+    with serving(status(503)) as (url, seen), pytest.raises(Transient):  # it is there, and may be starting
+        write(url, tmp_path, 4, limits)
+    assert len(seen.requests) == 6
 
 
 def test_the_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path) -> None:

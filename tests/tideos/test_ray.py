@@ -15,7 +15,7 @@ pytest.importorskip("ray")
 
 
 def generate(*words: str | Path, here: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "topa.cli", "generate", *map(str, words)]
+    command = [sys.executable, "-m", "topa.cli", "generate", "--yes", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=here)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +14,11 @@ import typer
 from .app import STOPPED, Json, app, quiet
 
 if TYPE_CHECKING:
-    from .. import writing
+    from ..tideos.estimate import WritingEstimate
     from ..tideos.flow import Limits, Outcome
+    from ..tideos.ledger import Usage
     from ..tideos.quality import Report
+    from ..tideos.rejections import Rejections
     from ..tideos.shards import Shard
 
 Near = Annotated[float, typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1)]
@@ -118,8 +122,22 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", help="Seed of all that is drawn.")] = 0,
     budget: Annotated[
         float | None,
-        typer.Option("--budget", help="Stop before this is exceeded, over all runs: money with prices, else tokens."),
+        typer.Option(
+            "--budget",
+            help="Stop before this is exceeded, over all runs: money with prices, else tokens. Without one, an "
+            "estimate is shown and you are asked, for writers that may cost something.",
+        ),
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Without a --budget: go on without being asked, whatever it takes.")
+    ] = False,
+    accept_rejections: Annotated[
+        bool,
+        typer.Option(
+            "--accept-rejections",
+            help="Go on although nearly all replies (9 of 10, of the first 20 or the latest 100) can't be used.",
+        ),
+    ] = False,
     price_in: Annotated[
         float, typer.Option("--price-in", help="Price of a million tokens read; batch counts half of it.", min=0)
     ] = 0.0,
@@ -132,7 +150,13 @@ def generate(
     rpm: Annotated[float | None, typer.Option("--rpm", help="Requests per minute. Default: no limit.")] = None,
     tpm: Annotated[float | None, typer.Option("--tpm", help="Tokens per minute. Default: no limit.")] = None,
     prompt: Annotated[
-        Path | None, typer.Option("--prompt", help="Your own prompt: a text with {seed} where the seed goes.")
+        Path | None,
+        typer.Option(
+            "--prompt",
+            help="Your own prompt: a text with {seed} where the seed goes. Own kinds of questions are declared at its "
+            'top, as TOML between two lines +++: kinds = ["hazard", "rule"], or a table [kinds] with a line such as '
+            'hazard = "what could hurt somebody" for each, which the data card repeats; and options = 4, if not 5.',
+        ),
     ] = None,
     key_env: Annotated[
         str | None,
@@ -184,14 +208,17 @@ def generate(
         else:
             _say_set(plan.folder, report, plan.part)
         return
-    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll)
+    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll, accept_rejections=accept_rejections)
     given = writing.Given(seeds, prompt)
+    options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
     if dry_run:
-        _say_estimate(given, plan, limits, as_json)
+        _say_estimate(*writing.estimate(given, plan, options, limits, ray), limits, as_json)
         return
+    if budget is None and not yes and writing.is_paid(plan.writer):
+        writing.open_writer(plan, options)  # what is missing is said before anybody is asked
+        _confirm(writing.estimate(given, plan, options, limits, ray)[1], limits)
     if plan.writer == "local":
         quiet()
-    options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
     if ray is None:
         result = writing.generate(plan, given, options, limits)
     else:
@@ -204,6 +231,10 @@ def generate(
             _say_set(plan.folder, result.report, plan.part)
     if result.stopped == "interrupted":
         raise typer.Exit(STOPPED)
+    problem = _problem(result, limits)
+    if problem:
+        typer.echo(f"topa: {problem}", err=True)
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example:  topa merge tideos --primitives 0.1")
@@ -278,16 +309,81 @@ def card(
     typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")
 
 
-def _say_estimate(given: writing.Given, plan: writing.Plan, limits: Limits, as_json: bool) -> None:
-    from .. import writing
-
-    first, number, usage = writing.estimate(given, plan, limits)
+def _say_estimate(first: str, estimate: WritingEstimate, limits: Limits, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"prompt": first, "seeds": number, "estimate": asdict(usage)}))
+        more = {"seconds": estimate.seconds, "basis": estimate.basis}
+        typer.echo(json.dumps({"prompt": first, "seeds": estimate.seeds, "estimate": asdict(estimate.usage), **more}))
         return
     typer.echo(first)
-    cost = f", cost about {usage.cost:.2f}" if limits.money else ""
-    typer.echo(f"{number} seeds: about {usage.tokens_in:,} tokens read, {usage.tokens_out:,} written{cost}", err=True)
+    typer.echo(_in_words(estimate, limits), err=True)
+
+
+def _in_words(estimate: WritingEstimate, limits: Limits) -> str:
+    from ..tideos.estimate import SPEED, TYPICAL_REPLY
+
+    usage, minutes = estimate.usage, estimate.seconds / 60
+    cost = f", cost about {usage.cost:.2f}" if limits.money else ", cost unknown without --price-in and --price-out"
+    basis = (
+        f"as {estimate.basis:,} seeds of this folder took on average, repairs included"
+        if estimate.basis
+        else f"guessed from the length of the prompts and replies of at most {TYPICAL_REPLY:,} tokens, without repairs"
+    )
+    return (
+        f"{estimate.seeds:,} seeds: about {usage.tokens_in:,} tokens read, {usage.tokens_out:,} written{cost} ({basis})"
+        f"; about {minutes:,.1f} minutes if the writer gives {SPEED:.0f} tokens a second to each request"
+    )
+
+
+def _confirm(estimate: WritingEstimate, limits: Limits) -> None:
+    """Ask whoever sits at the terminal whether to spend without a budget; where nobody does, refuse to."""
+    from ..core.errors import UsageError
+
+    if not estimate.seeds:  # nothing is left to be asked
+        return
+    words = _in_words(estimate, limits)
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        raise UsageError(
+            f"generate: found no --budget, and nobody at a terminal to ask. {words}. Nothing was sent. Give --budget "
+            "with what may be spent (tokens, or money with prices), or --yes to go on without a limit."
+        )
+    typer.echo(words, err=True)
+    typer.echo("No --budget is given, so nothing limits what is spent. Go on? [y/N] ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        typer.echo("topa: nothing was sent. Give --budget to go on within a limit", err=True)
+        raise typer.Exit(1)
+
+
+def _problem(result: Outcome, limits: Limits) -> str | None:
+    """Why a run that ended failed all the same; None where it didn't."""
+    if result.rejections is not None:
+        return _rejections_in_words(result.rejections, result.spent, limits)
+    kept = result.report is not None and result.report.kept
+    if result.stopped is None and not result.left and not result.elsewhere and result.seeds and not kept:
+        refused = sorted(result.refused.items(), key=lambda pair: -pair[1])
+        report = result.report
+        dropped = [(reason, found["count"]) for reason, found in report.dropped.items()] if report else []
+        reasons = "; ".join(f"{count:,} x {reason}" for reason, count in [*refused, *dropped])
+        return f"no Tideo came of {result.seeds:,} seeds: {reasons}.{_advice(reasons)}"
+    return None
+
+
+def _rejections_in_words(rejections: Rejections, spent: Usage, limits: Limits) -> str:
+    reasons = "".join(f"\n  {count:,} x {reason}" for reason, count in rejections.reasons.items())
+    example = f"\nFor example seed {rejections.seed}: {rejections.problem}" if rejections.seed else ""
+    money = f"{spent.cost:.4f}, " if limits.money else ""
+    again = shlex.join(["topa", *sys.argv[1:], "--accept-rejections"])
+    return (
+        f"stopped, as {rejections.unusable} of the latest {rejections.replies} replies can't be used:{reasons}{example}"
+        f"\nPaid for so far: {money}{spent.tokens:,} tokens; all replies are kept.{_advice(*rejections.reasons)} "
+        f"To go on all the same:\n  {again}"
+    )
+
+
+def _advice(*reasons: str) -> str:
+    from ..tideos.asking import UNKNOWN_KIND
+    from ..tideos.prompt_file import DECLARE
+
+    return f" {DECLARE}" if any(UNKNOWN_KIND in reason for reason in reasons) else ""
 
 
 def _say_outcome(result: Outcome, limits: Limits) -> None:

@@ -11,18 +11,18 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
-from ..core.errors import InputError
 from ..core.registry import unknown
+from .prompt_file import DEFAULT_FORM, SLOT, ReplyForm, read_prompt
 from .seeds import Seed
 from .tideo import Text
 
 VERSION = "1"
-SLOT = "{seed}"
 
 _SEEDS = {
     "howto100m": "The title of an instructional video from the web:",
@@ -62,6 +62,9 @@ Reply with one JSON object and nothing else, of this form:
 {{"frames": [{{"caption": "...", "objects": ["...", "..."]}}], "description": "...",
 "questions": [{{"kind": "descriptive", "question": "...", "options": ["...", "...", "...", "...", "..."],
 "answer": 2, "open_answer": "..."}}]}}"""
+UNKNOWN_KIND = "questions.kind"
+"""What the problem of a reply with a kind that nobody declared begins with."""
+_LONGEST_NAME, _MOST_KINDS = 40, 5  # of what a reply calls its fields and kinds that is passed on
 _AGAIN = "(An earlier reply could not be used: {problem}. Keep to what is asked, and be brief.)"
 _REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
 
@@ -78,12 +81,13 @@ class WrittenFrame(_Written):
 
 
 class WrittenQuestion(_Written):
-    """A question as the writer gives it: five options that differ, the index of the right one, an open answer."""
+    """A question as the writer gives it: options that differ, the index of the right one, an open answer. Which kinds
+    there are, and how many options, a `ReplyForm` says."""
 
-    kind: Literal["descriptive", "temporal", "causal", "counting", "intention"]
+    kind: str
     question: Text
-    options: Annotated[list[Text], Field(min_length=5, max_length=5)]
-    answer: Annotated[int, Field(ge=0, le=4)]
+    options: list[Text]
+    answer: int
     open_answer: Annotated[Text, Field(serialization_alias="answer_text")]
 
     @model_validator(mode="after")
@@ -101,6 +105,24 @@ class Written(_Written):
     questions: Annotated[list[WrittenQuestion], Field(min_length=3, max_length=10)]
 
 
+@lru_cache
+def _reply_model(kinds: tuple[str, ...], options: int) -> type[Written]:
+    """What a reply with questions of these kinds, of so many options each, has to be."""
+    kind: Any = Literal[kinds]
+    question: Any = create_model(
+        "WrittenQuestion",
+        __base__=WrittenQuestion,
+        kind=(kind, ...),
+        options=(Annotated[list[Text], Field(min_length=options, max_length=options)], ...),
+        answer=(Annotated[int, Field(ge=0, le=options - 1)], ...),
+    )
+    return create_model(
+        "Written",
+        __base__=Written,
+        questions=(Annotated[list[question], Field(min_length=3, max_length=10)], ...),
+    )
+
+
 class ReplyError(ValueError):
     """A reply's text that isn't a Tideo; the message says why, in words that a writer can act on. `reason`: the same
     without what is particular to this reply, to be counted."""
@@ -112,31 +134,31 @@ class ReplyError(ValueError):
 
 @dataclass(frozen=True)
 class Asking:
-    """How seeds become prompts. `template`: a user's own text, with {seed} where the seed's text goes."""
+    """How seeds become prompts. `template`: a user's own text, with {seed} where the seed's text goes. `form`: what
+    replies must hold."""
 
     template: str | None = None
+    form: ReplyForm = DEFAULT_FORM
 
     @classmethod
     def from_file(cls, path: Path) -> Asking:
-        """A user's own prompt. Raises InputError when it can't be read, or has no place for the seed."""
-        try:
-            template = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"{path}: can't be read as text ({error}). Give a UTF-8 text file with --prompt."
-            ) from error
-        if SLOT not in template:
-            raise InputError(
-                f"{path}: found no {SLOT}; expected it where the text of each seed goes. Add it to the prompt."
-            )
-        return cls(template)
+        """A user's own prompt, with what is declared at its top. Raises InputError; see `read_prompt`."""
+        return cls(*read_prompt(path))
 
     @property
     def identity(self) -> str:
         """What tells this way of asking from others: the version, and a hash of the user's own prompt."""
         if self.template is None:
             return VERSION
-        return f"{VERSION}+{hashlib.sha256(self.template.encode()).hexdigest()[:16]}"
+        text = json.dumps([self.template, self.declaration]) if self.declaration else self.template
+        return f"{VERSION}+{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """What replies hold, where that differs from what topa's own prompt asks for; part of a run's configuration."""
+        if (self.form.names, self.form.options) == (DEFAULT_FORM.names, DEFAULT_FORM.options):
+            return {}
+        return {"kinds": list(self.form.names), "options": self.form.options}
 
     def prompt(self, seed: Seed) -> str:
         """The exact prompt for a seed. Raises UsageError for a kind that topa has no words for."""
@@ -155,9 +177,9 @@ class Asking:
         return _REPAIR.format(problem=problem)
 
 
-def reply_schema() -> dict[str, Any]:
+def reply_schema(form: ReplyForm = DEFAULT_FORM) -> dict[str, Any]:
     """The JSON schema of a reply, in the strict form: every field required, no others, no references."""
-    schema = Written.model_json_schema()
+    schema = _reply_model(form.names, form.options).model_json_schema()
     found: dict[str, Any] = _strict(schema, schema.get("$defs", {}))
     return found
 
@@ -183,26 +205,47 @@ def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
     return body
 
 
-def read_reply(text: str) -> Written:
+def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> Written:
     """The reply in a writer's text, which may stand in a code block or among other words.
 
     Raises ReplyError.
     """
+    model = _reply_model(form.names, form.options)
     try:
         if text.startswith("{") and text.rstrip().endswith("}"):
             with suppress(ValidationError):  # nothing else around it: read and checked in one go
-                return Written.model_validate_json(text)
+                return model.model_validate_json(text)
         body = find_object(text)
         if body is None:
             raise ReplyError("it holds no whole JSON object", "no whole JSON object")
-        return Written.model_validate(body)
+        return model.model_validate(body)
     except ValidationError as error:
         first, *others = error.errors(include_url=False)
-        where = ".".join(map(str, first["loc"])) or "the object"
+        unknown_kinds = _unknown_kinds(error)
+        if unknown_kinds:
+            problem = f"{UNKNOWN_KIND}: found {unknown_kinds}; expected {', '.join(form.names)}"
+            raise ReplyError(problem, problem) from error
+        where = ".".join(map(_safe_name, first["loc"])) or "the object"
         more = f", and {len(others)} more" if others else ""
-        fields = ".".join(part for part in first["loc"] if isinstance(part, str)) or "the object"
+        fields = ".".join(_safe_name(part) for part in first["loc"] if isinstance(part, str)) or "the object"
         reason = f"{fields}: {first['type'].replace('_', ' ')}"
         raise ReplyError(f"{where}: {first['msg'][:300]}{more}", reason) from error
+
+
+def _safe_name(part: str | int) -> str:
+    """The name of a field, which a writer may have chosen, as a terminal can show it."""
+    name = str(part)[:_LONGEST_NAME]
+    return name if name.isprintable() else repr(name)
+
+
+def _unknown_kinds(error: ValidationError) -> str:
+    """The kinds of a reply's questions that nobody declared; "" where all are known."""
+    names = {
+        repr(str(detail["input"])[:_LONGEST_NAME])
+        for detail in error.errors(include_url=False)
+        if detail["type"] == "literal_error" and detail["loc"][0] == "questions" and detail["loc"][-1] == "kind"
+    }
+    return ", ".join(sorted(names)[:_MOST_KINDS])
 
 
 def find_object(text: str) -> dict[str, Any] | None:

@@ -21,6 +21,8 @@ from .tideo import Tideo
 TIDEOS = "tideos.jsonl"
 QUALITY = "quality.json"
 KIND = "tideos"
+KINDS = "kind_descriptions"
+"""What the manifest calls the kinds of questions that a prompt declared, with what each means."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,15 @@ def assemble(
     mix: Mix | None = None,
     refused: Mapping[str, int] | None = None,
     cost: Mapping[str, float] | None = None,
+    kinds: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
     done: bool = True,
     total: int | None = None,
     show: bool = True,
 ) -> Report:
-    """Clean Tideos and write the set. `refused`, `cost`: for the card. `config`: for the manifest. `done`: whether the
-    set is complete; without, there is no manifest. `total`: how many there are, for the bar.
+    """Clean Tideos and write the set. `refused`, `cost`: for the card. `kinds`: those that questions were asked for,
+    and what each means, for the card and the manifest. `config`: for the manifest. `done`: whether the set is complete;
+    without, there is no manifest. `total`: how many there are, for the bar.
 
     Raises OutputError where the folder can't be written.
     """
@@ -72,9 +76,11 @@ def assemble(
     write_jsonl(kept(), out / TIDEOS)
     report = cleaner.report
     write_atomically(out / QUALITY, report.model_dump_json(indent=1) + "\n")
-    write_card(describer.card(out.name, report.dropped, report.leakage, refused, cost), out)
+    write_card(describer.card(out.name, report.dropped, report.leakage, refused, cost, kinds), out)
     if done:
-        own = {"seed": seed, "near": checks.near}
+        own: dict[str, Any] = {"seed": seed, "near": checks.near}
+        if kinds is not None:
+            own[KINDS] = dict(kinds)
         counts = {"tideos": report.kept, "left_out": report.read - report.kept}
         finish(out, Manifest(kind=KIND, counts=counts, config={**(config or {}), **own}), [TIDEOS, QUALITY])
     return report

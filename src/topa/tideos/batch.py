@@ -20,8 +20,10 @@ from ..core.errors import OutputError, TopaError
 from ..core.progress import Bar
 from .asking import Asking
 from .batch_endpoint import BatchEndpoint, Line, Remote
-from .flow import SAME, Limits, Run, estimate_tokens
+from .flow import SAME, Limits, Run, estimate_tokens, read_written
 from .ledger import Call, Ledger
+from .quality import Checks
+from .rejections import Rejections
 from .submitted import Batch, Batches
 from .writers import Permanent, Transient, count_body
 
@@ -32,8 +34,8 @@ _CROWDED = "token_limit_exceeded"  # the provider's word for: not so much at a t
 class BatchFlow(Run):
     """Requests many at a time, in batches as large as the provider and the budget take them."""
 
-    def __init__(self, writer: BatchEndpoint, ledger: Ledger, asking: Asking, limits: Limits) -> None:
-        super().__init__(writer, ledger, asking, limits)
+    def __init__(self, writer: BatchEndpoint, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
+        super().__init__(writer, ledger, asking, limits, checks)
         self._provider = writer
         self._batches = Batches(ledger)
         self._fatal: TopaError | None = None
@@ -42,6 +44,19 @@ class BatchFlow(Run):
         self._crowded = False  # the provider took no more at some time: from then on one batch at a time is added,
         self._hold = False  # and none until another has ended
         self._shown = 0
+        self._asks = True  # whether more may be submitted
+
+    def _collects(self) -> bool:
+        return bool(self._batches.open())
+
+    def _watch(self, rejections: Rejections) -> None:
+        super()._watch(rejections)
+        if self._outcome.stopped == "rejections" and not rejections.excessive:
+            # What was collected since then is good.
+            self._outcome.stopped, self._asks = None, True
+
+    def _ask_no_more(self) -> None:
+        self._asks = False
 
     async def _work(self, total: int, line: Bar) -> None:
         await self._commit(self._batches.revive)
@@ -54,7 +69,7 @@ class BatchFlow(Run):
                 if batch.remote is None:
                     await self._send_again(batch)
             self._short = 0.0
-            while not self._hold and await self._send_next() and not self._crowded:
+            while self._asks and not self._hold and await self._send_next() and not self._crowded:
                 pass
             batches = await self._commit(self._batches.take)
             if not batches and not self._stop.is_set():
@@ -122,6 +137,9 @@ class BatchFlow(Run):
         size = tokens_in = tokens_out = 0
         room = await self._commit(self._room)
         full = False
+        most = await self._commit(self._largest)
+        if most < 1:
+            return None
         await self._commit(self._ledger.rewind)
         while not full and (calls := await self._commit(lambda: self._ledger.claim(_SOME, ("planned", "in flight")))):
             for number, call in enumerate(calls):
@@ -131,7 +149,7 @@ class BatchFlow(Run):
                     self._short = needed
                 if (
                     needed > room
-                    or len(keys) == self._most
+                    or len(keys) == most
                     or (keys and size + len(request) > self._limits.batch_bytes)
                     or self._stop.is_set()
                 ):
@@ -156,6 +174,13 @@ class BatchFlow(Run):
             await self._give_back(keys)
         return batch
 
+    def _largest(self) -> int:
+        """How many requests the next batch may hold; 0 or less while it isn't known whether replies can be used."""
+        sample = self._sample_room()
+        if sample is None:
+            return self._most
+        return min(self._most, sample - self._ledger.counts().get("submitted", 0))
+
     async def _give_back(self, keys: Sequence[str]) -> None:
         def plan() -> None:
             for key in keys:
@@ -166,7 +191,7 @@ class BatchFlow(Run):
     def _request(self, call: Call) -> tuple[bytes, int]:
         """A call as a line of a file, and how many tokens its prompt may have."""
         replies = self._came(call)
-        problem = self._read(replies[-1].reply)[1] if replies else ""
+        problem = read_written(replies[-1].reply, self._asking.form)[1] if replies else ""
         messages = self._messages(call, replies, problem)
         tokens = 2 * sum(estimate_tokens(message["content"]) for message in messages)
         return self._provider.request_line(call.key, messages, self._mode), tokens

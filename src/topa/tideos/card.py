@@ -19,6 +19,7 @@ from .tideo import Tideo
 
 _OPENINGS = 12  # of questions, the most frequent ones
 _OPENING = 40  # characters, in which two words are looked for
+_DECLARED = "What the prompt's own kinds of question mean"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """:root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
@@ -34,9 +35,10 @@ class Card(BaseModel):
 
     frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of a kind, begin with
     these two words, have their right answer at a letter. seeds, vocabulary: Tideos, and different words, for each kind
-    of seed, or for the writer where there were no seeds. dropped: what was or would be left out, by reason, duplicates
-    among it. refused: replies that could not be used, by reason. cost: tokens and money, where the ledger says it.
-    examples: the first Tideos, whole.
+    of seed, or for the writer where there were no seeds. kind_descriptions: what each kind of question means that a
+    user's own prompt declared. dropped: what was or would be left out, by reason, duplicates among it. refused: replies
+    that could not be used, by reason. cost: tokens and money, where the ledger says it. examples: the first Tideos,
+    whole.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +49,7 @@ class Card(BaseModel):
     captions: int
     frames: dict[str, int]
     kinds: dict[str, int]
+    kind_descriptions: dict[str, str] = {}
     openings: dict[str, int]
     letters: dict[str, int]
     seeds: dict[str, int]
@@ -91,15 +94,18 @@ class Describer:
         leakage: Leakage,
         refused: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
+        kind_descriptions: Mapping[str, str] | None = None,
     ) -> Card:
-        """The card of all that were added."""
+        """The card of all that were added. Kinds that were declared are counted even where no question is of them."""
+        descriptions = kind_descriptions or {}
         return Card(
             title=title,
             tideos=self._seeds.total(),
             questions=self._questions,
             captions=self._captions,
             frames={str(number): self._frames[number] for number in sorted(self._frames)},
-            kinds=dict(self._kinds.most_common()),
+            kinds={**dict(self._kinds.most_common()), **{kind: self._kinds[kind] for kind in descriptions}},
+            kind_descriptions=dict(descriptions),
             openings=dict(self._openings.most_common(_OPENINGS)),
             letters=dict(sorted(self._letters.items())),
             seeds=dict(self._seeds.most_common()),
@@ -144,6 +150,11 @@ def markdown(card: Card) -> str:
     for heading, counts in _histograms(card).items():
         rows = "".join(f"| {_plain(name)} | {number:,} |\n" for name, number in counts.items())
         parts.append(f"## {heading}\n\n| | |\n|---|---:|\n{rows or '| none | 0 |' + chr(10)}")
+    if card.kind_descriptions:
+        meanings = "".join(
+            f"- **{_plain(kind)}**: {_plain(about or '-')}\n" for kind, about in card.kind_descriptions.items()
+        )
+        parts.append(f"## {_DECLARED}\n\n{meanings}")
     told = "".join(f"- **{_plain(t.id)}**: {_plain(t.description)}\n" for t in card.examples)
     parts.append(f"## Examples\n\n{told}")
     return "\n".join(parts)
@@ -158,7 +169,7 @@ def page(card: Card) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(card.title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n<h1>{escape(card.title)}</h1>\n"
-        f"<p>{_summary(card)}</p>\n<p>{_blind(card)}</p>\n{plots}<h2>Examples</h2>\n{told}</body>\n</html>\n"
+        f"<p>{_summary(card)}</p>\n<p>{_blind(card)}</p>\n{plots}{_meanings(card)}<h2>Examples</h2>\n{told}</body>\n</html>\n"
     )
 
 
@@ -189,6 +200,13 @@ def _blind(card: Card) -> str:
         f"Without a video, of {told.questions:,} questions with options: the longest option is right in "
         f"{told.longest:.1%}, the one most like the question in {told.overlap:.1%}, a guess in {told.chance:.1%}."
     )
+
+
+def _meanings(card: Card) -> str:
+    if not card.kind_descriptions:
+        return ""
+    rows = "".join(f"<li><b>{escape(kind)}</b> {escape(about)}</li>" for kind, about in card.kind_descriptions.items())
+    return f"<h2>{_DECLARED}</h2>\n<ul>{rows}</ul>\n"
 
 
 def _plot(counts: Mapping[str, int]) -> str:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from .ledger import Ledger, Usage
+from .rejections import WINDOW, Rejections, count_rejections
 
 T = TypeVar("T")
 
@@ -15,8 +16,8 @@ T = TypeVar("T")
 class Commits:
     """Runs operations of a ledger in a thread of its own, so that requests go on meanwhile. An async context manager.
 
-    While one commit waits for the disk, the next one gathers. `spent`: what the ledger says of all processes' usage,
-    as of the last commit.
+    While one commit waits for the disk, the next one gathers. `spent`, `rejections`: what the ledger says of all
+    processes' usage, and of the latest replies, as of the last commit.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -25,6 +26,7 @@ class Commits:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._task: asyncio.Task[None] | None = None
         self.spent: Usage = ledger.spent()
+        self.rejections: Rejections = self._count_rejections()
 
     async def __aenter__(self) -> Commits:
         return self
@@ -44,14 +46,19 @@ class Commits:
             self._task = loop.create_task(self._work())
         return await done
 
+    def _count_rejections(self) -> Rejections:
+        return count_rejections(self._ledger.verdicts(WINDOW))
+
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting, []
             operations = [operation for operation, _ in group]
             try:
-                *results, self.spent = await loop.run_in_executor(
-                    self._thread, self._ledger.together, [*operations, self._ledger.spent]
+                *results, self.spent, self.rejections = await loop.run_in_executor(
+                    self._thread,
+                    self._ledger.together,
+                    [*operations, self._ledger.spent, self._count_rejections],
                 )
             except Exception as error:
                 for _, done in group:

@@ -159,7 +159,8 @@ class Endpoint:
             raise self._of_status(error.status_code, error.response.headers, error.response.text) from error
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            raise Transient(f"{self._where}: {self._safe(str(cause) or type(cause).__name__)}") from error
+            reason = self._safe(str(cause) or type(cause).__name__)
+            raise Transient(f"{self._where}: {reason}", connected=False) from error
 
     def _of_status(self, status: int, headers: Mapping[str, str], body: str) -> Transient | Permanent:
         said = f"{self._where}: HTTP {status}: {self._safe(body)}"

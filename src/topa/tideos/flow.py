@@ -6,6 +6,7 @@ Between two awaits nothing is in memory only: what was asked, what came and what
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import signal
 import threading
@@ -22,13 +23,16 @@ from ..core.errors import TopaError, UsageError
 from ..core.progress import Bar, bar
 from .asking import Asking, ReplyError, Written, read_reply, tideo_line
 from .commits import Commits
-from .ledger import Call, Ledger, Reply, State, Usage
-from .quality import Report
-from .seeds import Seed
+from .ledger import Call, Ledger, Reply, State, Usage, Verdict
+from .prompt_file import ReplyForm
+from .quality import Checks, Report, find_fault, texts
+from .rejections import LEAST, WINDOW, Rejections, count_rejections
+from .tideo import Tideo
 from .writers import BadContent, Message, Mode, Permanent, Transient, Writer, count_body, read_body, read_mode
 
 _LETTERS_PER_TOKEN = 4  # English; an estimate, used until replies say how many there were
 _TYPICAL_REPLY = 2000  # tokens, likewise
+_FIRST_CONTACT = 3  # tries to connect to an endpoint that never answered: there may be none
 SAME = 5  # calls that fail in a row: then it isn't the seeds
 BATCH_PRICE = 0.5  # of what the same request costs alone
 T = TypeVar("T")
@@ -41,7 +45,8 @@ class Limits:
     `budget`: money where prices are given, else tokens; counted over all runs of one ledger, above zero. A request
     is sent only where its longest reply fits in. `rpm`, `tpm`: requests and tokens in a minute, above zero. `tries`:
     requests for one reply when errors are transient; `repairs`: further requests when a reply can't be used;
-    `backoff`: seconds before the second try, doubled each time. `poll`: seconds between looks at a batch;
+    `backoff`: seconds before the second try, doubled each time. `accept_rejections`: whether to go on when nearly all
+    replies can't be used. `poll`: seconds between looks at a batch;
     `batch_requests`, `batch_bytes`: the most that one may hold.
     """
 
@@ -54,6 +59,7 @@ class Limits:
     tries: int = 6
     repairs: int = 1
     backoff: float = 1.0
+    accept_rejections: bool = False
     poll: float = 60.0
     batch_requests: int = 50_000
     batch_bytes: int = 200_000_000
@@ -93,10 +99,11 @@ class Limits:
 class Outcome:
     """How a run ended. Counts are over the given seeds, `spent` over the whole ledger.
 
-    `stopped`: None when it went through all seeds, else "budget" or "interrupted". `needed`: what the budget had no
-    room for, the longest reply to one request. `elsewhere`: calls that another process has. `submitted`: calls in
-    batches at the provider. `report`: of the set at `path` that was made of what was accepted. `failures`: by class,
-    of this run; transient ones may have succeeded at a later try.
+    `stopped`: None when it went through all seeds, else "budget", "interrupted" or "rejections", of which `rejections`
+    then tells. `needed`: what the budget had no room for, the longest reply to one request. `refused`: how many of the
+    rejected and failed there are, by class, of all runs. `elsewhere`: calls that another process has. `submitted`:
+    calls in batches at the provider. `report`: of the set at `path` that was made of what was accepted. `failures`: by
+    class, of this run; transient ones may have succeeded at a later try.
     """
 
     seeds: int = 0
@@ -111,8 +118,10 @@ class Outcome:
     path: Path | None = None
     failures: dict[str, int] = field(default_factory=dict)
     spent: Usage = field(default_factory=Usage)
+    refused: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
     needed: float = 0.0
+    rejections: Rejections | None = None
 
     @classmethod
     def total(cls, parts: Iterable[Mapping[str, Any]]) -> Outcome:
@@ -121,8 +130,12 @@ class Outcome:
         for part in parts:
             for name in ("seeds", "accepted", "rejected", "failed", "left", "elsewhere", "repaired"):
                 setattr(all_of_them, name, getattr(all_of_them, name) + part[name])
-            for kind, number in part["failures"].items():
-                all_of_them.failures[kind] = all_of_them.failures.get(kind, 0) + number
+            for name in ("failures", "refused"):
+                counts = getattr(all_of_them, name)
+                for kind, number in part[name].items():
+                    counts[kind] = counts.get(kind, 0) + number
+            if part["rejections"] is not None and all_of_them.rejections is None:
+                all_of_them.rejections = Rejections(**part["rejections"])
             all_of_them.spent += Usage(**part["spent"])
             all_of_them.stopped = all_of_them.stopped or part["stopped"]
             all_of_them.needed = max(all_of_them.needed, part["needed"])
@@ -159,16 +172,6 @@ def estimate_tokens(text: str) -> int:
     return len(text) // _LETTERS_PER_TOKEN + 1
 
 
-def estimate(seeds: Iterable[Seed], asking: Asking, limits: Limits, *, batched: bool = False) -> tuple[int, Usage]:
-    """How many seeds these are, and about what they will take, when every reply is of typical length and none needs a
-    repair."""
-    number = tokens = 0
-    for seed in seeds:
-        number += 1
-        tokens += estimate_tokens(asking.prompt(seed))
-    return number, limits.usage(tokens, number * _TYPICAL_REPLY, batched=batched)
-
-
 @dataclass(frozen=True)
 class Came:
     """A reply, and what it took."""
@@ -177,20 +180,32 @@ class Came:
     usage: Usage
 
 
+def read_written(reply: Reply, form: ReplyForm) -> tuple[Written | None, str, str]:
+    """What a reply holds, or None with the problem and its class."""
+    try:
+        return read_reply(read_body(reply.raw), form), "", ""
+    except BadContent as error:
+        return None, str(error), f"content: {error}"
+    except ReplyError as error:
+        return None, str(error), f"content: {error.reason}"
+
+
 class Run:
     """What every way to bring the calls of a ledger to their end has in common. Made and run inside an event loop,
     once."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
         self._writer = writer
         self._ledger = ledger
         self._asking = asking
         self._limits = limits
+        self._checks = checks
         self._source = {"writer": writer.model, "prompt": asking.identity}
         self._stop = asyncio.Event()
         self._outcome = Outcome()
         self._failures: Counter[str] = Counter()
         self._accepted = 0
+        self._verdicts = len(ledger.verdicts(WINDOW))
         self._mode = Mode(output="text")
         self._commit: Commits
 
@@ -202,6 +217,9 @@ class Run:
         done = counts.get("accepted", 0) + counts.get("rejected", 0)
         if done == total:
             return self._outcome
+        self._watch(count_rejections(self._ledger.verdicts(WINDOW)))
+        if self._outcome.stopped and not self._collects():
+            return self._outcome
         with self._interruptible(), bar("writing", total, show=show) as line:
             line.advance(done)
             try:
@@ -210,7 +228,7 @@ class Run:
                     await self._work(total - done, line)
             except Transient as error:
                 raise Transient(
-                    f"{error}, also at the last of {self._limits.tries} tries. Check the URL, and that the server runs "
+                    f"{error}, also when tried again. Check the URL, and that the server runs "
                     "and isn't overloaded. Then run the same command again: it goes on from here."
                 ) from error
         self._outcome.failures = dict(self._failures)
@@ -220,10 +238,31 @@ class Run:
         """Bring so many calls to their end."""
         raise NotImplementedError
 
+    def _collects(self) -> bool:
+        """Whether there is something paid for to be collected, also when nothing more is to be asked."""
+        return False
+
+    def _watch(self, rejections: Rejections) -> None:
+        """Stop where nearly all of the latest replies can't be used."""
+        self._verdicts = rejections.replies
+        if rejections.excessive and not self._limits.accept_rejections:
+            self._outcome.stopped = self._outcome.stopped or "rejections"
+            self._ask_no_more()
+
+    def _ask_no_more(self) -> None:
+        """Finish what is in flight, and begin nothing."""
+        self._halt()
+
+    def _sample_room(self) -> int | None:
+        """How many replies may still come before it is known whether they can be used; None where that is known, or
+        doesn't matter."""
+        known = self._verdicts >= LEAST or self._limits.accept_rejections
+        return None if known else LEAST - self._verdicts
+
     async def _find_mode(self) -> None:
         mode = read_mode(self._ledger.noted("mode") or "")
         if mode is None:
-            probe = await self._insist(self._writer.probe)
+            probe = await self._insist(self._writer.probe, connects=_FIRST_CONTACT)
             if probe is None:
                 return
             usage = self._limits.usage(probe.tokens.tokens_in, probe.tokens.tokens_out)
@@ -233,15 +272,19 @@ class Run:
             mode = read_mode(noted) or probe.mode
         self._mode = mode
 
-    async def _insist(self, request: Callable[[], Awaitable[T]], least: float = 0.0) -> T | None:
+    async def _insist(
+        self, request: Callable[[], Awaitable[T]], least: float = 0.0, *, connects: int | None = None
+    ) -> T | None:
         """What a request gives, sent again after transient errors, `least` seconds later or more; None when the run
-        stops first. Raises Transient after the last try, and Permanent."""
+        stops first. `connects`: tries where there is no connection, if fewer. Raises Transient after the last try, and
+        Permanent."""
         for number in range(self._limits.tries):
             try:
                 return await request()
             except Transient as error:
                 self._failures["transient"] += 1
-                if number + 1 == self._limits.tries:
+                tries = self._limits.tries
+                if number + 1 >= (tries if error.connected else min(tries, connects or tries)):
                     raise
                 if await self._pause(max(least, self._delay(number, error))):
                     break
@@ -251,17 +294,19 @@ class Run:
         """What to ask next for a call; None where its last reply has brought it to its end."""
         problem = "no reply"
         if replies:
-            written, problem, kind = self._read(replies[-1].reply)
+            written, problem, kind = read_written(replies[-1].reply, self._asking.form)
             if written is not None:
-                await self._end(call, replies[-1], "accepted", result=tideo_line(written, call.seed, self._source))
+                line = tideo_line(written, call.seed, self._source)
+                await self._end(call, replies[-1], self._verdict(written), "accepted", result=line)
                 self._accepted += 1
                 self._outcome.repaired += len(replies) > 1
                 return None
             self._failures[kind] += 1
+            verdict = Verdict(kind)
             if len(replies) > self._limits.repairs:
-                await self._end(call, replies[-1], "rejected", error=kind)
+                await self._end(call, replies[-1], verdict, "rejected", error=kind)
                 return None
-            await self._count(replies[-1])
+            await self._count(replies[-1], verdict)
         return self._messages(call, replies, problem)
 
     def _came(self, call: Call) -> list[Came]:
@@ -271,17 +316,40 @@ class Run:
         tokens = count_body(reply.raw)
         return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
 
-    async def _count(self, came: Came) -> None:
-        await self._commit(lambda: self._ledger.count(came.reply, came.usage))
+    def _verdict(self, written: Written) -> Verdict:
+        """On a reply that can be read: the set may have no use for it all the same."""
+        fields: dict[str, Any] = {"frames": written.frames, "description": written.description}
+        tideo = Tideo.model_construct(**fields)  # all of it has been checked
+        text = " ".join(texts(tideo))
+        fault = find_fault(tideo, text, self._checks)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return Verdict(None, digest) if fault is None else Verdict(f"left out: {fault}")
+
+    async def _count(self, came: Came, verdict: Verdict) -> None:
+        def count() -> None:
+            self._ledger.count(came.reply, came.usage)
+            self._ledger.judge(came.reply, verdict)
+
+        await self._commit(count)
+        self._watch(self._commit.rejections)
 
     async def _end(
-        self, call: Call, came: Came, state: State, *, error: str | None = None, result: str | None = None
+        self,
+        call: Call,
+        came: Came,
+        verdict: Verdict,
+        state: State,
+        *,
+        error: str | None = None,
+        result: str | None = None,
     ) -> None:
         def end() -> None:
             self._ledger.count(came.reply, came.usage)
+            self._ledger.judge(came.reply, verdict)
             self._ledger.settle(call.key, state, error=error, result=result)
 
         await self._commit(end)
+        self._watch(self._commit.rejections)
 
     async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
         await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
@@ -300,15 +368,6 @@ class Run:
             {"role": "assistant", "content": text},
             {"role": "user", "content": self._asking.repair(problem)},
         ]
-
-    def _read(self, reply: Reply) -> tuple[Written | None, str, str]:
-        """What a reply holds, or None with the problem and its class."""
-        try:
-            return read_reply(read_body(reply.raw)), "", ""
-        except BadContent as error:
-            return None, str(error), f"content: {error}"
-        except ReplyError as error:
-            return None, str(error), f"content: {error.reason}"
 
     def _delay(self, number: int, error: Transient) -> float:
         return max(error.wait, min(60.0, self._limits.backoff * 2.0**number) * random.uniform(0.5, 1.0))
@@ -348,8 +407,8 @@ class Run:
 class Flow(Run):
     """Requests one by one, as many at a time as the limits let."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits) -> None:
-        super().__init__(writer, ledger, asking, limits)
+    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
+        super().__init__(writer, ledger, asking, limits, checks)
         self._requests = Pace(limits.rpm)
         self._tokens = Pace(limits.tpm)
         self._released = asyncio.Event()
@@ -458,22 +517,26 @@ class Flow(Run):
         return None
 
     async def _reserve(self, call: Call, worst: float) -> bool:
-        """Set aside what the longest reply takes. Where the budget has no room, calls in flight are waited for, which
-        seldom need all of theirs; False, and the run stops, where there is none left."""
-        budget = self._limits.budget
-        while (
-            budget is not None
-            and self._limits.size(self._commit.spent) + self._pledged + sum(self._reserved.values()) + worst > budget
-        ):
-            if not self._reserved:
+        """Set aside what the longest reply takes. Where the budget has no room, or the first replies have to show that
+        they can be used, calls in flight are waited for, which seldom need all of theirs; False when the run stops, as
+        it does where the budget has none left."""
+        while not self._stop.is_set():
+            short = not self._affordable(worst)
+            sample = self._sample_room()
+            if not short and (sample is None or len(self._reserved) < sample):
+                self._reserved[call.key] = worst
+                return True
+            if short and not self._reserved:
                 self._outcome.stopped, self._outcome.needed = self._outcome.stopped or "budget", worst
                 self._halt()
-            if self._stop.is_set():
-                return False
-            self._released.clear()
-            await self._released.wait()
-        self._reserved[call.key] = worst
-        return True
+            else:
+                self._released.clear()
+                await self._released.wait()
+        return False
+
+    def _affordable(self, worst: float) -> bool:
+        budget, spent = self._limits.budget, self._limits.size(self._commit.spent)
+        return budget is None or spent + self._pledged + sum(self._reserved.values()) + worst <= budget
 
     def _release(self, call: Call) -> None:
         self._reserved.pop(call.key, None)

@@ -10,7 +10,7 @@ import asyncio
 import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..core.artifacts import MANIFEST, output_folder
@@ -20,9 +20,11 @@ from .asking import Asking
 from .assemble import TIDEOS, Mix, assemble
 from .batch import BatchFlow
 from .batch_endpoint import BatchEndpoint
-from .flow import Flow, Limits, Outcome
+from .flow import Flow, Limits, Outcome, read_written
 from .ledger import LEDGER, Ledger, call_key
+from .prompt_file import DEFAULT_FORM, ReplyForm
 from .quality import Checks, Report
+from .rejections import WINDOW, Rejections, count_rejections
 from .seeds import Seed
 from .shards import Shard
 from .tideo import Tideo
@@ -52,11 +54,12 @@ def generate(
     endpoint can't be reached at all.
     """
     asking, limits = asking or Asking(), limits or Limits()
+    checks = checks or Checks()
     output_folder(out)
-    configuration = {"model": writer.model, "prompt": asking.identity, **writer.parameters}
+    configuration = {"model": writer.model, "prompt": asking.identity, **asking.declaration, **writer.parameters}
     if shard is not None:
         configuration["shard"] = str(shard)
-    parameters = dict(writer.parameters)
+    parameters = {**writer.parameters, **asking.declaration}
     with _settled(), Ledger(out / LEDGER, configuration) as ledger:
         (out / MANIFEST).unlink(missing_ok=True)
         # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
@@ -76,18 +79,22 @@ def generate(
                     mix=mix,
                     refused=ledger.errors(),
                     cost=asdict(ledger.spent()),
+                    kinds=dict(asking.form.kinds) if asking.form != DEFAULT_FORM else None,
                     config={**configuration, "seeds": number},
                     done=done,
                     total=ledger.counts().get("accepted", 0),
                     show=show,
                 )
 
-        outcome = _written(writer, ledger, asking, limits, finish, show=show)
+        outcome = _written(writer, ledger, asking, limits, checks, finish, show=show)
         counts = ledger.counts()
         outcome.seeds, outcome.spent, outcome.elsewhere = number, ledger.spent(), ledger.held_elsewhere()
         outcome.accepted, outcome.rejected, outcome.failed = (
             counts.get(state, 0) for state in ("accepted", "rejected", "failed")
         )
+        outcome.refused = ledger.errors()
+        if outcome.stopped == "rejections":
+            outcome.rejections = _rejections(ledger, asking.form)
         outcome.submitted = counts.get("submitted", 0)
         outcome.left = number - outcome.accepted - outcome.rejected - outcome.failed - outcome.elsewhere
         outcome.report = finish(not outcome.left and not outcome.elsewhere)
@@ -100,6 +107,7 @@ def _written(
     ledger: Ledger,
     asking: Asking,
     limits: Limits,
+    checks: Checks,
     finish: Callable[[bool], Report],
     *,
     show: bool,
@@ -107,8 +115,8 @@ def _written(
     async def run() -> Outcome:
         async with writer:
             if isinstance(writer, BatchEndpoint):
-                return await BatchFlow(writer, ledger, asking, limits).run(show=show)
-            return await Flow(writer, ledger, asking, limits).run(show=show)
+                return await BatchFlow(writer, ledger, asking, limits, checks).run(show=show)
+            return await Flow(writer, ledger, asking, limits, checks).run(show=show)
 
     try:
         return asyncio.run(run())
@@ -119,6 +127,17 @@ def _written(
         with suppress(TopaError):
             finish(False)
         raise
+
+
+def _rejections(ledger: Ledger, form: ReplyForm) -> Rejections:
+    """Why the run stopped, with an example."""
+    rejections = count_rejections(ledger.verdicts(WINDOW))
+    commonest = next(iter(rejections.reasons), "")
+    example = ledger.example(commonest)
+    if example is None:
+        return rejections
+    seed, reply = example
+    return replace(rejections, seed=seed, problem=read_written(reply, form)[1] or commonest)
 
 
 @contextmanager

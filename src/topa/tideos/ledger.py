@@ -17,7 +17,7 @@ import re
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +53,7 @@ CREATE TABLE IF NOT EXISTS batches (
   name TEXT PRIMARY KEY, file TEXT, remote TEXT, state TEXT NOT NULL, owner TEXT,
   tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL
 );
+CREATE TABLE IF NOT EXISTS verdicts (reply INTEGER PRIMARY KEY, problem TEXT, digest TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS replies_of_batch ON replies (key, batch) WHERE batch IS NOT NULL;
 CREATE INDEX IF NOT EXISTS calls_of_batch ON calls (batch, key) WHERE batch IS NOT NULL;
 CREATE INDEX IF NOT EXISTS replies_by_key ON replies (key);
@@ -96,6 +97,52 @@ class Usage:
     def tokens(self) -> int:
         """Tokens in both directions."""
         return self.tokens_in + self.tokens_out
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a ledger is. `seeds`: hashes of those that need no further request, as far as is known; `results`: how
+    many of them are accepted or rejected; `usage`: what all replies took."""
+
+    seeds: frozenset[int] = frozenset()
+    results: int = 0
+    usage: Usage = Usage()
+
+    def __add__(self, other: Progress) -> Progress:
+        return Progress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
+
+
+def seed_hash(id: str, kind: str, text: str) -> int:
+    """What a seed is known by in `Progress`, in this process only: an edited text makes another seed."""
+    return hash((id, kind, text))
+
+
+def read_progress(path: Path) -> Progress:
+    """How far the ledger at a path is, without a change to it; nothing where there is none that can be read, which
+    whoever opens it will say."""
+    if not path.exists():
+        return Progress()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY)) as database:
+            rows = database.execute(
+                "SELECT seed, kind, text FROM calls WHERE state IN ('accepted', 'rejected', 'submitted')"
+            )
+            seeds = frozenset(seed_hash(*row) for row in rows)
+            (results,) = database.execute(
+                "SELECT count(*) FROM calls WHERE state IN ('accepted', 'rejected')"
+            ).fetchone()
+            return Progress(seeds, results, Usage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
+    except sqlite3.Error:
+        return Progress()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reply turned out to be. `problem`: the class of what makes it unusable, None where nothing does; `digest`:
+    of a usable reply's text."""
+
+    problem: str | None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +316,31 @@ class Ledger:
                     "UPDATE spent SET tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, cost = cost + ?",
                     (usage.tokens_in, usage.tokens_out, usage.cost),
                 )
+
+    def judge(self, reply: Reply, verdict: Verdict) -> None:
+        """Keep the verdict on a reply; the first one stays."""
+        with self.transaction():
+            self.database.execute(
+                "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", (reply.id, verdict.problem, verdict.digest)
+            )
+
+    def verdicts(self, limit: int) -> list[Verdict]:
+        """The verdicts on the latest replies of all processes, newest first."""
+        with self._explained():
+            rows = self.database.execute(
+                "SELECT problem, digest FROM verdicts ORDER BY reply DESC LIMIT ?", (limit,)
+            ).fetchall()
+            return [Verdict(*row) for row in rows]
+
+    def example(self, problem: str) -> tuple[str, Reply] | None:
+        """The latest reply with a problem of this class, and the id of its seed."""
+        with self._explained():
+            row = self.database.execute(
+                "SELECT seed, replies.id, raw FROM verdicts JOIN replies ON replies.id = reply JOIN calls USING (key)"
+                " WHERE problem = ? ORDER BY reply DESC LIMIT 1",
+                (problem,),
+            ).fetchone()
+        return None if row is None else (str(row[0]), Reply(row[1], row[2], counted=True))
 
     def settle(self, key: str, state: State, *, error: str | None = None, result: str | None = None) -> None:
         """End this process's work on a call: accepted with its result, or another state and the class of error."""

@@ -102,7 +102,7 @@ class Cleaner:
             for tideo in tideos:
                 told = " ".join(texts(tideo))
                 used = words(told)
-                reason = self._fault(tideo, told) or seen.add(tideo.id, used)
+                reason = find_fault(tideo, told, self._checks) or seen.add(tideo.id, used)
                 if reason is not None:
                     self._tally.add(reason, tideo.id)
                     continue
@@ -126,23 +126,6 @@ class Cleaner:
             leakage=self._leakage.shares,
         )
 
-    def _fault(self, tideo: Tideo, told: str) -> str | None:
-        checks = self._checks
-        captions = [text for frame in tideo.frames for text in (frame.caption, *frame.objects)]
-        if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
-            return "too few or too many frames"
-        least, most = checks.caption_words
-        # A text has a word at least, and at most as many as characters.
-        doubtful = captions if least > 1 else [caption for caption in captions if len(caption) > most]
-        if any(not least <= len(caption.split()) <= most for caption in doubtful):
-            return "a caption is too short or too long"
-        least, most = checks.description_words
-        if not least <= len(tideo.description.split()) <= most:
-            return "the description is too short or too long"
-        if _latin(told) < checks.latin:
-            return "in another script"
-        return None
-
     def _balance(self, tideo: Tideo) -> Tideo:
         return tideo.model_copy(update={"questions": tuple(map(self._placed, tideo.questions))})
 
@@ -157,6 +140,24 @@ class Cleaner:
         place = min(range(len(question.options)), key=lambda k: (used[k], self._draws.random()))
         used[place] += 1
         return place_answer(question, place, self._draws)
+
+
+def find_fault(tideo: Tideo, text: str, checks: Checks) -> str | None:
+    """What makes a Tideo unfit for training by itself, as a class; None where nothing does. text: all that it tells."""
+    captions = [caption for frame in tideo.frames for caption in (frame.caption, *frame.objects)]
+    if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
+        return "too few or too many frames"
+    least, most = checks.caption_words
+    # A text has a word at least, and at most as many as characters.
+    doubtful = captions if least > 1 else [caption for caption in captions if len(caption) > most]
+    if any(not least <= len(caption.split()) <= most for caption in doubtful):
+        return "a caption is too short or too long"
+    least, most = checks.description_words
+    if not least <= len(tideo.description.split()) <= most:
+        return "the description is too short or too long"
+    if _latin(text) < checks.latin:
+        return "in another script"
+    return None
 
 
 class Leaks:

@@ -12,13 +12,13 @@ from typing import Any
 
 from ..core.artifacts import Manifest, read_manifest
 from ..core.errors import ArtifactMismatch, InputError, UsageError
-from .assemble import KIND, TIDEOS, Mix, assemble
+from .assemble import KIND, KINDS, TIDEOS, Mix, assemble
 from .jsonl import read_jsonl
 from .ledger import LEDGER, Ledger, Usage
 from .quality import Checks, Report
 from .tideo import Tideo
 
-_ASSEMBLED = ("seeds", "seed", "near")  # what a set's configuration has beside that of its ledger
+_ASSEMBLED = ("seeds", "seed", "near", KINDS)  # what a set's configuration has beside that of its ledger
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
@@ -93,6 +93,7 @@ def merge(
             mix=mix,
             refused=refused,
             cost=asdict(sum(spent, Usage())) if spent else None,
+            kinds=manifests[0].config.get(KINDS),
             config={**config, "shards": len(shards)},
             show=show,
         )

@@ -75,6 +75,12 @@ class Batches:
                 taken.append(Batch(name, file, remote))
         return taken
 
+    def open(self) -> int:
+        """How many batches aren't collected yet, of all processes."""
+        with self._transaction():
+            (number,) = self._database.execute("SELECT count(*) FROM batches WHERE state = 'open'").fetchone()
+            return int(number)
+
     def uploaded(self, name: str, file: str) -> None:
         """Write down what the provider calls a batch's input."""
         with self._transaction():

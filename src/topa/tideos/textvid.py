@@ -5,7 +5,8 @@
     idx                    a string or a number
     frames                 dicts; every key is one caption, the first of them that of the whole frame
     global_video_caption   the description
-    QAs                    question, options (up to 5), answer (a letter), answer_open_ended (not always)
+    QAs                    question, options (up to 5), answer (a letter), answer_open_ended (not always); ours also
+                           kind, where it is known, which is a key that the published files don't have
 
 The names of a frame's keys are arbitrary and are not kept. Every key owns a row of the published features, also one
 without a caption; where these numbers differ, `Tideo.source["textvid"]["rows"]` says how many rows each frame has.
@@ -30,6 +31,7 @@ LETTERS = "ABCDE"
 _FIELDS = ("idx", "frames", "QAs", "global_video_caption")
 _CHUNK = 1 << 18  # characters; a record of TextVid has some thousand
 _LONGEST = 1 << 24  # no record is longer: what doesn't end by then is damaged
+_KIND: str = Question.model_fields["kind"].default
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LETTER = re.compile(r"\s*\(?([A-Ea-e])\)?[.:]?\s*")
 
@@ -160,7 +162,14 @@ def _question(item: Any, name: str, tally: Tally) -> Question | None:
         text = free if isinstance(free, str) and free.strip() else None
         if index is None and text is None:
             raise Unusable("no answer")
-        return Question(question=item.get("question"), options=tuple(options), answer=index, answer_text=text)
+        kind = item.get("kind")
+        return Question(
+            question=item.get("question"),
+            kind=kind if isinstance(kind, str) and kind.strip() else _KIND,
+            options=tuple(options),
+            answer=index,
+            answer_text=text,
+        )
     except Unusable as reason:
         tally.add(f"question: {reason}", name)
     except ValidationError as error:
@@ -176,6 +185,8 @@ def _asked(question: Question) -> dict[str, Any]:
     if len(question.options) > len(LETTERS):
         raise Unusable(f"a question has {len(question.options)} options, there are letters for {len(LETTERS)}")
     record: dict[str, Any] = {"question": question.question, "options": list(question.options)}
+    if question.kind != _KIND:
+        record["kind"] = question.kind
     if question.answer is not None:
         record["answer"] = LETTERS[question.answer]
     if question.answer_text is not None:

@@ -21,11 +21,13 @@ OUTPUTS: tuple[Output, ...] = ("json_schema", "json_object", "text")
 
 
 class Transient(TopaError):
-    """It may work a moment later. `wait`: seconds that the endpoint asked for, 0 where it didn't."""
+    """It may work a moment later. `wait`: seconds that the endpoint asked for, 0 where it didn't. `connected`: whether
+    there was an endpoint at all."""
 
-    def __init__(self, message: str, wait: float = 0.0) -> None:
+    def __init__(self, message: str, wait: float = 0.0, *, connected: bool = True) -> None:
         super().__init__(message)
         self.wait = wait
+        self.connected = connected
 
 
 class Permanent(TopaError):
