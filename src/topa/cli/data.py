@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import STOPPED, Json, app, quiet
+from .app import STOPPED, Json, app
 
 if TYPE_CHECKING:
     from .. import writing
@@ -189,8 +189,6 @@ def generate(
     if dry_run:
         _say_estimate(given, plan, limits, as_json)
         return
-    if plan.writer == "local":
-        quiet()
     options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
     if ray is None:
         result = writing.generate(plan, given, options, limits)

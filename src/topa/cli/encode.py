@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, memory, quiet
+from .app import Json, app, memory
 
 if TYPE_CHECKING:
     from ..features.run import Result
@@ -75,7 +75,6 @@ def encode(
     from .. import encoding
     from ..exchange import ENCODER
 
-    quiet()
     if merge:
         result = encoding.merge(out)
     else:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from .app import Json, app
 
 _TABLE = 112  # columns that the report's table needs
 
@@ -92,7 +92,6 @@ def evaluate(
     from ..evaluating import Evaluation, plan
     from ..evaluating import evaluate as run
 
-    quiet()
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     by = None if protocol is None else choosing(protocol)
     asked = Evaluation(
@@ -209,7 +208,6 @@ def reproduce(
     from ..reproducing import RESULT, TABLE, cells
     from ..reproducing import reproduce as run
 
-    quiet()
     found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found]))

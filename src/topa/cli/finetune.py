@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import Json, app, quiet
+from .app import Json, app
 from .train import say_plan
 
 
@@ -64,7 +64,6 @@ def finetune(
     from ..labelled import Source
     from ..training.loop import Watch
 
-    quiet()
     given = {"bridge": bridge, "fraction": fraction}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     config = configuration(model, recipe, changes, from_scratch=from_scratch)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import Json, importer, quiet
+from .app import Json, importer
 
 
 @importer.command(
@@ -41,7 +41,6 @@ def checkpoint(
     from ..models.released import RELEASED_ENCODER
     from ..pipeline import import_checkpoint
 
-    quiet()
     config = import_checkpoint(
         backbone,
         adapter,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from .app import Json, app
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
@@ -118,7 +118,6 @@ def _open(path: Path) -> tuple[Contents, Encoder]:
     from ..libraries import Library
 
     library = Library.open(path)
-    quiet()
     return library.contents, library.towers()
 
 
@@ -136,7 +135,6 @@ def _in_file(
     length = probe(video).duration_s
     count = max(1, min(_MOST, round(length * _RATE)))
     memory, told = _memory(model)
-    quiet()
     both = towers(encoder or told.get("encoder") or "microworld/clip")
     features = encode_video(video, both, count, short_side=_SIDE).features
     way = compare(_way(similarity), both.identity, features.values, memory, told.get("temperature", _TEMPERATURE))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import InputError, UsageError
-from .app import Json, app, quiet
+from .app import Json, app
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKENS = "TOPA_TOKENS"
@@ -80,7 +80,6 @@ def serve(
         typer.echo(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token", err=True)
     if model is None:
         typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
-    quiet()
     settings = Settings(
         host,
         port,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import Json, app, quiet
+from .app import Json, app
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
@@ -74,7 +74,6 @@ def align(
     from ..core.processes import is_first
     from ..training.loop import Watch
 
-    quiet()
     watch = Watch(trackers=tuple(track or ()))
     result = run(config, out, tideos=tideos, features=features, watch=watch, accept_changes=accept_changes)
     if not is_first():

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from .app import Json, app
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
@@ -56,7 +56,6 @@ def demo(
     from ..demo import Scale, finished
 
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
-    quiet()
     if not (serve and finished(out, seed=seed, scale=scale)):
         _run_demo(out, seed, scale, as_json=as_json)
     if serve:
@@ -193,7 +192,6 @@ def _engine(video: Path, model: Path | None) -> Any:
 def _load(model: Path | None) -> Any:
     from ..pipeline import load
 
-    quiet()
     if model is None:
         typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
     return load(model)

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
 
 # SigLIP's text tower reads the last position and was trained on padded captions without a mask.
@@ -60,7 +61,7 @@ class Encoder:
         weights are read from safetensors only. Raises InputError where there is no such model, its weights are not
         whole, or it isn't CLIP-like; UsageError for half precision on a CPU.
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = default_device() if device is None else torch.device(device)
         if device.type == "cpu" and dtype not in (None, torch.float32):
             raise UsageError(f"{name}: found dtype={dtype} on a CPU; expected float32. Half precision needs a GPU.")
         folder = _folder(name)

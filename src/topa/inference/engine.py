@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..core.devices import default_device
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.encode import encode_video
 from ..features.encoder import Encoder
@@ -98,7 +99,7 @@ class Topa:
         folder = saved.fetch(name)
         config = saved.read_config(folder)
         source = resolve(llm or config.llm)
-        place = None if device is None else torch.device(device)
+        place = default_device() if device is None else torch.device(device)
         model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))

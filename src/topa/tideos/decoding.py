@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
 from .writers import Message, Permanent
 
@@ -120,7 +121,7 @@ class Decoder:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = str(default_device())
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
