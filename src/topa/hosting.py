@@ -31,7 +31,7 @@ GRACE = 30
 
 
 def serve(
-    model: Path | None,
+    model: str | Path | None,
     library: Path | None,
     settings: Settings,
     *,

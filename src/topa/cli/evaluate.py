@@ -28,7 +28,11 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Default: the one that papers report.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Folder or hub id of an aligned model. Default: the micro model.")
+        str | None,
+        typer.Option(
+            "--model",
+            help="An aligned model: a folder, or on the hub org/name or org/name@revision. Default: the micro model.",
+        ),
     ] = None,
     protocol: Annotated[
         str | None,

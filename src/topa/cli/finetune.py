@@ -15,7 +15,9 @@ from .train import say_plan
 
 @app.command(epilog="Example:  topa finetune --model my-model --data questions.jsonl --out my-tuned --fraction 0.1")
 def finetune(
-    model: Annotated[str, typer.Option("--model", help="A pre-aligned model: a folder, or an id on the hub.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A pre-aligned model: a folder, or on the hub org/name or org/name@revision.")
+    ],
     data: Annotated[Path, typer.Option("--data", help="Questions about videos, with answers.")],
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")

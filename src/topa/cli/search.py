@@ -31,7 +31,12 @@ Way = Annotated[
     ),
 ]
 WithMemory = Annotated[
-    Path | None, typer.Option("--model", help="Folder of a model, or of a memory, whose captions stand for words.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="A model, or a memory, whose captions stand for words: a folder, or on the hub org/name or "
+        "org/name@revision.",
+    ),
 ]
 
 
@@ -122,7 +127,7 @@ def _open(path: Path) -> tuple[Contents, Encoder]:
 
 
 def _in_file(
-    video: Path, query: str, top: int, encoder: str | None, similarity: str | None, model: Path | None
+    video: Path, query: str, top: int, encoder: str | None, similarity: str | None, model: str | None
 ) -> list[Moment]:
     """The moments of a video that no library holds."""
     from ..encoding import towers
@@ -141,15 +146,17 @@ def _in_file(
     return moments_of(Video("", str(video), length, count), features, both.encode_texts([query])[0], top, way)
 
 
-def _memory(model: Path | None) -> tuple[MemoryBank | None, dict[str, Any]]:
+def _memory(model: str | None) -> tuple[MemoryBank | None, dict[str, Any]]:
     """The memory in a folder, and the configuration beside it where it is that of a model."""
     from ..memory.bank import MemoryBank
+    from ..models.saved import fetch
 
     if model is None:
         return None, {}
-    memory = MemoryBank.load(model)
+    folder = fetch(model)
+    memory = MemoryBank.load(folder)
     try:
-        return memory, dict(json.loads((model / "config.json").read_text()))
+        return memory, dict(json.loads((folder / "config.json").read_text()))
     except (OSError, ValueError):
         return memory, {}
 
@@ -164,7 +171,7 @@ def _way(similarity: str | None) -> Similarity:
     raise unknown("similarity", str(similarity), SIMILARITIES)
 
 
-def _finder(contents: Contents, similarity: str | None, model: Path | None) -> Search:
+def _finder(contents: Contents, similarity: str | None, model: str | None) -> Search:
     from ..library.search import Search
 
     memory, told = _memory(model)

@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import InputError, UsageError
 from .app import Json, app
+from .use import Model
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKENS = "TOPA_TOKENS"
@@ -19,12 +20,7 @@ TOKENS = "TOPA_TOKENS"
 
 @app.command(epilog="Example:  topa serve --library kitchen-library --port 8080")
 def serve(
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
-        ),
-    ] = None,
+    model: Model = None,
     library: Annotated[
         Path | None, typer.Option("--library", help="A library, from topa index, to search and ask about.")
     ] = None,
@@ -83,7 +79,7 @@ def serve(
     settings = Settings(
         host,
         port,
-        name or ("micro" if model is None else model.resolve().name),
+        name or ("micro" if model is None else Path(model).resolve().name),
         tokens,
         tuple(allow_origin or ()),
         allow_urls,

@@ -9,14 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
+from ..core.hub import locate_saved
 from .app import Json, app
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
+        "--model",
+        help="An aligned model: a folder, or on the hub org/name or org/name@revision. Default: the micro model, which "
+        "knows only the micro world.",
     ),
 ]
 Among = Annotated[
@@ -182,14 +185,16 @@ def accustom(
     typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
 
 
-def _engine(video: Path, model: Path | None) -> Any:
+def _engine(video: Path, model: str | None) -> Any:
     from ..features.video import probe
 
-    probe(video)  # an unreadable file is answered at once, before any model is loaded or made
+    if model is not None:
+        locate_saved(model)  # a wrong name and an unreadable file are answered before anything is loaded or made
+    probe(video)
     return _load(model)
 
 
-def _load(model: Path | None) -> Any:
+def _load(model: str | None) -> Any:
     from ..pipeline import load
 
     if model is None:
@@ -197,7 +202,7 @@ def _load(model: Path | None) -> Any:
     return load(model)
 
 
-def _asking(library: Path, model: Path | None) -> Any:
+def _asking(library: Path, model: str | None) -> Any:
     """Who answers from a library's features."""
     from ..libraries import Library
 

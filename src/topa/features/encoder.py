@@ -6,7 +6,9 @@ Reads a model folder or hub id; used by `encode`, and by whatever compares words
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from torch.nn.functional import normalize
 
 from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
+from ..core.hub import pinned_name
 
+log = logging.getLogger(__name__)
 # SigLIP's text tower reads the last position and was trained on padded captions without a mask.
 _FIXED_LENGTH = frozenset({"siglip", "siglip2"})
 _IDENTIFYING = (
@@ -64,9 +68,11 @@ class Encoder:
         device = default_device() if device is None else torch.device(device)
         if device.type == "cpu" and dtype not in (None, torch.float32):
             raise UsageError(f"{name}: found dtype={dtype} on a CPU; expected float32. Half precision needs a GPU.")
+        began = time.perf_counter()
         folder = _folder(name)
         source = str(name if folder is None else folder)
         model, tokenizer, processor = _load(source, dtype or torch.float32)
+        log.info("encoder: %s on %s, %.1f s", source, device, time.perf_counter() - began)
         return cls(model.to(device), tokenizer, processor, identify(name))
 
     def __repr__(self) -> str:
@@ -147,7 +153,9 @@ class Encoder:
 def identify(name: str | Path) -> str:
     """The identity an encoder would have, without loading it. Raises InputError for a path that leads nowhere."""
     folder = _folder(name)
-    return str(name) if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
+    if folder is None:
+        return str(name)
+    return pinned_name(folder) or f"{folder.resolve().name}-{_fingerprint(folder)}"
 
 
 def feature_width(name: str | Path) -> int:
