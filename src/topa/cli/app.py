@@ -87,7 +87,7 @@ def _common(
         raise UsageError("topa: found no verb; expected one, such as topa demo. topa --help shows them all.")
     try:
         shared.defaults = read_defaults(context.command)
-    except UsageError:
+    except TopaError:
         if not {"-h", "--help"} & set(sys.argv):  # help is there for those whose file is wrong, too
             raise
         return

@@ -14,6 +14,8 @@ from .app import Json, app, shared
 from .defaults import VARIABLE, place
 from .options import is_always_typed, is_secret, options_of, variable, verbs_of
 
+_BUILT_IN, _REQUIRED = "built in", "must be given"
+
 
 @app.command(epilog="Example:  topa config ask --json")
 def config(
@@ -29,7 +31,8 @@ def config(
     asked = tuple(verb or ())
     verbs = {words: command for words, command in verbs_of(root) if words[: len(asked)] == asked}
     if not verbs:
-        raise unknown("verb", " ".join(asked), [" ".join(words) for words, _ in verbs_of(root)])
+        known = {" ".join(words[:depth]) for words, _ in verbs_of(root) for depth in range(1, len(words) + 1)}
+        raise unknown("verb", " ".join(asked), known)
     rows = [row for words, command in verbs.items() for row in _rows(words, command, everything=bool(asked))]
     path = place().absolute()
     if as_json:
@@ -39,12 +42,22 @@ def config(
     typer.echo(f"file: {path}{'' if path.is_file() else f' (not there; {VARIABLE} can name another)'}")
     if not rows:
         typer.echo("nothing but built-in defaults applies; topa config VERB shows them")
-    for words in verbs:
-        own = [row for row in rows if row["verb"] == " ".join(words)]
-        if own:
-            typer.echo(f"\ntopa {' '.join(words)}")
-        for row in own:
-            typer.echo(f"  --{row['option']:<16} {_shown(row['value']):<24} {row['from']}".rstrip())
+    for heading, lines in _paragraphs(rows).items():
+        typer.echo(f"\n{heading}")
+        for option, value, origin in lines:
+            typer.echo(f"  --{option:<16} {_shown(value):<24} {origin}".rstrip())
+
+
+def _paragraphs(rows: list[dict[str, Any]]) -> dict[str, list[tuple[str, Any, str]]]:
+    """The rows below their verb; what several verbs have from one place stands once."""
+    lines = [(row["option"], row["value"], row["from"]) for row in rows]
+    paragraphs: dict[str, list[tuple[str, Any, str]]] = {}
+    for row, line in zip(rows, lines, strict=True):
+        several = lines.count(line) > 1 and line[2] not in (_BUILT_IN, _REQUIRED)
+        paragraph = paragraphs.setdefault("all verbs that have it" if several else f"topa {row['verb']}", [])
+        if line not in paragraph:
+            paragraph.append(line)
+    return paragraphs
 
 
 def _rows(words: tuple[str, ...], command: Any, *, everything: bool) -> Iterator[dict[str, Any]]:
@@ -53,7 +66,7 @@ def _rows(words: tuple[str, ...], command: Any, *, everything: bool) -> Iterator
     for name, option in options_of(command).items():
         if name in ("help", "version") or option.hidden:
             continue
-        value, origin = option.default, "built in"
+        value, origin = option.default, _REQUIRED if option.required else _BUILT_IN
         if name in given:
             line = "" if given[name].line is None else f", line {given[name].line}"
             value, origin = given[name].value, f"{shared.defaults.path}{line}"
@@ -62,7 +75,7 @@ def _rows(words: tuple[str, ...], command: Any, *, everything: bool) -> Iterator
             if not is_always_typed(name) and os.environ.get(variable_name):
                 value, origin = os.environ[variable_name], f"environment, {variable_name}"
                 break
-        if everything or origin != "built in":
+        if everything or origin not in (_BUILT_IN, _REQUIRED):
             secret = is_secret(name) and value is not None
             yield {
                 "verb": " ".join(words),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import STOPPED, Json, app
+from .completion import any_of
 
 if TYPE_CHECKING:
     from .. import writing
@@ -33,7 +34,14 @@ def seeds(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="The kind of all sources without kind=.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="The kind of all sources without kind=.",
+            autocompletion=any_of("howto100m", "webvid", "ego4d", "wordnet", "text", "csv", "jsonl"),
+        ),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", help="How many seeds to draw. Default: one of every text.", min=1)
     ] = None,
@@ -78,6 +86,7 @@ def generate(
         str | None,
         typer.Option(
             "--writer",
+            autocompletion=any_of("openai", "batch", "local", "microworld"),
             help="openai (any endpoint that speaks OpenAI's protocol), batch (its batch API, at half the price), local "
             "(a Hugging Face model in this process) or microworld (procedural). Default: openai with --base-url, "
             "else microworld.",
@@ -231,7 +240,14 @@ def merge(
 @app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
 def export(
     tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
-    form: Annotated[str, typer.Option("--format", help="jsonl, parquet or textvid (the published form).")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="jsonl, parquet or textvid (the published form).",
+            autocompletion=any_of("jsonl", "parquet", "textvid"),
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     as_json: Json = False,
 ) -> None:

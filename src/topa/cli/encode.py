@@ -10,6 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from .app import Json, app, memory
+from .completion import any_of
 
 if TYPE_CHECKING:
     from ..features.run import Result
@@ -44,7 +45,9 @@ def encode(
     fusion: Annotated[
         str | None,
         typer.Option(
-            "--fusion", help="A Tideo's frame is the mean of all its captions, or its caption. Default: mean."
+            "--fusion",
+            autocompletion=any_of("mean", "caption"),
+            help="A Tideo's frame is the mean of all its captions, or its caption. Default: mean.",
         ),
     ] = None,
     shard: Annotated[

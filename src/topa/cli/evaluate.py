@@ -11,6 +11,7 @@ import typer
 
 from ..core.errors import UsageError
 from .app import Json, app
+from .completion import any_of, benchmarks
 
 _TABLE = 112  # columns that the report's table needs
 
@@ -20,7 +21,9 @@ _TABLE = 112  # columns that the report's table needs
     "          topa evaluate nextqa --data NExT-QA --model topa-7b --out nextqa-7b"
 )
 def evaluate(
-    benchmark: Annotated[str | None, typer.Argument(help="Its name; --list shows all.", metavar="BENCHMARK")] = None,
+    benchmark: Annotated[
+        str | None, typer.Argument(help="Its name; --list shows all.", metavar="BENCHMARK", autocompletion=benchmarks)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for predictions and report.")] = None,
     data: Annotated[
         Path | None,
@@ -38,6 +41,7 @@ def evaluate(
         str | None,
         typer.Option(
             "--protocol",
+            autocompletion=any_of("selection", "logits", "similarity"),
             help="How options are compared: selection (letters), logits (their text) or similarity (the one nearest to "
             "a generated answer). Default: the model's own.",
         ),
@@ -198,7 +202,13 @@ def _say_plan(planned: dict[str, Any], as_json: bool) -> None:
     "          topa reproduce paper --data benchmarks --models models --out paper-tables"
 )
 def reproduce(
-    recipe: Annotated[str, typer.Argument(help="A recipe that comes with topa (paper, microworld), or a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe that comes with topa (paper, microworld), or a TOML file.",
+            autocompletion=any_of("paper", "microworld"),
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluations and tables.")],
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder with a folder for each benchmark, named as topa names it.")

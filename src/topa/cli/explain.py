@@ -11,6 +11,7 @@ import typer
 from ..core.command import command
 from ..core.errors import UsageError
 from .app import Json, app
+from .completion import any_of
 from .use import Among, Model, _engine, _load
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def explain(
     model: Model = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="How options are compared: logits or selection. Default: the model's own."),
+        typer.Option(
+            "--protocol",
+            autocompletion=any_of("logits", "selection"),
+            help="How options are compared: logits or selection. Default: the model's own.",
+        ),
     ] = None,
     among: Among = None,
     video: Annotated[

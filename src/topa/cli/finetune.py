@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from .app import Json, app
+from .completion import any_of
 from .train import say_plan
 
 
@@ -26,7 +27,12 @@ def finetune(
         Path | None, typer.Option("--videos", help="Folder that the videos' paths start from. Default: the data's.")
     ] = None,
     data_format: Annotated[
-        str, typer.Option("--format", help="jsonl (your own), nextqa, star, or tvqa, as published.")
+        str,
+        typer.Option(
+            "--format",
+            autocompletion=any_of("jsonl", "nextqa", "star", "tvqa"),
+            help="jsonl (your own), nextqa, star, or tvqa, as published.",
+        ),
     ] = "jsonl",
     features: Annotated[
         Path | None, typer.Option("--features", help="Where the videos' features are, or go. Default: OUT/features.")

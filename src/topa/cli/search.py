@@ -10,6 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from .app import Json, app
+from .completion import any_of
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
@@ -26,6 +27,7 @@ Way = Annotated[
     str | None,
     typer.Option(
         "--similarity",
+        autocompletion=any_of("raw", "centred", "projected"),
         help="How pictures and words are compared: raw (their cosine), centred (without each side's mean) or projected "
         "(through the memory); the latter two need --model. Default: raw.",
     ),

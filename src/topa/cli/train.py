@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .app import Json, app
+from .completion import recipes
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
@@ -23,7 +24,9 @@ def align(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
     ],
-    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.", autocompletion=recipes)
+    ] = "microworld",
     tideos: Annotated[
         Path | None,
         typer.Option("--tideos", help="Tideos as JSON Lines, or a set of topa generate, instead of the recipe's."),

@@ -11,6 +11,7 @@ import typer
 from ..core.errors import UsageError
 from ..core.hub import locate_saved
 from .app import Json, app
+from .completion import any_of
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
@@ -98,6 +99,7 @@ def ask(
         str | None,
         typer.Option(
             "--protocol",
+            autocompletion=any_of("logits", "selection"),
             help="How options are compared: logits (their text) or selection (their letter). Default: the model's own.",
         ),
     ] = None,
@@ -106,6 +108,7 @@ def ask(
         str | None,
         typer.Option(
             "--frames-by",
+            autocompletion=any_of(*_WAYS),
             help="Frames of a long video are chosen: uniform, question (what is like it), or hierarchical (the same "
             "for segments, over each of which the model answers). Default: uniform.",
         ),
