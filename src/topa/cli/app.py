@@ -130,7 +130,7 @@ def main() -> None:
                 raise
             typer.echo(f"topa: {error}", err=True)
             if error.exit_code == UsageError.exit_code and (origin := _origin(shared.defaults)):
-                typer.echo(origin, err=True)
+                note(origin)
             sys.exit(error.exit_code)
         except SystemExit as ended:
             if ended.code == STOPPED:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.verbosity import hint, note
 from .app import STOPPED, Json, app
 from .completion import any_of
 
@@ -71,7 +72,7 @@ def seeds(
             f"({tally.duplicates:,} duplicates of drawn texts dropped)"
         )
     typer.echo(f"seeds: {out} ({len(drawn):,} written)")
-    typer.echo(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
+    hint(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
 
 
 @app.command(
@@ -311,24 +312,22 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         f"left {result.left}, in another process {result.elsewhere}; spent {spent}{result.spent.tokens:,} tokens)"
     )
     for kind, count in sorted(result.failures.items()):
-        typer.echo(f"note: {count} x {kind}", err=True)
+        note(f"note: {count} x {kind}")
     if result.stopped == "budget":
-        typer.echo(
+        note(
             f"note: the budget is used up: one more reply might take {result.needed:,.6g}. "
-            "Run the same command with a larger --budget to go on",
-            err=True,
+            "Run the same command with a larger --budget to go on"
         )
     if result.submitted:
-        typer.echo(
+        note(
             f"note: {result.submitted:,} of those left are in batches, on which the provider goes on working. "
-            "The same command collects them",
-            err=True,
+            "The same command collects them"
         )
 
 
 def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     for reason, found in report.dropped.items():
-        typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
+        note(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})")
     typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {folder / 'tideos.jsonl'}")
     typer.echo(f"letters: {report.before} before, {report.after} after")
     told = report.leakage
@@ -336,6 +335,6 @@ def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     typer.echo(f"blind:   {blind}")
     typer.echo(f"card:    {folder / 'card.html'}")
     if part is not None:
-        typer.echo(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
+        hint(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
     elif report.kept:
-        typer.echo(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")
+        hint(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")

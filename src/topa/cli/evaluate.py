@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
+from ..core.verbosity import hint, note
 from .app import Json, app
 from .completion import any_of, benchmarks
 
@@ -110,7 +111,7 @@ def evaluate(
         _say_plan(plan(asked).as_json(), as_json)
         return
     if model is None and is_first() and not benchmark.startswith("microworld"):
-        typer.echo("the micro model knows only the micro world; give --model DIR for real videos", err=True)
+        note("the micro model knows only the micro world; give --model DIR for real videos")
     found = run(asked)
     if found is None:
         return
@@ -128,7 +129,7 @@ def evaluate(
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")
     typer.echo(f"report:      {found.page}")
-    typer.echo(f"next:        topa compare {out} OTHER")
+    hint(f"next:        topa compare {out} OTHER")
 
 
 @app.command(epilog="Example:  topa compare nextqa-7b nextqa-13b --out nextqa-compared")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.verbosity import hint
 from .app import Json, app
 from .completion import any_of
 from .train import say_plan
@@ -104,5 +105,5 @@ def finetune(
         f"fine-tuned: {out} ({result.questions:,} questions about {result.videos:,} videos, {training.steps} steps, "
         f"{training.seconds:.0f} s, loss {training.loss:.3f}{accuracy})"
     )
-    typer.echo(f"watch:      topa runs {out} --report")
-    typer.echo(f"next:       topa ask VIDEO QUESTION --model {out}")
+    hint(f"watch:      topa runs {out} --report")
+    hint(f"next:       topa ask VIDEO QUESTION --model {out}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.errors import UsageError
+from ..core.verbosity import note
 from .app import Json, app
 from .completion import any_of
 
@@ -65,7 +66,7 @@ def search(
         typer.echo(json.dumps({"query": query, "moments": [as_dict(moment) for moment in found]}, indent=1))
         return
     if not found:
-        typer.echo("no frame lies between these seconds", err=True)
+        note("no frame lies between these seconds")
     for moment in found:
         typer.echo(line(moment))
 

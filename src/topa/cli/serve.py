@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..core.errors import InputError, UsageError
+from ..core.verbosity import note
 from .app import Json, app
 from .use import Model
 
@@ -73,9 +74,9 @@ def serve(
         raise UsageError("--allow-private: means nothing without --allow-urls. Give both, or neither.")
     tokens = _tokens(token_file)
     if host not in _LOOPBACK and not tokens:
-        typer.echo(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token", err=True)
+        note(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token")
     if model is None:
-        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+        note("the micro model knows only the micro world; give --model DIR for your own videos")
     settings = Settings(
         host,
         port,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.verbosity import hint
 from .app import Json, app
 from .completion import recipes
 
@@ -86,8 +87,8 @@ def align(
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
-    typer.echo(f"look:    topa runs {out} --out {out}/report")
-    typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+    hint(f"look:    topa runs {out} --out {out}/report")
+    hint(f"next:    topa ask VIDEO QUESTION --model {out}")
 
 
 def say_plan(found: Estimate, as_json: bool) -> None:

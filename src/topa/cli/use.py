@@ -10,6 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.hub import locate_saved
+from ..core.verbosity import hint, note
 from .app import Json, app
 from .completion import any_of
 
@@ -85,8 +86,8 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
-    typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
-    typer.echo(f"        topa demo --out {out} --serve")
+    hint(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
+    hint(f"        topa demo --out {out} --serve")
 
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
@@ -164,7 +165,7 @@ def ask(
             footage = watch(engine, source, among=among, progress=line.advance)
         answer = footage.ask(question, choice or (), frames_by=frames_by(by), cues=cues, **wanted)
     if subtitles and beside is None:
-        typer.echo(f"note: found no subtitles beside {source}", err=True)
+        note(f"note: found no subtitles beside {source}")
     _print(answer, as_json)
 
 
@@ -185,7 +186,7 @@ def accustom(
     engine = _engine(videos[0], model)
     engine.accustom(videos)
     engine.save_pretrained(out)
-    typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
+    hint(f"next:   topa ask {videos[0]} QUESTION --model {out}")
 
 
 def _engine(video: Path, model: str | None) -> Any:
@@ -201,7 +202,7 @@ def _load(model: str | None) -> Any:
     from ..pipeline import load
 
     if model is None:
-        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+        note("the micro model knows only the micro world; give --model DIR for your own videos")
     return load(model)
 
 
@@ -224,7 +225,7 @@ def _print(answer: Any, as_json: bool) -> None:
         typer.echo(json.dumps(answer.as_json(), indent=1))
         return
     for warning in answer.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        note(f"note: {warning}")
     typer.echo(answer.text)
     for option, probability in zip(answer.options, answer.probabilities, strict=True):
         typer.echo(f"  {probability:6.1%}  {option}")
