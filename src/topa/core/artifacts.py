@@ -18,7 +18,6 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import __version__
 from .errors import ArtifactError, OutputError
 
 MANIFEST = "manifest.json"
@@ -150,5 +149,7 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
 
 
 def own_version() -> str:
-    """The version of the topa that runs."""
-    return __version__
+    """The installed version of topa."""
+    from importlib.metadata import version
+
+    return version("topa")
