@@ -116,9 +116,9 @@ def test_the_value_of_a_secret_is_never_shown(topa, tmp_path, monkeypatch):
     ("text", "expected"),
     [
         ("[ask]\nmodel = \n", ("topa.toml: is no TOML", "line 2", "[ask]")),
-        ("[aks]\nmodel = 'm'\n", ("topa.toml, line 1: unknown verb 'aks'; did you mean 'ask'?",)),
-        ("\n[ask]\nmodle = 'm'\n", ("topa.toml, line 3: unknown option of ask 'modle'; did you mean 'model'?",)),
-        ("[memory.biuld]\nrows = 1\n", ("line 1: unknown verb 'memory.biuld'; did you mean 'memory.build'?",)),
+        ("[askk]\nmodel = 'm'\n", ("topa.toml, line 1: unknown verb 'askk'; did you mean 'ask'?",)),
+        ("\n[ask]\nmodels = 'm'\n", ("topa.toml, line 3: unknown option of ask 'models'; did you mean 'model'?",)),
+        ("[memory.builds]\nrows = 1\n", ("line 1: unknown verb 'memory.builds'; did you mean 'memory.build'?",)),
         ("model = 'm'\n", ("topa.toml, line 1: unknown verb 'model'",)),
         ("ask = 3\n", ("topa.toml, line 1: found 3; expected a line [ask]",)),
         ("[defaults]\nout = 'x'\n", ("topa.toml, line 2: unknown option of all verbs 'out'", "[ask]")),
