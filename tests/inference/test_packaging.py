@@ -96,7 +96,7 @@ REVISIONS = """
 import sys
 import topa
 from topa.core.errors import TopaError
-from topa.features.encoder import Encoder, identify
+from topa.features.encoder import Encoder
 from topa.microworld.paths import resolve
 
 def told(act):
@@ -112,7 +112,6 @@ told(lambda: topa.load("me/micro").config.temperature)
 told(lambda: topa.load("me/micro@v1", revision="v2"))
 told(lambda: topa.load("me/micro@v9"))
 told(lambda: Encoder.from_pretrained(resolve("me/clip@v1")).identity)
-told(lambda: identify(resolve("me/clip@v1", weights=False)))
 """
 
 
@@ -138,7 +137,7 @@ def test_a_revision_is_that_revision_with_a_hub_and_without_one(micro_model: Pat
     assert lines[:4] == ["0.01", "0.02", "me/llm@v1", "0.03"], online.stderr
     assert lines[4].startswith("UsageError: me/micro@v1: found another revision beside it, 'v2'")
     assert lines[5].startswith("ArtifactError: me/micro@v9: the repository has no revision 'v9'")
-    assert lines[6:] == [f"me/clip@{commit_of('v1')}"] * 2
+    assert lines[6].startswith(f"{commit_of('v1')}-")
     # What was fetched once is there without a network; of the rest one learns where it was looked for.
     offline = python(REVISIONS, endpoint="http://127.0.0.1:9", home=tmp_path, offline="1").stdout.splitlines()
     assert offline[:5] == lines[:5]

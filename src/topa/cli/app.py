@@ -15,7 +15,7 @@ import typer
 from ..core.devices import restored_device
 from ..core.errors import TopaError, UsageError
 from ..core.verbosity import note, session
-from .defaults import Defaults, read_defaults
+from .defaults import read_defaults
 from .groups import GroupedHelp
 from .shared import SharedOptions, dress
 
@@ -93,9 +93,10 @@ def _common(
         return
     shared.began = time.perf_counter()
     context.default_map = shared.defaults.as_map(context.command)
+    shared.verb = verb
     if used := shared.defaults.names(verb):
         log.info("%s gives %s", shared.defaults.path, ", ".join(used))
-    if verb == "generate" and "--base-url" in used and "--base-url" not in sys.argv:
+    if verb == "generate" and "--base-url" in _not_typed(used):
         note(f"note: {shared.defaults.path} says where requests and the key go: --base-url")
 
 
@@ -129,7 +130,7 @@ def main() -> None:
             if shared.debug:
                 raise
             typer.echo(f"topa: {error}", err=True)
-            if error.exit_code == UsageError.exit_code and (origin := _origin(shared.defaults)):
+            if error.exit_code == UsageError.exit_code and (origin := _origin()):
                 note(origin)
             sys.exit(error.exit_code)
         except SystemExit as ended:
@@ -141,8 +142,12 @@ def main() -> None:
                 log.info("took %.1f s", time.perf_counter() - shared.began)
 
 
-def _origin(defaults: Defaults) -> str:
+def _origin() -> str:
     """Which options weren't typed but come from the file, for whoever wonders about an error; nothing where none do."""
-    verb = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    used = [name for name in defaults.names(verb) if name not in sys.argv]
-    return f"note: {defaults.path} gives {', '.join(used)}; topa config {verb} shows all" if used else ""
+    used = _not_typed(shared.defaults.names(shared.verb))
+    return f"note: {shared.defaults.path} gives {', '.join(used)}; topa config {shared.verb} shows all" if used else ""
+
+
+def _not_typed(names: list[str]) -> list[str]:
+    typed = {word.partition("=")[0] for word in sys.argv[1:]}
+    return [name for name in names if name not in typed]

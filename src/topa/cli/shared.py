@@ -37,6 +37,7 @@ class SharedOptions:
 
     def forget(self) -> None:
         """Begin anew, with what holds where nothing is asked for."""
+        self.verb = ""
         self.defaults = Defaults()
         self.debug = False
         self.began: float | None = None

@@ -93,13 +93,6 @@ def download(repository: Repository, patterns: list[str] | None = None) -> Path:
     return Path(folder)
 
 
-def pinned_name(folder: Path) -> str | None:
-    """The repository and the commit that a folder of the hub's cache holds; None for any other folder."""
-    if folder.parent.name != "snapshots" or not folder.parent.parent.name.startswith("models--"):
-        return None
-    return f"{folder.parent.parent.name.removeprefix('models--').replace('--', '/', 1)}@{folder.name}"
-
-
 def _no_folder(name: str, what: str) -> InputError:
     return InputError(
         f"{name}: found no such folder; expected {what}: a folder, or a repository on the hub, as org/name or "

@@ -20,7 +20,6 @@ from torch.nn.functional import normalize
 
 from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
-from ..core.hub import pinned_name
 
 log = logging.getLogger(__name__)
 # SigLIP's text tower reads the last position and was trained on padded captions without a mask.
@@ -153,9 +152,7 @@ class Encoder:
 def identify(name: str | Path) -> str:
     """The identity an encoder would have, without loading it. Raises InputError for a path that leads nowhere."""
     folder = _folder(name)
-    if folder is None:
-        return str(name)
-    return pinned_name(folder) or f"{folder.resolve().name}-{_fingerprint(folder)}"
+    return str(name) if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
 
 
 def feature_width(name: str | Path) -> int:
