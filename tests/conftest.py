@@ -60,6 +60,7 @@ def topa(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     def run(*words: object) -> Done:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["topa", *map(str, words)])
+        monkeypatch.setattr(sys, "warnoptions", ["default"])  # pytest decides about warnings, not the command line
         with pytest.raises(SystemExit) as ended:
             main()
         return Done(int(ended.value.code or 0), *capfd.readouterr())

@@ -165,9 +165,10 @@ def test_a_model_of_another_encoder(topa, tmp_path, micro_model, micro_video):
     refused(done, 2, "aligned with clip-before", f"found the encoder {config['encoder_identity']}", "topa align")
 
 
-@pytest.mark.parametrize("make", [missing, a_folder])
-def test_a_model_that_is_none(topa, tmp_path, micro_video, make):
-    refused(topa("caption", micro_video, "--model", make(tmp_path)), 1, "found no config.json", "topa align --recipe")
+def test_a_model_that_is_none(topa, tmp_path, micro_video):
+    done = topa("caption", micro_video, "--model", a_folder(tmp_path))
+    refused(done, 1, "found no config.json", "topa align --recipe")
+    refused(topa("caption", micro_video, "--model", missing(tmp_path)), 2, "found no such folder", "org/name@revision")
 
 
 @pytest.mark.parametrize("verb", ["demo", "align"])

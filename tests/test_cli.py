@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from importlib.metadata import version
 
 import pytest
 import typer
 
-from topa import Topa
+from topa import Topa, __version__
 from topa.cli import app
 
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -39,7 +38,7 @@ def test_every_option_is_explained(verb):
 
 def test_version(topa):
     done = topa("--version")
-    assert (done.code, done.out, done.err) == (0, version("topa") + "\n", "")
+    assert (done.code, done.out, done.err) == (0, f"topa {__version__}\n", "")
 
 
 def test_the_first_help_names_every_verb(topa):

@@ -470,7 +470,7 @@ def test_a_dry_run_does_nothing(topa, micro_model, labelled, tmp_path):
         (["--set", "epoch=3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
         (["--recipe", "nextqa-8b"], "unknown recipe for fine-tuning 'nextqa-8b'; did you mean 'nextqa-7b'?"),
         (["--format", "nexqa"], "unknown format 'nexqa'; did you mean 'nextqa'?"),
-        (["--model", "gone"], "gone: found no config.json with adapter.safetensors"),
+        (["--model", "gone"], "gone: found no such folder; expected a model saved by topa"),
         (["--data", "gone.jsonl"], "gone.jsonl: found nothing there"),
         (["--format", "star"], "questions.jsonl, line"),
     ],

@@ -203,7 +203,7 @@ def _adapted(llm: PreTrainedModel, config: AlignConfig, width: int) -> VideoLang
 
 def load_prompter(config: AlignConfig, llm: PreTrainedModel) -> Prompter:
     """The prompts of the recipe's language model, no longer than it can read."""
-    tokenizer = load_tokenizer(config.llm, resolve(config.llm))
+    tokenizer = load_tokenizer(config.llm, resolve(config.llm, weights=False))
     limits = [length for length in (window(llm), config.max_tokens) if length is not None]
     return Prompter(tokenizer, config.tokens_per_frame, window=min(limits, default=None))
 
@@ -238,7 +238,7 @@ def align(
     processes, watch = Processes(), watch or Watch()
     output_folder(out)
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
-    load_tokenizer(config.llm, resolve(config.llm))  # a wrong name is told before hours of encoding
+    load_tokenizer(config.llm, resolve(config.llm, weights=False))  # a wrong name is told before hours of encoding
     if processes.first:
         if tideos is None and not path.is_file():
             write_jsonl(_written(config), path)
@@ -279,8 +279,8 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
     else:
         told = TideoFile.open(_tideo_file(config, Path(), tideos))
     training, _ = _split(config, len(told), own=tideos is not None)
-    llm = empty_llm(config.llm, resolve(config.llm))
-    model = _adapted(llm, config, feature_width(resolve(config.encoder)))
+    llm = empty_llm(config.llm, resolve(config.llm, weights=False))
+    model = _adapted(llm, config, feature_width(resolve(config.encoder, weights=False)))
     dtype = dtype_for(config, Processes().device)
     return estimate(
         model,

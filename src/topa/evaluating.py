@@ -214,7 +214,7 @@ def plan(asked: Evaluation) -> Plan:
     examples = records(asked, benchmark, data)
     folder = saved.fetch(asked.model or default_model())
     config = saved.read_config(folder)
-    model = saved.shape(empty_llm(config.llm, resolve(config.llm)), config)
+    model = saved.shape(empty_llm(config.llm, resolve(config.llm, weights=False)), config)
     parameters = sum(p.numel() for p in chain(model.llm.parameters(), model.parameters()))
     clips = {clip.id: clip for clip in (clip_of(example, _root(data)) for example in examples)}
     if asked.features is not None and is_released(asked.features):

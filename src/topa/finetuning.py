@@ -167,7 +167,7 @@ def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *
     _memory(folder, base, config)
     known = Gathered(source.features or out / FEATURES, base.encoder_identity, base.frames)
     chosen = select(source, config, known)
-    llm = empty_llm(base.llm, resolve(base.llm))
+    llm = empty_llm(base.llm, resolve(base.llm, weights=False))
     tideos = [_as_tideo(q, base.frames) for q in chosen.training]
     dtype = dtype_for(config, Processes().device)
     cost = estimate(
@@ -307,7 +307,7 @@ def _learner(
 
 def _prompter(base: SavedConfig, config: FinetuneConfig, llm: PreTrainedModel) -> Prompter:
     limits = [length for length in (window(llm), config.max_tokens) if length is not None]
-    return prompter_for(load_tokenizer(base.llm, resolve(base.llm)), base, min(limits, default=None))
+    return prompter_for(load_tokenizer(base.llm, resolve(base.llm, weights=False)), base, min(limits, default=None))
 
 
 def _parents(

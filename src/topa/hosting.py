@@ -34,7 +34,7 @@ GRACE = 30
 
 
 def serve(
-    model: Path | None,
+    model: str | Path | None,
     library: Path | None,
     settings: Settings,
     *,
@@ -65,8 +65,7 @@ def serve(
     engine = load(model)
     _limit_threads(threads)
     if log_requests:
-        logging.basicConfig(format="%(asctime)s %(message)s")
-        logging.getLogger("topa.serving").setLevel(logging.INFO)
+        _log_requests()
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
 
@@ -148,6 +147,14 @@ def address(listener: socket.socket) -> str:
     if host in ("0.0.0.0", "::"):  # noqa: S104 - all addresses; a browser here takes this one
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _log_requests() -> None:
+    log, lines = logging.getLogger("topa.serving"), logging.StreamHandler()
+    lines.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # or it would be told twice
 
 
 def _limit_threads(wanted: int | None) -> None:

@@ -205,11 +205,10 @@ def contents_of(folder: Path) -> Contents:
 
 def _towers() -> Towers:
     def load(name: str) -> Encoder:
-        from transformers.utils import logging
-
+        from .core.verbosity import silence_bars
         from .features.encoder import Encoder
 
-        logging.disable_progress_bar()  # our own progress is enough
+        silence_bars()  # our own progress is enough
         return Encoder.from_pretrained(name)
 
     def identify(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .alignment import align
 from .core.artifacts import output_folder, own_version
-from .core.errors import ArtifactMismatch, OutputError
+from .core.errors import ArtifactMismatch, OutputError, UsageError
 from .core.locks import alone
 from .core.progress import console
 from .features.encoder import identify
@@ -90,10 +90,16 @@ def default_model(*, show: bool = True) -> Path:
     return folder
 
 
-def load(folder: str | Path | None = None, *, device: str | None = None, show: bool = True) -> Topa:
-    """An engine: of a saved model, or of the micro model, which knows only the micro world. device: a GPU where there
-    is one.
+def load(
+    name: str | Path | None = None, *, revision: str | None = None, device: str | None = None, show: bool = True
+) -> Topa:
+    """An engine: of a saved model, or of the micro model, which knows only the micro world.
 
-    Raises what `Topa.from_pretrained` raises.
+    name: a folder, or a model on the hub: `org/name` or `org/name@revision`. revision: the same, beside the name.
+    device: a GPU where there is one. Raises what `Topa.from_pretrained` raises.
     """
-    return Topa.from_pretrained(folder or default_model(show=show), device=device, resolve=resolve)
+    if name is None:
+        if revision is not None:
+            raise UsageError(f"load: found revision={revision!r} without a name; expected both, or neither.")
+        name = default_model(show=show)
+    return Topa.from_pretrained(name, revision=revision, device=device, resolve=resolve)

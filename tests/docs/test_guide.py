@@ -34,9 +34,18 @@ def test_the_tideo_is_one() -> None:
 
 
 def test_the_recipe_is_one(tmp_path: Path) -> None:
-    (example,) = blocks("toml")
+    (example,) = [block for block in blocks("toml") if "llm =" in block]
     (tmp_path / "own.toml").write_text(example)
     assert read_recipe(str(tmp_path / "own.toml")).llm == "Qwen/Qwen3-0.6B-Base"
+
+
+def test_the_defaults_are_some(topa, tmp_path, monkeypatch) -> None:
+    (example,) = [block for block in blocks("toml") if "[defaults]" in block]
+    (tmp_path / "topa.toml").write_text(example)
+    monkeypatch.chdir(tmp_path)
+    done = topa("config", "memory", "build", "--json")
+    assert (done.code, done.err) == (0, "")
+    assert '"100000"' in done.out
 
 
 def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:

@@ -5,28 +5,40 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import unquote
 
 COMMIT = "0" * 40
+Published = dict[str, dict[str, dict[str, bytes]]]
+"""Files by repository, revision and name."""
+
+
+def commit_of(revision: str) -> str:
+    """The commit that a revision of a published repository is."""
+    return revision if len(revision) == 40 else hashlib.sha1(revision.encode()).hexdigest()
 
 
 class _Hub(BaseHTTPRequestHandler):
     files: dict[str, bytes]
     repositories: set[str]
+    published: Published
 
     def log_message(self, *_: object) -> None:
         """Quiet."""
 
-    def _answer(self, body: object, code: int = 200) -> None:
+    def _answer(self, body: object, code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         data = json.dumps(body).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def _body(self) -> bytes:
         if length := self.headers.get("Content-Length"):
@@ -65,19 +77,47 @@ class _Hub(BaseHTTPRequestHandler):
     def do_HEAD(self) -> None:
         self.do_GET()
 
+    def _revision(self, repository: str, name: str) -> dict[str, bytes] | None:
+        """The files of a revision, by its name or its commit."""
+        for revision, files in self.published[repository].items():
+            if name in (revision, commit_of(revision)):
+                return files
+        return None
+
+    def _get_published(self, repository: str) -> None:
+        path = unquote(self.path)
+        if "/resolve/" in path:
+            revision, name = path.split("/resolve/")[1].split("/", 1)
+            data = (self._revision(repository, revision) or {}).get(name)
+            return self._send(data, commit_of(revision))
+        revision = path.split("/revision/")[1].split("?")[0] if "/revision/" in path else "main"
+        revision = path.split("/tree/")[1].split("?")[0].split("/")[0] if "/tree/" in path else revision
+        files = self._revision(repository, revision)
+        if files is None:
+            return self._answer({"error": "Invalid rev id"}, 404, {"X-Error-Code": "RevisionNotFound"})
+        if "/tree/" in path:
+            return self._answer([{"type": "file", "path": n, "size": len(d), "oid": "0"} for n, d in files.items()])
+        names = [{"rfilename": name} for name in sorted(files)]
+        return self._answer({"id": repository, "sha": commit_of(revision), "siblings": names, "private": False})
+
+    def _send(self, data: bytes | None, commit: str) -> None:
+        if data is None:
+            return self._answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+        self.send_response(200)
+        self.send_header("X-Repo-Commit", commit)
+        self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+        return None
+
     def do_GET(self) -> None:
+        for repository in self.published:
+            if self.path.startswith((f"/{repository}/", f"/api/models/{repository}")):
+                return self._get_published(repository)
         if "/resolve/" in self.path:
-            data = self.files.get(self.path.split("/resolve/")[1].split("/", 1)[1])
-            if data is None:
-                return self._answer({"error": "Entry not found"}, 404)
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(data)
-            return None
+            return self._send(self.files.get(self.path.split("/resolve/")[1].split("/", 1)[1]), COMMIT)
         if any(self.path.startswith(f"/api/models/{name}") for name in self.repositories):
             if "/tree/" in self.path:
                 sizes = {name: len(data) for name, data in self.files.items()}
@@ -88,10 +128,10 @@ class _Hub(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def hub() -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Its address, and the files that were uploaded."""
+def hub(published: Published | None = None) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Its address, and the files that were uploaded. published: what is there from the beginning."""
     files: dict[str, bytes] = {}
-    handler = type("Hub", (_Hub,), {"files": files, "repositories": set()})
+    handler = type("Hub", (_Hub,), {"files": files, "repositories": set(), "published": published or {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -148,10 +148,9 @@ def test_a_file_that_is_no_video(engine, tmp_path):
         engine.caption(tmp_path / "a.mp4")
 
 
-@pytest.mark.parametrize("missing", ["config.json", "adapter.safetensors", "."])
+@pytest.mark.parametrize("missing", ["config.json", "adapter.safetensors"])
 def test_a_folder_that_is_no_model(folder, missing):
-    path = folder / missing
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / missing).unlink()
     with pytest.raises(ArtifactError, match=r"found no config.json with adapter.safetensors; .*topa align --recipe"):
         load(folder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from topa import Topa
-from topa.core.errors import ArtifactError
+from topa.core.errors import InputError
 from topa.microworld.paths import resolve
 
-from .hub import hub
+from .hub import Published, commit_of, hub
 
 QUESTION, CHOICES = "what colour is the toy at the end ?", ["red", "blue", "green"]
 FILES = {
@@ -39,9 +40,11 @@ print(engine.ask(sys.argv[1], sys.argv[2], sys.argv[3:]).text)
 """
 
 
-def python(code: str, *words: object, endpoint: str, home: Path, token: str = "hf_good") -> subprocess.CompletedProcess:
+def python(
+    code: str, *words: object, endpoint: str, home: Path, token: str = "hf_good", offline: str = "0"
+) -> subprocess.CompletedProcess:
     """In a process of its own: huggingface_hub reads its settings when it is imported."""
-    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_OFFLINE": "0",
+    settings = {"HF_ENDPOINT": endpoint, "HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_OFFLINE": offline,
                 "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}  # fmt: skip
     command = [sys.executable, "-c", code, *map(str, words)]
     return subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, timeout=120, check=False)
@@ -85,5 +88,59 @@ def test_neither_a_folder_nor_a_repository(tmp_path: Path) -> None:
     with hub() as (endpoint, _):
         done = python(PULL, "none.mp4", "why", endpoint=endpoint, home=tmp_path)
     assert "ArtifactError: me/micro-topa: found neither a folder nor a repository on the hub" in done.stderr
-    with pytest.raises(ArtifactError, match=r"found no config.json"):
+    with pytest.raises(InputError, match=r"nowhere: found no such folder"):
         Topa.from_pretrained(tmp_path / "nowhere")
+
+
+REVISIONS = """
+import sys
+import topa
+from topa.core.errors import TopaError
+from topa.features.encoder import Encoder
+from topa.microworld.paths import resolve
+
+def told(act):
+    try:
+        print(act())
+    except TopaError as error:
+        print(f"{type(error).__name__}: {error}")
+
+told(lambda: topa.load("me/micro@v1").config.temperature)
+told(lambda: topa.load("me/micro", revision="v2").config.temperature)
+told(lambda: topa.load("me/micro@pinned/llm").config.llm)
+told(lambda: topa.load("me/micro").config.temperature)
+told(lambda: topa.load("me/micro@v1", revision="v2"))
+told(lambda: topa.load("me/micro@v9"))
+told(lambda: Encoder.from_pretrained(resolve("me/clip@v1")).identity)
+"""
+
+
+def published(model: Path) -> Published:
+    """The micro model in four revisions, of which one names a revision of the language model, and what it needs."""
+
+    def files(folder: str | Path, **changes: object) -> dict[str, bytes]:
+        read = {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+        return read | {"config.json": json.dumps(json.loads(read["config.json"]) | changes).encode()}
+
+    micro = {f"v{number}": files(model, temperature=number / 100) for number in (1, 2)}
+    return {
+        "me/micro": {**micro, "main": files(model, temperature=0.03), "pinned/llm": files(model, llm="me/llm@v1")},
+        "me/llm": {"v1": files(resolve("microworld/llm"))},
+        "me/clip": {"v1": files(resolve("microworld/clip"))},
+    }
+
+
+def test_a_revision_is_that_revision_with_a_hub_and_without_one(micro_model: Path, tmp_path: Path) -> None:
+    with hub(published(micro_model)) as (endpoint, _):
+        online = python(REVISIONS, endpoint=endpoint, home=tmp_path)
+    lines = online.stdout.splitlines()
+    assert lines[:4] == ["0.01", "0.02", "me/llm@v1", "0.03"], online.stderr
+    assert lines[4].startswith("UsageError: me/micro@v1: found another revision beside it, 'v2'")
+    assert lines[5].startswith("ArtifactError: me/micro@v9: the repository has no revision 'v9'")
+    assert lines[6].startswith(f"{commit_of('v1')}-")
+    # What was fetched once is there without a network; of the rest one learns where it was looked for.
+    offline = python(REVISIONS, endpoint="http://127.0.0.1:9", home=tmp_path, offline="1").stdout.splitlines()
+    assert offline[:5] == lines[:5]
+    assert offline[6:] == lines[6:]
+    assert f"found neither a folder nor a copy in {tmp_path / 'hub'}, and HF_HUB_OFFLINE forbids" in offline[5]
+    assert offline[5].endswith("hf download me/micro --revision v9")

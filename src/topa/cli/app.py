@@ -5,17 +5,25 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..core.errors import TopaError
+from ..core.devices import restored_device
+from ..core.errors import TopaError, UsageError
+from ..core.verbosity import note, session
+from .defaults import read_defaults
+from .groups import GroupedHelp
+from .shared import SharedOptions, dress
 
 app = typer.Typer(
+    cls=GroupedHelp,
     no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -23,40 +31,92 @@ app = typer.Typer(
     epilog="Start here:  topa demo",
 )
 
-importer = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Bring in what others have made.")
+importer = typer.Typer(
+    cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help="Bring in what others have made."
+)
 app.add_typer(importer, name="import", epilog="Example:  topa import checkpoint --help")
 
-memory = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a memory of captions, and look into one.")
+memory = typer.Typer(
+    cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help="Build a memory of captions, and look into one."
+)
 app.add_typer(memory, name="memory", epilog="Example:  topa memory build --help")
 
-_state = {"debug": False}
+log = logging.getLogger("topa")
+shared = SharedOptions()
 STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing
 Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from ..core.artifacts import own_version
-
-        typer.echo(own_version())
-        raise typer.Exit
-
-
 @app.callback()
 def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback where something fails.")] = False,
+    context: typer.Context,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=shared.take,
+            help="Also what libraries say, where models come from, and how long it took.",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", callback=shared.take, help="Results and errors only: no progress and no notes."),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=shared.take, help="Show a traceback where something fails, and what -v does."),
+    ] = False,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            callback=shared.take,
+            autocompletion=lambda: ["auto", "cpu", "cuda", "mps"],
+            help="Where models compute: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.",
+        ),
+    ] = "auto",
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_version)
+        bool, typer.Option("--version", help="Print the version; with -v also Python's and the libraries'.")
     ] = False,
 ) -> None:
-    _state["debug"] = debug
+    if version:
+        _print_versions(verbose)
+        raise typer.Exit
+    verb = context.invoked_subcommand
+    if verb is None:
+        raise UsageError("topa: found no verb; expected one, such as topa demo. topa --help shows them all.")
+    try:
+        shared.defaults = read_defaults(context.command)
+    except TopaError:
+        if not {"-h", "--help"} & set(sys.argv):  # help is there for those whose file is wrong, too
+            raise
+        return
+    shared.began = time.perf_counter()
+    context.default_map = shared.defaults.as_map(context.command)
+    shared.verb = verb
+    if used := shared.defaults.names(verb):
+        log.info("%s gives %s", shared.defaults.path, ", ".join(used))
+    if verb == "generate" and "--base-url" in _not_typed(used):
+        note(f"note: {shared.defaults.path} says where requests and the key go: --base-url")
 
 
-def quiet() -> None:
-    """Our own progress is enough; transformers would draw a bar for every file it reads."""
-    from transformers.utils import logging
+def _print_versions(verbose: bool) -> None:
+    """Print the version of topa, and on demand of what decides its results; none of them is imported."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
 
-    logging.disable_progress_bar()
+    from ..core.artifacts import own_version
+
+    typer.echo(f"topa {own_version()}")
+    if not verbose:
+        return
+    typer.echo(f"python {platform.python_version()} ({platform.platform()})")
+    for name in ("torch", "transformers", "av"):
+        try:
+            typer.echo(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            typer.echo(f"{name} is not installed")
 
 
 def _write_any_text() -> None:
@@ -70,14 +130,34 @@ def _write_any_text() -> None:
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
     _write_any_text()
-    try:
-        app(prog_name="topa")
-    except TopaError as error:
-        if _state["debug"]:
+    root: Any = typer.main.get_command(app)
+    dress(root)
+    shared.forget()
+    with session(), restored_device():
+        try:
+            root(prog_name="topa")
+        except TopaError as error:
+            if shared.debug:
+                raise
+            typer.echo(f"topa: {error}", err=True)
+            if error.exit_code == UsageError.exit_code and (origin := _origin()):
+                note(origin)
+            sys.exit(error.exit_code)
+        except SystemExit as ended:
+            if ended.code == STOPPED:
+                typer.echo("topa: stopped; run the same command again to go on", err=True)
             raise
-        typer.echo(f"topa: {error}", err=True)
-        sys.exit(error.exit_code)
-    except SystemExit as ended:
-        if ended.code == STOPPED:
-            typer.echo("topa: stopped; run the same command again to go on", err=True)
-        raise
+        finally:
+            if shared.began is not None:
+                log.info("took %.1f s", time.perf_counter() - shared.began)
+
+
+def _origin() -> str:
+    """Which options weren't typed but come from the file, for whoever wonders about an error; nothing where none do."""
+    used = _not_typed(shared.defaults.names(shared.verb))
+    return f"note: {shared.defaults.path} gives {', '.join(used)}; topa config {shared.verb} shows all" if used else ""
+
+
+def _not_typed(names: list[str]) -> list[str]:
+    typed = {word.partition("=")[0] for word in sys.argv[1:]}
+    return [name for name in names if name not in typed]

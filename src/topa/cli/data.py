@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import STOPPED, Json, app, quiet
+from ..core.verbosity import hint, note
+from .app import STOPPED, Json, app
+from .completion import any_of
 
 if TYPE_CHECKING:
     from ..tideos.estimate import WritingEstimate
@@ -37,7 +39,14 @@ def seeds(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="File of the seeds, JSON Lines.")],
-    kind: Annotated[str | None, typer.Option("--kind", help="The kind of all sources without kind=.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="The kind of all sources without kind=.",
+            autocompletion=any_of("howto100m", "webvid", "ego4d", "wordnet", "text", "csv", "jsonl"),
+        ),
+    ] = None,
     count: Annotated[
         int | None, typer.Option("--count", help="How many seeds to draw. Default: one of every text.", min=1)
     ] = None,
@@ -67,7 +76,7 @@ def seeds(
             f"({tally.duplicates:,} duplicates of drawn texts dropped)"
         )
     typer.echo(f"seeds: {out} ({len(drawn):,} written)")
-    typer.echo(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
+    hint(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
 
 
 @app.command(
@@ -82,6 +91,7 @@ def generate(
         str | None,
         typer.Option(
             "--writer",
+            autocompletion=any_of("openai", "batch", "local", "microworld"),
             help="openai (any endpoint that speaks OpenAI's protocol), batch (its batch API, at half the price), local "
             "(a Hugging Face model in this process) or microworld (procedural). Default: openai with --base-url, "
             "else microworld.",
@@ -217,8 +227,6 @@ def generate(
     if budget is None and not yes and writing.is_paid(plan.writer):
         writing.open_writer(plan, options)  # what is missing is said before anybody is asked
         _confirm(writing.estimate(given, plan, options, limits, ray)[1], limits)
-    if plan.writer == "local":
-        quiet()
     if ray is None:
         result = writing.generate(plan, given, options, limits)
     else:
@@ -264,7 +272,14 @@ def merge(
 @app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
 def export(
     tideos: Annotated[Path, typer.Argument(help="Tideos as JSON Lines.", metavar="TIDEOS")],
-    form: Annotated[str, typer.Option("--format", help="jsonl, parquet or textvid (the published form).")],
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="jsonl, parquet or textvid (the published form).",
+            autocompletion=any_of("jsonl", "parquet", "textvid"),
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     as_json: Json = False,
 ) -> None:
@@ -393,24 +408,22 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         f"left {result.left}, in another process {result.elsewhere}; spent {spent}{result.spent.tokens:,} tokens)"
     )
     for kind, count in sorted(result.failures.items()):
-        typer.echo(f"note: {count} x {kind}", err=True)
+        note(f"note: {count} x {kind}")
     if result.stopped == "budget":
-        typer.echo(
+        note(
             f"note: the budget is used up: one more reply might take {result.needed:,.6g}. "
-            "Run the same command with a larger --budget to go on",
-            err=True,
+            "Run the same command with a larger --budget to go on"
         )
     if result.submitted:
-        typer.echo(
+        note(
             f"note: {result.submitted:,} of those left are in batches, on which the provider goes on working. "
-            "The same command collects them",
-            err=True,
+            "The same command collects them"
         )
 
 
 def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     for reason, found in report.dropped.items():
-        typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
+        note(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})")
     typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {folder / 'tideos.jsonl'}")
     typer.echo(f"letters: {report.before} before, {report.after} after")
     told = report.leakage
@@ -418,6 +431,6 @@ def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     typer.echo(f"blind:   {blind}")
     typer.echo(f"card:    {folder / 'card.html'}")
     if part is not None:
-        typer.echo(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
+        hint(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
     elif report.kept:
-        typer.echo(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")
+        hint(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")

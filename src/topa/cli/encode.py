@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, memory, quiet
+from ..core.verbosity import hint, note
+from .app import Json, app, memory
+from .completion import any_of
 
 if TYPE_CHECKING:
     from ..features.run import Result
@@ -44,7 +46,9 @@ def encode(
     fusion: Annotated[
         str | None,
         typer.Option(
-            "--fusion", help="A Tideo's frame is the mean of all its captions, or its caption. Default: mean."
+            "--fusion",
+            autocompletion=any_of("mean", "caption"),
+            help="A Tideo's frame is the mean of all its captions, or its caption. Default: mean.",
         ),
     ] = None,
     shard: Annotated[
@@ -75,7 +79,6 @@ def encode(
     from .. import encoding
     from ..exchange import ENCODER
 
-    quiet()
     if merge:
         result = encoding.merge(out)
     else:
@@ -100,20 +103,17 @@ def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
     from .. import encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:
-        typer.echo(f"left out: {reason}", err=True)
+        note(f"left out: {reason}")
     if result.failed:
-        typer.echo(
+        note(
             f"note: {len(result.failed):,} videos are left out; {result.path / 'failed.json'} has all reasons. "
-            "When they are mended, the same command encodes them",
-            err=True,
+            "When they are mended, the same command encodes them"
         )
     if result.truncated:
         shown = ", ".join(result.truncated[:_SHOWN])
-        typer.echo(
-            f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}", err=True
-        )
+        note(f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}")
     if result.cut:
-        typer.echo(f"note: {result.cut:,} captions are longer than the encoder reads, and were cut", err=True)
+        note(f"note: {result.cut:,} captions are longer than the encoder reads, and were cut")
     before = f", {result.done:,} of them before" if result.done else ""
     typer.echo(
         f"encoded: {result.items:,} {result.noun} ({result.rows:,} rows, {result.bytes / 1e6:,.1f} MB{before}), "
@@ -121,13 +121,13 @@ def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
     )
     typer.echo(f"store:   {result.path}")
     if not result.whole:
-        typer.echo(f"next:    the other shards; then {out} is the store")
+        hint(f"next:    the other shards; then {out} is the store")
     elif result.noun == "Tideos":
         tideos = encoding.tideos_in(inputs[0]) if inputs and len(inputs) == 1 else "TIDEOS"
-        typer.echo(f"next:    topa align --recipe RECIPE --tideos {tideos} --features {result.path} --out MODEL")
-        typer.echo(f"or:      topa memory build {result.path} --out MEMORY --rows 1000000")
+        hint(f"next:    topa align --recipe RECIPE --tideos {tideos} --features {result.path} --out MODEL")
+        hint(f"or:      topa memory build {result.path} --out MEMORY --rows 1000000")
     else:
-        typer.echo(f"read it: from topa.features.store import FeatureStore; FeatureStore.open({str(result.path)!r})")
+        hint(f"read it: from topa.features.store import FeatureStore; FeatureStore.open({str(result.path)!r})")
 
 
 @memory.command(epilog="Example:  topa memory build kitchen-features --out kitchen-memory --rows 1000000 --near 0.98")
@@ -155,11 +155,11 @@ def build(
         typer.echo(json.dumps({"out": str(out), "rows": len(bank), "encoder": bank.encoder, "captions": told}))
         return
     if not told:
-        typer.echo("note: without captions, as the Tideos were not found; --tideos names them", err=True)
+        note("note: without captions, as the Tideos were not found; --tideos names them")
     if near is not None:
         typer.echo(f"near:    {len(bank):,} rows are left of those drawn; --rows takes more")
     typer.echo(f"memory:  {out} ({len(bank):,} rows, {bank.values.shape[1]} wide, {bank.encoder})")
-    typer.echo(f"next:    topa memory inspect {out}")
+    hint(f"next:    topa memory inspect {out}")
 
 
 @memory.command(epilog="Example:  topa memory inspect kitchen-memory --json")

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from ..core.verbosity import hint, note
+from .app import Json, app
+from .completion import any_of, benchmarks
 
 _TABLE = 112  # columns that the report's table needs
 
@@ -20,7 +22,9 @@ _TABLE = 112  # columns that the report's table needs
     "          topa evaluate nextqa --data NExT-QA --model topa-7b --out nextqa-7b"
 )
 def evaluate(
-    benchmark: Annotated[str | None, typer.Argument(help="Its name; --list shows all.", metavar="BENCHMARK")] = None,
+    benchmark: Annotated[
+        str | None, typer.Argument(help="Its name; --list shows all.", metavar="BENCHMARK", autocompletion=benchmarks)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for predictions and report.")] = None,
     data: Annotated[
         Path | None,
@@ -28,12 +32,17 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Default: the one that papers report.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="Folder or hub id of an aligned model. Default: the micro model.")
+        str | None,
+        typer.Option(
+            "--model",
+            help="An aligned model: a folder, or on the hub org/name or org/name@revision. Default: the micro model.",
+        ),
     ] = None,
     protocol: Annotated[
         str | None,
         typer.Option(
             "--protocol",
+            autocompletion=any_of("selection", "logits", "similarity"),
             help="How options are compared: selection (letters), logits (their text) or similarity (the one nearest to "
             "a generated answer). Default: the model's own.",
         ),
@@ -92,7 +101,6 @@ def evaluate(
     from ..evaluating import Evaluation, plan
     from ..evaluating import evaluate as run
 
-    quiet()
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     by = None if protocol is None else choosing(protocol)
     asked = Evaluation(
@@ -103,7 +111,7 @@ def evaluate(
         _say_plan(plan(asked).as_json(), as_json)
         return
     if model is None and is_first() and not benchmark.startswith("microworld"):
-        typer.echo("the micro model knows only the micro world; give --model DIR for real videos", err=True)
+        note("the micro model knows only the micro world; give --model DIR for real videos")
     found = run(asked)
     if found is None:
         return
@@ -121,7 +129,7 @@ def evaluate(
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")
     typer.echo(f"report:      {found.page}")
-    typer.echo(f"next:        topa compare {out} OTHER")
+    hint(f"next:        topa compare {out} OTHER")
 
 
 @app.command(epilog="Example:  topa compare nextqa-7b nextqa-13b --out nextqa-compared")
@@ -195,7 +203,13 @@ def _say_plan(planned: dict[str, Any], as_json: bool) -> None:
     "          topa reproduce paper --data benchmarks --models models --out paper-tables"
 )
 def reproduce(
-    recipe: Annotated[str, typer.Argument(help="A recipe that comes with topa (paper, microworld), or a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A recipe that comes with topa (paper, microworld), or a TOML file.",
+            autocompletion=any_of("paper", "microworld"),
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for evaluations and tables.")],
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder with a folder for each benchmark, named as topa names it.")
@@ -209,7 +223,6 @@ def reproduce(
     from ..reproducing import RESULT, TABLE, cells
     from ..reproducing import reproduce as run
 
-    quiet()
     found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found]))

@@ -10,7 +10,9 @@ import typer
 
 from ..core.command import command
 from ..core.errors import UsageError
+from ..core.verbosity import note
 from .app import Json, app
+from .completion import any_of
 from .use import Among, Model, _engine, _load
 
 if TYPE_CHECKING:
@@ -32,7 +34,11 @@ def explain(
     model: Model = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", help="How options are compared: logits or selection. Default: the model's own."),
+        typer.Option(
+            "--protocol",
+            autocompletion=any_of("logits", "selection"),
+            help="How options are compared: logits or selection. Default: the model's own.",
+        ),
     ] = None,
     among: Among = None,
     video: Annotated[
@@ -80,13 +86,13 @@ def explain(
     if out is not None:
         page, missing = write_evidence(found, images, out, video=name, command=command())
         if missing:
-            typer.echo(f"note: no timeline.png: {missing}", err=True)
+            note(f"note: no timeline.png: {missing}")
         typer.echo(f"page: {page}", err=as_json)
 
 
 def _print(found: Explanation) -> None:
     for warning in found.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        note(f"note: {warning}")
     typer.echo(found.text)
     for option, probability in zip(found.options, found.probabilities, strict=True):
         typer.echo(f"  {probability:6.1%}  {option}")

@@ -9,13 +9,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import Json, app, quiet
+from ..core.verbosity import hint
+from .app import Json, app
+from .completion import any_of
 from .train import say_plan
 
 
 @app.command(epilog="Example:  topa finetune --model my-model --data questions.jsonl --out my-tuned --fraction 0.1")
 def finetune(
-    model: Annotated[str, typer.Option("--model", help="A pre-aligned model: a folder, or an id on the hub.")],
+    model: Annotated[
+        str, typer.Option("--model", help="A pre-aligned model: a folder, or on the hub org/name or org/name@revision.")
+    ],
     data: Annotated[Path, typer.Option("--data", help="Questions about videos, with answers.")],
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
@@ -24,7 +28,12 @@ def finetune(
         Path | None, typer.Option("--videos", help="Folder that the videos' paths start from. Default: the data's.")
     ] = None,
     data_format: Annotated[
-        str, typer.Option("--format", help="jsonl (your own), nextqa, star, or tvqa, as published.")
+        str,
+        typer.Option(
+            "--format",
+            autocompletion=any_of("jsonl", "nextqa", "star", "tvqa"),
+            help="jsonl (your own), nextqa, star, or tvqa, as published.",
+        ),
     ] = "jsonl",
     features: Annotated[
         Path | None, typer.Option("--features", help="Where the videos' features are, or go. Default: OUT/features.")
@@ -64,7 +73,6 @@ def finetune(
     from ..labelled import Source
     from ..training.loop import Watch
 
-    quiet()
     given = {"bridge": bridge, "fraction": fraction}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     config = configuration(model, recipe, changes, from_scratch=from_scratch)
@@ -97,5 +105,5 @@ def finetune(
         f"fine-tuned: {out} ({result.questions:,} questions about {result.videos:,} videos, {training.steps} steps, "
         f"{training.seconds:.0f} s, loss {training.loss:.3f}{accuracy})"
     )
-    typer.echo(f"watch:      topa runs {out} --report")
-    typer.echo(f"next:       topa ask VIDEO QUESTION --model {out}")
+    hint(f"watch:      topa runs {out} --report")
+    hint(f"next:       topa ask VIDEO QUESTION --model {out}")

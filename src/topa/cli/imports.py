@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from .app import Json, importer, quiet
+from ..core.verbosity import hint, note
+from .app import Json, importer
 
 
 @importer.command(
@@ -41,7 +42,6 @@ def checkpoint(
     from ..models.released import RELEASED_ENCODER
     from ..pipeline import import_checkpoint
 
-    quiet()
     config = import_checkpoint(
         backbone,
         adapter,
@@ -57,9 +57,8 @@ def checkpoint(
         return
     typer.echo(f"imported: {out} ({config.llm_layers} layers of width {config.llm_width}, {config.frames} frames)")
     if config.bridge == "raw":
-        note = "without a memory, pictures are read as they are; zero-shot adapters need --memory DIR"
-        typer.echo(f"note: {note}", err=True)
-    typer.echo(f"next:     topa ask VIDEO QUESTION --model {out}")
+        note("note: without a memory, pictures are read as they are; zero-shot adapters need --memory DIR")
+    hint(f"next:     topa ask VIDEO QUESTION --model {out}")
 
 
 @importer.command(epilog="Example:  topa import textvid textvid.json features --out textvid")
@@ -83,10 +82,10 @@ def textvid(
         typer.echo(json.dumps({"tideos": done.tideos, "left_out": done.left_out.as_json()}, ensure_ascii=False))
         return
     for line in done.left_out.lines():
-        typer.echo(f"left out: {line}", err=True)
+        note(f"left out: {line}")
     typer.echo(f"imported: {out / 'tideos.jsonl'} ({done.tideos:,} Tideos)")
     store = "" if features is None else f" --features {out / 'features'}"
-    typer.echo(f"next:     topa align --recipe RECIPE --tideos {out / 'tideos.jsonl'}{store} --out MODEL")
+    hint(f"next:     topa align --recipe RECIPE --tideos {out / 'tideos.jsonl'}{store} --out MODEL")
 
 
 @importer.command(epilog="Example:  topa import memory memory.pkl --out memory")
@@ -106,4 +105,4 @@ def memory(
         typer.echo(json.dumps({"rows": rows}))
         return
     typer.echo(f"imported: {out} ({rows:,} rows)")
-    typer.echo(f"next:     topa import checkpoint --backbone LLAMA --adapter ADAPTER --memory {out} --out MODEL")
+    hint(f"next:     topa import checkpoint --backbone LLAMA --adapter ADAPTER --memory {out} --out MODEL")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.verbosity import hint, note
 from .app import Json, app
 
 if TYPE_CHECKING:
@@ -100,21 +101,18 @@ def index(
 
 def _print(result: Result) -> None:
     for path, reason in list(result.bad.items())[:_SHOWN]:
-        typer.echo(f"left out: {path}: {reason}", err=True)
+        note(f"left out: {path}: {reason}")
     if result.bad:
         more = f" {len(result.bad) - _SHOWN:,} more: --json has all." if len(result.bad) > _SHOWN else ""
-        typer.echo(f"note: {len(result.bad):,} files are left out until they change.{more}", err=True)
+        note(f"note: {len(result.bad):,} files are left out until they change.{more}")
     if result.truncated:
         shown = ", ".join(result.truncated[:_SHOWN])
-        typer.echo(
-            f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}", err=True
-        )
+        note(f"note: {len(result.truncated):,} videos are damaged or cut, and used as far as they go: {shown}")
     for folder, number in result.absent.items():
-        typer.echo(
+        note(
             f"note: {folder} isn't there, or is empty: its {number:,} videos are kept in the library. If its disk "
             "isn't mounted, mount it; if they were moved, say where they are now with --root DIR; to take them out of "
-            "the library: --forget-missing",
-            err=True,
+            "the library: --forget-missing"
         )
     counts = {name: len(getattr(result, name)) for name in ("new", "changed", "moved", "returned", "copies", "gone")}
     told = [f"{number:,} {name}" for name, number in counts.items() if number]
@@ -123,7 +121,7 @@ def _print(result: Result) -> None:
         f"library: {result.path} ({result.videos:,} videos, {result.seconds / 3600:,.2f} hours, {result.frames:,} "
         f"frames, {result.bytes / 1e6:,.1f} MB, {result.encoder})"
     )
-    typer.echo(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
+    hint(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
 
 
 def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:

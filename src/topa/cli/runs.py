@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.verbosity import note
 from .app import Json, app
 
 
@@ -49,7 +50,7 @@ def runs(
     console.print(drawn)
     for line in lines:
         typer.echo(line)
-    for note in [note for run in found for note in run.notes]:
-        typer.echo(f"note: {note}", err=True)
+    for remark in [remark for run in found for remark in run.notes]:
+        note(f"note: {remark}")
     if page is not None:
         typer.echo(f"report: {page}")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from ..core.verbosity import note
+from .app import Json, app
+from .completion import any_of
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
@@ -26,12 +28,18 @@ Way = Annotated[
     str | None,
     typer.Option(
         "--similarity",
+        autocompletion=any_of("raw", "centred", "projected"),
         help="How pictures and words are compared: raw (their cosine), centred (without each side's mean) or projected "
         "(through the memory); the latter two need --model. Default: raw.",
     ),
 ]
 WithMemory = Annotated[
-    Path | None, typer.Option("--model", help="Folder of a model, or of a memory, whose captions stand for words.")
+    str | None,
+    typer.Option(
+        "--model",
+        help="A model, or a memory, whose captions stand for words: a folder, or on the hub org/name or "
+        "org/name@revision.",
+    ),
 ]
 
 
@@ -58,7 +66,7 @@ def search(
         typer.echo(json.dumps({"query": query, "moments": [as_dict(moment) for moment in found]}, indent=1))
         return
     if not found:
-        typer.echo("no frame lies between these seconds", err=True)
+        note("no frame lies between these seconds")
     for moment in found:
         typer.echo(line(moment))
 
@@ -118,12 +126,11 @@ def _open(path: Path) -> tuple[Contents, Encoder]:
     from ..libraries import Library
 
     library = Library.open(path)
-    quiet()
     return library.contents, library.towers()
 
 
 def _in_file(
-    video: Path, query: str, top: int, encoder: str | None, similarity: str | None, model: Path | None
+    video: Path, query: str, top: int, encoder: str | None, similarity: str | None, model: str | None
 ) -> list[Moment]:
     """The moments of a video that no library holds."""
     from ..encoding import towers
@@ -136,22 +143,23 @@ def _in_file(
     length = probe(video).duration_s
     count = max(1, min(_MOST, round(length * _RATE)))
     memory, told = _memory(model)
-    quiet()
     both = towers(encoder or told.get("encoder") or "microworld/clip")
     features = encode_video(video, both, count, short_side=_SIDE).features
     way = compare(_way(similarity), both.identity, features.values, memory, told.get("temperature", _TEMPERATURE))
     return moments_of(Video("", str(video), length, count), features, both.encode_texts([query])[0], top, way)
 
 
-def _memory(model: Path | None) -> tuple[MemoryBank | None, dict[str, Any]]:
+def _memory(model: str | None) -> tuple[MemoryBank | None, dict[str, Any]]:
     """The memory in a folder, and the configuration beside it where it is that of a model."""
     from ..memory.bank import MemoryBank
+    from ..models.saved import fetch
 
     if model is None:
         return None, {}
-    memory = MemoryBank.load(model)
+    folder = fetch(model)
+    memory = MemoryBank.load(folder)
     try:
-        return memory, dict(json.loads((model / "config.json").read_bytes()))
+        return memory, dict(json.loads((folder / "config.json").read_bytes()))
     except (OSError, ValueError):
         return memory, {}
 
@@ -166,7 +174,7 @@ def _way(similarity: str | None) -> Similarity:
     raise unknown("similarity", str(similarity), SIMILARITIES)
 
 
-def _finder(contents: Contents, similarity: str | None, model: Path | None) -> Search:
+def _finder(contents: Contents, similarity: str | None, model: str | None) -> Search:
     from ..library.search import Search
 
     memory, told = _memory(model)

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from ..core.errors import InputError, UsageError
-from .app import Json, app, quiet
+from ..core.verbosity import note
+from .app import Json, app
+from .use import Model
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TOKENS = "TOPA_TOKENS"
@@ -19,12 +21,7 @@ TOKENS = "TOPA_TOKENS"
 
 @app.command(epilog="Example:  topa serve --library kitchen-library --port 8080")
 def serve(
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
-        ),
-    ] = None,
+    model: Model = None,
     library: Annotated[
         Path | None, typer.Option("--library", help="A library, from topa index, to search and ask about.")
     ] = None,
@@ -77,14 +74,13 @@ def serve(
         raise UsageError("--allow-private: means nothing without --allow-urls. Give both, or neither.")
     tokens = _tokens(token_file)
     if host not in _LOOPBACK and not tokens:
-        typer.echo(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token", err=True)
+        note(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token")
     if model is None:
-        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
-    quiet()
+        note("the micro model knows only the micro world; give --model DIR for your own videos")
     settings = Settings(
         host,
         port,
-        name or ("micro" if model is None else model.resolve().name),
+        name or ("micro" if model is None else Path(model).resolve().name),
         tokens,
         tuple(allow_origin or ()),
         allow_urls,

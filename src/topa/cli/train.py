@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import Json, app, quiet
+from ..core.verbosity import hint
+from .app import Json, app
+from .completion import recipes
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
@@ -23,7 +25,9 @@ def align(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
     ],
-    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.", autocompletion=recipes)
+    ] = "microworld",
     tideos: Annotated[
         Path | None,
         typer.Option("--tideos", help="Tideos as JSON Lines, or a set of topa generate, instead of the recipe's."),
@@ -74,7 +78,6 @@ def align(
     from ..core.processes import is_first
     from ..training.loop import Watch
 
-    quiet()
     watch = Watch(trackers=tuple(track or ()))
     result = run(config, out, tideos=tideos, features=features, watch=watch, accept_changes=accept_changes)
     if not is_first():
@@ -84,8 +87,8 @@ def align(
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
-    typer.echo(f"look:    topa runs {out} --out {out}/report")
-    typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+    hint(f"look:    topa runs {out} --out {out}/report")
+    hint(f"next:    topa ask VIDEO QUESTION --model {out}")
 
 
 def say_plan(found: Estimate, as_json: bool) -> None:

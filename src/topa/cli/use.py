@@ -9,14 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from ..core.errors import UsageError
-from .app import Json, app, quiet
+from ..core.hub import locate_saved
+from ..core.verbosity import hint, note
+from .app import Json, app
+from .completion import any_of
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--model", help="Folder of an aligned model. Default: the micro model, which knows only the micro world."
+        "--model",
+        help="An aligned model: a folder, or on the hub org/name or org/name@revision. Default: the micro model, which "
+        "knows only the micro world.",
     ),
 ]
 Among = Annotated[
@@ -56,7 +61,6 @@ def demo(
     from ..demo import Scale, finished
 
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
-    quiet()
     if not (serve and finished(out, seed=seed, scale=scale)):
         _run_demo(out, seed, scale, as_json=as_json)
     if serve:
@@ -82,8 +86,8 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
-    typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
-    typer.echo(f"        topa demo --out {out} --serve")
+    hint(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
+    hint(f"        topa demo --out {out} --serve")
 
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
@@ -96,6 +100,7 @@ def ask(
         str | None,
         typer.Option(
             "--protocol",
+            autocompletion=any_of("logits", "selection"),
             help="How options are compared: logits (their text) or selection (their letter). Default: the model's own.",
         ),
     ] = None,
@@ -104,6 +109,7 @@ def ask(
         str | None,
         typer.Option(
             "--frames-by",
+            autocompletion=any_of(*_WAYS),
             help="Frames of a long video are chosen: uniform, question (what is like it), or hierarchical (the same "
             "for segments, over each of which the model answers). Default: uniform.",
         ),
@@ -159,7 +165,7 @@ def ask(
             footage = watch(engine, source, among=among, progress=line.advance)
         answer = footage.ask(question, choice or (), frames_by=frames_by(by), cues=cues, **wanted)
     if subtitles and beside is None:
-        typer.echo(f"note: found no subtitles beside {source}", err=True)
+        note(f"note: found no subtitles beside {source}")
     _print(answer, as_json)
 
 
@@ -180,26 +186,27 @@ def accustom(
     engine = _engine(videos[0], model)
     engine.accustom(videos)
     engine.save_pretrained(out)
-    typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
+    hint(f"next:   topa ask {videos[0]} QUESTION --model {out}")
 
 
-def _engine(video: Path, model: Path | None) -> Any:
+def _engine(video: Path, model: str | None) -> Any:
     from ..features.video import probe
 
-    probe(video)  # an unreadable file is answered at once, before any model is loaded or made
+    if model is not None:
+        locate_saved(model)  # a wrong name and an unreadable file are answered before anything is loaded or made
+    probe(video)
     return _load(model)
 
 
-def _load(model: Path | None) -> Any:
+def _load(model: str | None) -> Any:
     from ..pipeline import load
 
-    quiet()
     if model is None:
-        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+        note("the micro model knows only the micro world; give --model DIR for your own videos")
     return load(model)
 
 
-def _asking(library: Path, model: Path | None) -> Any:
+def _asking(library: Path, model: str | None) -> Any:
     """Who answers from a library's features."""
     from ..libraries import Library
 
@@ -218,7 +225,7 @@ def _print(answer: Any, as_json: bool) -> None:
         typer.echo(json.dumps(answer.as_json(), indent=1))
         return
     for warning in answer.warnings:
-        typer.echo(f"note: {warning}", err=True)
+        note(f"note: {warning}")
     typer.echo(answer.text)
     for option, probability in zip(answer.options, answer.probabilities, strict=True):
         typer.echo(f"  {probability:6.1%}  {option}")

@@ -15,6 +15,8 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
+from .devices import chosen_device, default_device
+from .errors import UsageError
 from .progress import console
 
 _PATIENCE = timedelta(days=2)  # others wait while the first process encodes a large set
@@ -24,11 +26,18 @@ class Processes:
     """rank: of this process; of: how many there are; device: where this one computes."""
 
     def __init__(self) -> None:
-        several = {"timeout": _PATIENCE, "cpu": not torch.cuda.is_available()}
+        chosen = chosen_device()
+        if started_by_launcher() and chosen is not None and ":" in chosen:
+            raise UsageError(
+                f"--device {chosen}: found one GPU for {os.environ['WORLD_SIZE']} processes; each takes its own. Leave "
+                "it out, and choose GPUs with CUDA_VISIBLE_DEVICES, or leave out --processes."
+            )
+        several = {"timeout": _PATIENCE, "cpu": chosen == "cpu" or not torch.cuda.is_available()}
         self._state = PartialState(**(several if started_by_launcher() else {}))
         self.rank, self.of = int(self._state.process_index), int(self._state.num_processes)
-        self.device: torch.device = self._state.device
-        console.quiet = not self.first
+        alone = chosen is not None and not started_by_launcher()
+        self.device: torch.device = default_device() if alone else self._state.device
+        console.quiet = console.quiet or not self.first
 
     @property
     def first(self) -> bool:

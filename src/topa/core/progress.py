@@ -65,7 +65,7 @@ def bar(label: str, total: int | None, *, show: bool = True) -> Iterator[Bar]:
         TimeRemainingColumn(table_column=whole.copy()),
         _Note(table_column=Column()),
     )
-    drawn = show and console.is_terminal
+    drawn = show and console.is_terminal and not console.quiet
     with Progress(
         *columns, console=console, transient=True, disable=not drawn, speed_estimate_period=_AVERAGED
     ) as progress:

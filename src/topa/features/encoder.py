@@ -6,7 +6,9 @@ Reads a model folder or hub id; used by `encode`, and by whatever compares words
 from __future__ import annotations
 
 import hashlib
+import logging
 import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
 
+log = logging.getLogger(__name__)
 # SigLIP's text tower reads the last position and was trained on padded captions without a mask.
 _FIXED_LENGTH = frozenset({"siglip", "siglip2"})
 _IDENTIFYING = (
@@ -60,12 +64,14 @@ class Encoder:
         weights are read from safetensors only. Raises InputError where there is no such model, its weights are not
         whole, or it isn't CLIP-like; UsageError for half precision on a CPU.
         """
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = default_device() if device is None else torch.device(device)
         if device.type == "cpu" and dtype not in (None, torch.float32):
             raise UsageError(f"{name}: found dtype={dtype} on a CPU; expected float32. Half precision needs a GPU.")
+        began = time.perf_counter()
         folder = _folder(name)
         source = str(name if folder is None else folder)
         model, tokenizer, processor = _load(source, dtype or torch.float32)
+        log.info("encoder: %s on %s, %.1f s", source, device, time.perf_counter() - began)
         return cls(model.to(device), tokenizer, processor, identify(name))
 
     def __repr__(self) -> str:

@@ -5,7 +5,9 @@ Reads a saved model (`models.saved`) and videos, gives `Answer`s.
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..core.devices import default_device
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.encode import encode_video
 from ..features.encoder import Encoder
@@ -38,6 +41,7 @@ from .seen import Seen as Seen
 if TYPE_CHECKING:
     from .explaining import Explanation
 
+log = logging.getLogger(__name__)
 Resolve = Callable[[str], str]
 SHIFT = "shift.safetensors"
 
@@ -83,6 +87,7 @@ class Topa:
         cls,
         name: str | Path,
         *,
+        revision: str | None = None,
         llm: str | None = None,
         bits: int | None = None,
         device: str | torch.device | None = None,
@@ -90,17 +95,21 @@ class Topa:
     ) -> Topa:
         """Load a saved model, its LLM and its encoder.
 
-        name: a folder, or the id of a model on the hub. llm: where the LLM is, if not where the model says; it must be
-        the same. bits: 8 or 4 to quantise the LLM, on devices that can. device: a GPU where there is one. resolve:
-        turns a name in the config into a folder or hub id. Raises ArtifactError where this isn't a saved model,
-        InputError where LLM or encoder can't be loaded, ArtifactMismatch where they aren't those it was aligned with.
+        name: a folder, or a model on the hub: `org/name` or `org/name@revision`. revision: the same, beside the name.
+        llm: where the LLM is, if not where the model says; it must be the same. bits: 8 or 4 to quantise the LLM, on
+        devices that can. device: a GPU where there is one. resolve: turns a name in the config into a folder or hub id.
+        Raises ArtifactError where this isn't a saved model, InputError where it, the LLM or the encoder can't be found
+        or loaded, ArtifactMismatch where these aren't those it was aligned with.
         """
-        folder = saved.fetch(name)
+        folder = saved.fetch(name, revision)
         config = saved.read_config(folder)
+        log.info("model: %s", folder)
+        began = time.perf_counter()
         source = resolve(llm or config.llm)
-        place = None if device is None else torch.device(device)
+        place = default_device() if device is None else torch.device(device)
         model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
         model.load_adapter_state_dict(saved.read_adapter(folder))
+        log.info("language model: %s on %s, %.1f s", source, model.device, time.perf_counter() - began)
         prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
         shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None

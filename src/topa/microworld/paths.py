@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ..core.artifacts import sha256
+from ..core.hub import download, locate
 from ..core.registry import unknown
 
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -20,13 +21,17 @@ def fingerprint() -> str:
     return digest.hexdigest()[:8]
 
 
-def resolve(name: str) -> str:
-    """The folder behind `microworld/clip` or `microworld/llm`; any other name as it is.
+def resolve(name: str, *, weights: bool = True) -> str:
+    """What a model is loaded from: the folder behind `microworld/clip` or `microworld/llm`, or behind a revision of a
+    repository on the hub, `org/name@revision`; any other name as it is. weights: False where a configuration will do.
 
-    Raises UsageError for an unknown `microworld/...` name.
+    Raises UsageError for an unknown `microworld/...` name, and what `core.hub` raises.
     """
     if name in NAMES:
         return str(NAMES[name])
     if name.startswith("microworld/"):
         raise unknown("micro model", name, NAMES)
-    return name
+    place = locate(name, "a model")
+    if isinstance(place, Path) or place.revision is None:
+        return name
+    return str(download(place, None if weights else ["*.json", "*.txt", "*.model"]))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from transformers import PreTrainedModel
 
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
+from ..core.hub import download, locate_saved
 from .base import Legacy, identity, same
 from .topa_model import VideoLanguageModel
 
@@ -109,24 +109,14 @@ def card(config: SavedConfig, parameters: str, about: str = "") -> str:
     )
 
 
-def fetch(name: str | Path) -> Path:
+def fetch(name: str | Path, revision: str | None = None) -> Path:
     """The folder of a saved model: a folder itself, or a hub repository's files, downloaded and cached.
 
-    Raises ArtifactError where there is no such folder or repository.
+    name: `org/name@revision` names a revision, too. Raises InputError where a path leads nowhere, UsageError for what
+    can be no repository, ArtifactError where there is none.
     """
-    path = Path(name)
-    if path.exists() or isinstance(name, Path) or re.fullmatch(r"[\w.-]+/[\w.-]+", name) is None:
-        return path
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{name}: found neither a folder nor a repository on the hub ({str(error).splitlines()[0]}); expected a "
-            "model saved by topa. Check the name and the network."
-        ) from error
+    place = locate_saved(name, revision)
+    return place if isinstance(place, Path) else download(place, ["*.json", "*.safetensors", "README.md"])
 
 
 def push(folder: Path, repository: str, *, private: bool) -> str:

@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.devices import default_device
 from ..core.errors import InputError, UsageError
+from ..core.hub import Repository, download, locate
 from .writers import Message, Permanent
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -120,7 +122,7 @@ class Decoder:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = str(default_device())
         try:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
@@ -131,11 +133,13 @@ class Decoder:
         if dtype == "auto" and device == "cpu":
             dtype = "float32"
         name = str(model)
+        place = locate(model, "a causal language model")
+        source = str(download(place) if isinstance(place, Repository) and place.revision else place)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name)
+            tokenizer = AutoTokenizer.from_pretrained(source)
             # Weights that a checkpoint lacks are drawn at random.
             with torch.random.fork_rng(devices=[]):
-                loaded = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+                loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
             raise InputError(
                 f"model {name!r}: can't be loaded ({str(error).splitlines()[0]}). Expected the id or the folder of a "
