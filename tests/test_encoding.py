@@ -571,6 +571,6 @@ def test_memory_on_the_command_line(topa, tideos, videos, folder, whole, tmp_pat
     encode(videos, tmp_path / "images", folder, frames=2)
     images = topa("memory", "build", tmp_path / "images", "--out", out, "--rows", 5)
     assert images.code == 2
-    assert "Encode Tideos: topa encode tideos.jsonl" in images.err
+    assert "Encode Tideos: topa encode TIDEOS" in images.err
     nothing = topa("memory", "build", tmp_path / "nothing", "--out", out, "--rows", 5)
     assert (nothing.code, "found nothing there" in nothing.err) == (1, True)

@@ -87,7 +87,10 @@ class Given:
     def first(self, limit: int | None) -> Iterator[Seed]:
         """The seeds, or the first of them. Raises UsageError where no file is given."""
         if self.seeds is None:
-            raise UsageError("generate: this writer needs seeds. Give --seeds FILE; topa seeds makes such a file.")
+            raise UsageError(
+                "generate: this writer needs seeds. Give --seeds FILE. Make one: topa seeds FILE --kind text "
+                "--out seeds.jsonl"
+            )
         return islice(read_seeds(self.seeds), limit)
 
 

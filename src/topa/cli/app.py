@@ -6,10 +6,11 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ..core.command import in_this_shell, program
 from ..core.errors import TopaError
 
 app = typer.Typer(
@@ -58,14 +59,33 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
+class ShellContext(typer.Context):
+    """The context of the whole command: what it says to type can be typed in the reader's shell."""
+
+    @property
+    def command_path(self) -> str:
+        """How the command was started; `info_name` stays `topa`, by which shells complete."""
+        return program()
+
+
+def _adapt_examples(command: Any) -> None:
+    """The same for the examples below each help text."""
+    command.epilog = command.epilog and in_this_shell(command.epilog)
+    for verb in getattr(command, "commands", {}).values():
+        _adapt_examples(verb)
+
+
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
+    root = typer.main.get_command(app)
+    root.context_class = ShellContext
+    _adapt_examples(root)
     try:
-        app(prog_name="topa")
+        root(prog_name="topa")
     except TopaError as error:
         if _state["debug"]:
             raise
-        typer.echo(f"topa: {error}", err=True)
+        typer.echo(f"topa: {in_this_shell(str(error))}", err=True)
         sys.exit(error.exit_code)
     except SystemExit as ended:
         if ended.code == STOPPED:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from .app import STOPPED, Json, app, quiet
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def seeds(
             f"({tally.duplicates:,} duplicates of drawn texts dropped)"
         )
     typer.echo(f"seeds: {out} ({len(drawn):,} written)")
-    typer.echo(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
+    typer.echo(f"next:  {typed('generate', '--seeds', out, '--base-url', 'URL', '--model', 'NAME', '--out', 'tideos')}")
 
 
 @app.command(
@@ -182,7 +183,7 @@ def generate(
         if as_json:
             typer.echo(report.model_dump_json(indent=1))
         else:
-            _say_set(plan.folder, report, plan.part)
+            _say_set(plan.folder, report, plan.part, recipe="microworld", seed=seed)
         return
     limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll)
     given = writing.Given(seeds, prompt)
@@ -201,7 +202,7 @@ def generate(
     else:
         _say_outcome(result, limits)
         if result.report is not None:
-            _say_set(plan.folder, result.report, plan.part)
+            _say_set(plan.folder, result.report, plan.part, seed=seed)
     if result.stopped == "interrupted":
         raise typer.Exit(STOPPED)
 
@@ -227,7 +228,7 @@ def merge(
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        _say_set(out, report, None)
+        _say_set(out, report)
 
 
 @app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
@@ -260,7 +261,7 @@ def clean(
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        _say_set(out, report, None)
+        _say_set(out, report)
 
 
 @app.command(epilog="Example:  topa card kitchen.jsonl --out kitchen-card")
@@ -312,7 +313,8 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         )
 
 
-def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
+def _say_set(folder: Path, report: Report, part: Shard | None = None, *, recipe: str = "RECIPE", seed: int = 0) -> None:
+    """recipe: that the set is for, where it is known. seed: of the shards, for the command that merges them."""
     for reason, found in report.dropped.items():
         typer.echo(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})", err=True)
     typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {folder / 'tideos.jsonl'}")
@@ -322,6 +324,8 @@ def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     typer.echo(f"blind:   {blind}")
     typer.echo(f"card:    {folder / 'card.html'}")
     if part is not None:
-        typer.echo(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
+        command = typed("merge", folder.parent, *([] if seed == 0 else ["--seed", seed]))
+        typer.echo(f"next:    {command}  # when all {part.of} shards are done")
     elif report.kept:
-        typer.echo(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")
+        tideos = folder / "tideos.jsonl"
+        typer.echo(f"next:    {typed('align', '--recipe', recipe, '--tideos', tideos, '--out', 'model')}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from ..core.errors import UsageError
 from .app import Json, app, memory, quiet
 
@@ -93,10 +94,10 @@ def encode(
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     else:
-        _say(result, out, inputs)
+        _say(result, out, inputs, encoder)
 
 
-def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
+def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
     from .. import encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:
@@ -124,10 +125,25 @@ def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
         typer.echo(f"next:    the other shards; then {out} is the store")
     elif result.noun == "Tideos":
         tideos = encoding.tideos_in(inputs[0]) if inputs and len(inputs) == 1 else "TIDEOS"
-        typer.echo(f"next:    topa align --recipe RECIPE --tideos {tideos} --features {result.path} --out MODEL")
-        typer.echo(f"or:      topa memory build {result.path} --out MEMORY --rows 1000000")
+        typer.echo(f"next:    {_align(tideos, result.path, encoder)}")
+        typer.echo(f"or:      {typed('memory', 'build', result.path, '--out', 'memory', '--rows', 1_000_000)}")
     else:
         typer.echo(f"read it: from topa.features.store import FeatureStore; FeatureStore.open({str(result.path)!r})")
+
+
+def _align(tideos: Path | str | None, features: Path, encoder: str | None) -> str:
+    """The command that trains on a store: a recipe's features are of its encoder and its fusion."""
+    from ..core.artifacts import read_manifest
+    from ..exchange import ENCODER
+
+    made = read_manifest(features, "features")
+    toy = encoder == "microworld/clip"
+    changes = [] if toy or made.encoder == ENCODER else [f"encoder={encoder or 'ENCODER'}"]
+    if (fusion := made.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
+        changes.append(f"fusion={fusion}")
+    where = ["--tideos", tideos or "TIDEOS", "--features", features, "--out", "model"]
+    recipe = ["--recipe", "microworld" if toy else "RECIPE"]
+    return typed("align", *recipe, *where, *(word for change in changes for word in ("--set", change)))
 
 
 @memory.command(epilog="Example:  topa memory build kitchen-features --out kitchen-memory --rows 1000000 --near 0.98")
@@ -159,7 +175,7 @@ def build(
     if near is not None:
         typer.echo(f"near:    {len(bank):,} rows are left of those drawn; --rows takes more")
     typer.echo(f"memory:  {out} ({len(bank):,} rows, {bank.values.shape[1]} wide, {bank.encoder})")
-    typer.echo(f"next:    topa memory inspect {out}")
+    typer.echo(f"next:    {typed('memory', 'inspect', out)}")
 
 
 @memory.command(epilog="Example:  topa memory inspect kitchen-memory --json")

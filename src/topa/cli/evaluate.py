@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.command import typed
 from ..core.errors import UsageError
 from .app import Json, app, quiet
 
@@ -82,7 +83,9 @@ def evaluate(
         return
     if benchmark is None or out is None:
         missing = "BENCHMARK" if benchmark is None else "--out DIR"
-        raise UsageError(f"evaluate: found no {missing}; expected topa evaluate BENCHMARK --out DIR. --list shows all.")
+        raise UsageError(
+            f"evaluate: found no {missing}; expected: topa evaluate BENCHMARK --out DIR. --list shows all."
+        )
     BENCHMARKS.load(benchmark)  # an unknown name is answered before torch is loaded
     from ..core.processes import is_first, launch, started_by_launcher
     from ..inference.protocols import choosing
@@ -121,7 +124,7 @@ def evaluate(
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")
     typer.echo(f"report:      {found.page}")
-    typer.echo(f"next:        topa compare {out} OTHER")
+    typer.echo(f"next:        {typed('compare', out, 'OTHER')}")
 
 
 @app.command(epilog="Example:  topa compare nextqa-7b nextqa-13b --out nextqa-compared")

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.command import typed
 from .app import Json, app, quiet
 from .train import say_plan
 
@@ -97,5 +98,5 @@ def finetune(
         f"fine-tuned: {out} ({result.questions:,} questions about {result.videos:,} videos, {training.steps} steps, "
         f"{training.seconds:.0f} s, loss {training.loss:.3f}{accuracy})"
     )
-    typer.echo(f"watch:      topa runs {out} --report")
-    typer.echo(f"next:       topa ask VIDEO QUESTION --model {out}")
+    typer.echo(f"look:       {typed('runs', out, '--out', out / 'report')}")
+    typer.echo(f"next:       {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")

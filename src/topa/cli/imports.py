@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.command import typed
 from .app import Json, importer, quiet
 
 
@@ -59,7 +60,7 @@ def checkpoint(
     if config.bridge == "raw":
         note = "without a memory, pictures are read as they are; zero-shot adapters need --memory DIR"
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"next:     topa ask VIDEO QUESTION --model {out}")
+    typer.echo(f"next:     {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")
 
 
 @importer.command(epilog="Example:  topa import textvid textvid.json features --out textvid")
@@ -85,8 +86,10 @@ def textvid(
     for line in done.left_out.lines():
         typer.echo(f"left out: {line}", err=True)
     typer.echo(f"imported: {out / 'tideos.jsonl'} ({done.tideos:,} Tideos)")
-    store = "" if features is None else f" --features {out / 'features'}"
-    typer.echo(f"next:     topa align --recipe RECIPE --tideos {out / 'tideos.jsonl'}{store} --out MODEL")
+    store = [] if features is None else ["--features", out / "features"]
+    change = [] if encoder is None else ["--set", f"encoder={encoder}"]
+    where = ["--tideos", out / "tideos.jsonl", *store, "--out", "model"]
+    typer.echo(f"next:     {typed('align', '--recipe', 'RECIPE', *where, *change)}")
 
 
 @importer.command(epilog="Example:  topa import memory memory.pkl --out memory")
@@ -106,4 +109,6 @@ def memory(
         typer.echo(json.dumps({"rows": rows}))
         return
     typer.echo(f"imported: {out} ({rows:,} rows)")
-    typer.echo(f"next:     topa import checkpoint --backbone LLAMA --adapter ADAPTER --memory {out} --out MODEL")
+    own = [] if encoder is None else ["--encoder", encoder]
+    words = ["--backbone", "LLAMA", "--adapter", "ADAPTER", "--memory", out, *own, "--out", "model"]
+    typer.echo(f"next:     {typed('import', 'checkpoint', *words)}")

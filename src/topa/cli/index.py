@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from .app import Json, app
 
 if TYPE_CHECKING:
+    from ..library.index import Wanted
     from ..library.outcome import Estimate, Result
 
 _SHOWN = 10
@@ -67,7 +68,7 @@ def index(
     wanted = Wanted(encoder, rate, cap, scenes, workers, wait)
     if dry_run:
         planned = libraries.estimate(videos or [], out, wanted)
-        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or []))
+        typer.echo(json.dumps(planned.as_json(), indent=1) if as_json else _planned(planned, videos or [], wanted))
         return
     result = libraries.make(videos or [], out, wanted)
     if as_json:
@@ -94,10 +95,10 @@ def _print(result: Result) -> None:
         f"library: {result.path} ({result.videos:,} videos, {result.seconds / 3600:,.2f} hours, {result.frames:,} "
         f"frames, {result.bytes / 1e6:,.1f} MB, {result.encoder})"
     )
-    typer.echo(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
+    typer.echo(f"next:    {typed('search', result.path, 'what you look for')}")
 
 
-def _planned(planned: Estimate, videos: list[str]) -> str:
+def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     lines = [
         f"to do:     {planned.look:,} files to look into ({planned.bytes / 1e9:,.2f} GB), {planned.unchanged:,} "
         f"unchanged, {planned.gone:,} gone, {len(planned.bad):,} that can't be read",
@@ -107,8 +108,16 @@ def _planned(planned: Estimate, videos: list[str]) -> str:
             f"estimate:  {_time(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
             f"({planned.free / 1e9:,.1f} GB are free); told from {planned.tried:,} of them"
         )
-    words = " ".join(shlex.quote(word) for word in [*videos, "--out", str(planned.path)])
-    return "\n".join([*lines, f"next:      topa index {words}"])
+    given = {
+        "--encoder": wanted.encoder,
+        "--rate": wanted.rate,
+        "--cap": wanted.cap,
+        "--scenes": wanted.scenes,
+        "--workers": wanted.workers,
+    }
+    options = [word for option, value in given.items() if value is not None for word in (option, value)]
+    words = [*videos, "--out", planned.path, *options, *(["--wait"] if wanted.wait else [])]
+    return "\n".join([*lines, f"next:      {typed('index', *words)}"])
 
 
 def _time(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from .app import Json, app, quiet
 
 if TYPE_CHECKING:
@@ -84,8 +85,8 @@ def align(
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
-    typer.echo(f"look:    topa runs {out} --out {out}/report")
-    typer.echo(f"next:    topa ask VIDEO QUESTION --model {out}")
+    typer.echo(f"look:    {typed('runs', out, '--out', out / 'report')}")
+    typer.echo(f"next:    {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")
 
 
 def say_plan(found: Estimate, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.command import typed
 from ..core.errors import UsageError
 from .app import Json, app, quiet
 
@@ -68,7 +69,7 @@ def demo(
 
 def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     from ..benchmarks.tables import table
-    from ..demo import run
+    from ..demo import Scale, run
 
     report, page = run(out, seed=seed, scale=scale)
     if as_json:
@@ -82,8 +83,11 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
-    typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
-    typer.echo(f"        topa demo --out {out} --serve")
+    sample = report.samples[0]
+    size = [flag for flag, one in (("--quick", Scale.quick()), ("--full", Scale.full())) if one == scale]
+    ask = typed("ask", page.parent / sample.video, sample.question, "--model", page.parent / f"model-{seed}")
+    typer.echo(f"next:   {ask}")
+    typer.echo(f"        {typed('demo', '--out', out, *([] if seed == 0 else ['--seed', seed]), *size, '--serve')}")
 
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
@@ -180,7 +184,7 @@ def accustom(
     engine = _engine(videos[0], model)
     engine.accustom(videos)
     engine.save_pretrained(out)
-    typer.echo(f"next:   topa ask {videos[0]} QUESTION --model {out}")
+    typer.echo(f"next:   {typed('ask', videos[0], 'QUESTION', '--model', out)}")
 
 
 def _engine(video: Path, model: Path | None) -> Any:
@@ -210,7 +214,7 @@ def _asking(library: Path, model: Path | None) -> Any:
 def _refuse(where: str, *given: tuple[str, Any]) -> None:
     for name, value in given:
         if value is not None:
-            raise UsageError(f"{name}: means nothing {where}. Leave it out; see topa ask --help")
+            raise UsageError(f"{name}: means nothing {where}. Leave it out, and see: topa ask --help")
 
 
 def _print(answer: Any, as_json: bool) -> None:

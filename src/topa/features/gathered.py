@@ -55,7 +55,10 @@ class Gathered:
     def __getitem__(self, name: str) -> FrameFeatures:
         """Image space. Raises InputError where there are none, or they aren't finite unit rows."""
         if name not in self._of:
-            raise InputError(f"{self.folder}: found no features of {name!r}. Encode it: topa encode")
+            raise InputError(
+                f"{self.folder}: found no features of {name!r}; expected those of {self._encoder}. Encode it: topa "
+                "encode VIDEO --encoder ENCODER --out DIR"
+            )
         return self._of[name][name]
 
 
@@ -85,7 +88,7 @@ def gather(
         if encoder.identity != identity:
             raise ArtifactMismatch(
                 f"the model was aligned with the encoder {identity}; found {encoder.identity} under its name. Put the "
-                "same encoder there, or align again with this one: topa align"
+                "same encoder there, or align again with this one: topa align --recipe RECIPE --out DIR"
             )
         return encoder
 

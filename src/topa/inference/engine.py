@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..core.command import command_line
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.encode import encode_video
 from ..features.encoder import Encoder
@@ -69,7 +70,8 @@ class Topa:
         if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
             raise ArtifactMismatch(
                 f"the adapter was aligned with {config.encoder_identity}; found the encoder {encoder.identity} and a "
-                f"memory of {remembered}. Load the same encoder, or align again with this one: topa align"
+                f"memory of {remembered}. Load the same encoder, or align again with this one: topa align --recipe "
+                "RECIPE --out DIR"
             )
         self.model = model.eval()
         self.prompter = prompter
@@ -169,7 +171,8 @@ class Topa:
             if image.encoder != self.encoder.identity or image.space != "image":
                 raise ArtifactMismatch(
                     f"features: found {image.space} features of {image.encoder}; expected image features of "
-                    f"{self.encoder.identity}. Encode the videos again: topa encode --encoder {self.config.encoder}"
+                    f"{self.encoder.identity}. Encode the videos again: "
+                    f"{command_line('encode', 'VIDEO', '--encoder', self.config.encoder, '--out', 'DIR')}"
                 )
         if self.shift is not None:
             images = [self.shift.move(image) for image in images]

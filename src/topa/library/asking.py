@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..core.command import command_line
 from ..core.errors import InputError, UsageError
 from ..features.choosing import even, likest, query
 from ..features.subtitles import Cue, find_subtitles, read_subtitles
@@ -65,7 +66,7 @@ class Asking:
         if not found:
             raise InputError(
                 f"{self.contents.root}: found no moment in {len(self.contents)} videos; expected one or more to read. "
-                "Add videos: topa index"
+                "Add videos: topa index VIDEOS --out LIBRARY"
             )
         scenes: list[Scene] = []
         for moment in found:
@@ -158,5 +159,5 @@ def find(contents: Contents, path: str | Path) -> Video:
     hint = f" Did you mean {near[0]}?" if near else ""
     raise InputError(
         f"{path}: found no such video among {len(contents)} of the library in {contents.root}; expected "
-        f"one of them.{hint} Add it: topa index"
+        f"one of them.{hint} Add it: {command_line('index', path, '--out', 'LIBRARY')}"
     )

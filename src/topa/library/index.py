@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest
+from ..core.command import command_line
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import Bar, bar, console
@@ -505,7 +506,8 @@ def _check(wanted: Wanted) -> None:
 
 def _nothing(folder: Path) -> NoReturn:
     raise UsageError(
-        f"{folder}: found no library, and no video was named. Name videos: topa index VIDEOS --out {folder}"
+        f"{folder}: found no library, and no video was named. Name videos: "
+        f"{command_line('index', 'VIDEOS', '--out', folder)}"
     )
 
 

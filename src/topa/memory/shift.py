@@ -42,7 +42,7 @@ class Shift:
         if frames.encoder != self.encoder or frames.space != "image":
             raise ArtifactMismatch(
                 f"mean shift: measured on images of {self.encoder}; found {frames.space} features of {frames.encoder}. "
-                "Measure it again with the encoder in use: topa accustom"
+                "Measure it again with the encoder in use: topa accustom VIDEOS --model MODEL --out DIR"
             )
         moved = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
         return replace(frames, values=moved)
@@ -59,7 +59,8 @@ class Shift:
                 return cls(file.get_tensor("offset"), file.metadata()["encoder"])
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise ArtifactError(
-                f"{path}: can't be read ({error}); expected a mean shift. Measure it again: topa accustom"
+                f"{path}: can't be read ({error}); expected a mean shift. Measure it again: topa "
+                "accustom VIDEOS --model MODEL --out DIR"
             ) from error
 
 
