@@ -11,6 +11,7 @@ import typer
 from ..core.command import command
 from ..core.errors import UsageError
 from .app import Json, app
+from .choices import ChoiceCommand, Choices
 from .use import Among, Model, _engine, _load
 
 if TYPE_CHECKING:
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
     from ..inference.scoring import Protocol
 
 
-@app.command(epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red --choice blue --out why")
+@app.command(
+    cls=ChoiceCommand, epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red blue --out why"
+)
 def explain(
     source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[
         str | None, typer.Argument(help="What was asked. Default: explain the caption.", metavar="[QUESTION]")
     ] = None,
-    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    choice: Choices = None,
     model: Model = None,
     protocol: Annotated[
         str | None,

@@ -11,6 +11,7 @@ import typer
 from ..core.command import typed
 from ..core.errors import UsageError
 from .app import Json, app, quiet
+from .choices import ChoiceCommand, Choices
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
@@ -90,11 +91,13 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     typer.echo(f"        {typed('demo', '--out', out, *([] if seed == 0 else ['--seed', seed]), *size, '--serve')}")
 
 
-@app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
+@app.command(
+    cls=ChoiceCommand, epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red blue"
+)
 def ask(
     source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[str, typer.Argument(help="What you want to know.", metavar="QUESTION")],
-    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    choice: Choices = None,
     model: Model = None,
     protocol: Annotated[
         str | None,
