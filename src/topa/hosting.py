@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .core.errors import UsageError
 from .inference.engine import Topa
-from .libraries import Library, make
+from .libraries import Library, expect_encoder, make
 from .library.contents import Contents
 from .library.index import Wanted
 from .models.saved import read_config
@@ -51,6 +51,8 @@ def serve(
         raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
+    if contents is not None:
+        expect_encoder(contents, model)
     engine = load(model)
     _limit_threads(threads)
     if log_requests:

@@ -90,6 +90,16 @@ def default_model(*, show: bool = True) -> Path:
     return folder
 
 
+def encoder_of(model: str | Path | None) -> str:
+    """The identity of the encoder that a saved model, or the micro model, was aligned with; no weights are read.
+
+    Raises ArtifactError where this isn't a saved model.
+    """
+    if model is None:
+        return identify(resolve(read_recipe(DEFAULT_RECIPE).encoder))
+    return saved.read_config(saved.fetch(model)).encoder_identity
+
+
 def load(folder: str | Path | None = None, *, device: str | None = None, show: bool = True) -> Topa:
     """An engine: of a saved model, or of the micro model, which knows only the micro world. device: a GPU where there
     is one.

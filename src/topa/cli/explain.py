@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.artifacts import output_folder
 from ..core.command import command
 from ..core.errors import UsageError
+from ..inference.requests import check_explained
 from .app import Json, app
 from .choices import ChoiceCommand, Choices
-from .use import Among, Model, _engine, _load
+from .use import Among, Model, _engine, _load, _probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,18 +59,24 @@ def explain(
             f"explain {source}: found {'a folder' if source.is_dir() else 'a file'}; expected a video file, or a "
             "library with --video PATH and without --among."
         )
+    check_explained(question, choice or ())
+    if source.is_file():
+        _probe(source)
+    if out is not None:
+        output_folder(out)
     images: Sequence[Image]
     if video is not None:
-        from ..libraries import Library
+        from ..libraries import Library, expect_encoder
         from ..library.asking import find
         from ..library.evidence import explain_indexed
 
         contents = Library.open(source).contents
         own = find(contents, video)
+        expect_encoder(contents, model)
         found, images = explain_indexed(contents, own, _load(model), question, choice or (), protocol=way)
         name = own.path
     else:
-        engine = _engine(source, model)
+        engine = _engine(source, model, among)
         from ..inference.explaining import fitting
 
         seen = fitting(engine, engine.look(source, among=among))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.artifacts import output_folder
 from ..core.command import typed
 from ..core.errors import UsageError
+from ..inference.requests import check_among, check_question, check_shiftable
 from .app import Json, app, quiet
 from .choices import ChoiceCommand, Choices
+
+if TYPE_CHECKING:
+    from ..models.saved import SavedConfig
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
@@ -131,6 +136,7 @@ def ask(
         raise unknown("protocol", protocol, ("selection", "logits"))
     if by not in (None, *_WAYS):
         raise unknown("way to choose frames", by, _WAYS)
+    check_question(question, choice or ())
     wanted: dict[str, Any] = {"protocol": protocol}
     if source.is_dir():
         _refuse("in a library", ("--among", among))
@@ -138,23 +144,24 @@ def ask(
             _refuse("in a library without --video", ("--frames-by", by))
         else:
             _refuse("with --video", ("--top", top))
-        asking = _asking(source, model)
-        if video is None:
-            extra = {} if top is None else {"top": top}
-            answer = asking.ask(question, choice or (), subtitles=subtitles, **extra, **wanted)
-        else:
-            way = by or "uniform"
-            answer = asking.ask_video(video, question, choice or (), frames_by=way, subtitles=subtitles, **wanted)
-        _print(answer, as_json)
+        if video is not None:
+            wanted |= {"video": video, "frames_by": by or "uniform"}
+        elif top is not None:
+            wanted["top"] = top
+        opened = _open(source)
+        quiet()
+        _warn(model)
+        _print(opened.ask(question, choice or (), model=model, subtitles=subtitles, **wanted), as_json)
         return
     _refuse("of a video file", ("--video", video), ("--top", top))
     if by == "uniform":
         _refuse("with --frames-by uniform", ("--among", among))
-    engine = _engine(source, model)
     from ..features.subtitles import find_subtitles, read_subtitles, spoken
 
+    _probe(source)
     beside = find_subtitles(source) if subtitles else None
     cues = () if beside is None else read_subtitles(beside)
+    engine = _engine(source, model, among)
     if by in (None, "uniform"):
         seen = engine.look(source, among=among)
         answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
@@ -173,7 +180,7 @@ def ask(
 @app.command(epilog="Example:  topa caption clip.mp4 --json")
 def caption(video: Video, model: Model = None, among: Among = None, as_json: Json = False) -> None:
     """Describe a video in words."""
-    engine = _engine(video, model)
+    engine = _engine(video, model, among)
     _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
 
 
@@ -184,34 +191,58 @@ def accustom(
     model: Model = None,
 ) -> None:
     """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
-    engine = _engine(videos[0], model)
+    from ..memory.shift import FEWEST, few
+
+    for video in videos:
+        _probe(video)
+    if len(videos) < FEWEST:
+        raise few(len(videos))
+    if model is not None:
+        check_shiftable(_config(model).bridge)
+    output_folder(out)
+    engine = _load(model)
     engine.accustom(videos)
     engine.save_pretrained(out)
     typer.echo(f"next:   {typed('ask', videos[0], 'QUESTION', '--model', out)}")
 
 
-def _engine(video: Path, model: Path | None) -> Any:
+def _probe(video: Path) -> None:
+    """An unreadable file is answered at once, before any model is loaded or made."""
     from ..features.video import probe
 
-    probe(video)  # an unreadable file is answered at once, before any model is loaded or made
+    probe(video)
+
+
+def _engine(video: Path, model: Path | None, among: int | None = None) -> Any:
+    _probe(video)
+    if model is not None and among is not None:
+        check_among(video, among, _config(model).frames)
     return _load(model)
+
+
+def _config(model: Path) -> SavedConfig:
+    from ..models.saved import fetch, read_config
+
+    return read_config(fetch(model))
 
 
 def _load(model: Path | None) -> Any:
     from ..pipeline import load
 
     quiet()
-    if model is None:
-        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+    _warn(model)
     return load(model)
 
 
-def _asking(library: Path, model: Path | None) -> Any:
-    """Who answers from a library's features."""
+def _warn(model: Path | None) -> None:
+    if model is None:
+        typer.echo("the micro model knows only the micro world; give --model DIR for your own videos", err=True)
+
+
+def _open(library: Path) -> Any:
     from ..libraries import Library
 
-    opened = Library.open(library)
-    return opened.asking(_load(model))
+    return Library.open(library)
 
 
 def _refuse(where: str, *given: tuple[str, Any]) -> None:

@@ -19,8 +19,9 @@ from ..core.errors import InputError, UsageError
 from ..features.choosing import even, likest, query
 from ..features.subtitles import Cue, find_subtitles, read_subtitles
 from ..inference.answer import Answer
-from ..inference.engine import Topa, check_question
+from ..inference.engine import Topa
 from ..inference.footage import PARTS, Footage, FramesBy, Scene, answer_over
+from ..inference.requests import check_question
 from ..inference.scoring import Protocol, Scores
 from ..tideos.tideo import Question
 from .contents import Contents, Moment, Video

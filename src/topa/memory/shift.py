@@ -64,6 +64,14 @@ class Shift:
             ) from error
 
 
+def few(videos: int) -> InputError:
+    """The error for fewer videos than a shift can be measured on."""
+    return InputError(
+        f"mean shift: found {videos} videos with frames; expected {FEWEST} or more, as the mean of fewer tells what "
+        "they show and not how the camera sees. Give more, or go without."
+    )
+
+
 def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> Shift:
     """The shift from the pictures of these videos to the rows of a memory.
 
@@ -74,8 +82,5 @@ def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> Shift:
         memory.expect(video)
     shown = [video.values[video.valid] for video in videos if bool(video.valid.any())]
     if len(shown) < FEWEST:
-        raise InputError(
-            f"mean shift: found {len(shown)} videos with frames; expected {FEWEST} or more, as the mean of fewer tells "
-            "what they show and not how the camera sees. Give more, or go without."
-        )
+        raise few(len(shown))
     return Shift((centroid(memory.values) - centroid(torch.cat(shown))).float(), memory.encoder)
