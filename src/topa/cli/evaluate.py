@@ -27,6 +27,10 @@ def evaluate(
         Path | None,
         typer.Option("--data", help="Folder of the published files and videos. The micro world has its own."),
     ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option("--videos", help="own: the folder that the videos' paths start from. Default: the data's."),
+    ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Default: the one that papers report.")] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="Folder or hub id of an aligned model. Default: the micro model.")
@@ -99,8 +103,8 @@ def evaluate(
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     by = None if protocol is None else choosing(protocol)
     asked = Evaluation(
-        benchmark, out, data, split, model, by, permutations, frames, max_tokens, baselines, subtitles, features,
-        limit, require_all, coco=coco, seed=seed, **given,
+        benchmark, out, data, videos, split, model, by, permutations, frames, max_tokens, baselines, subtitles,
+        features, limit, require_all, coco=coco, seed=seed, **given,
     )  # fmt: skip
     if dry_run:
         _say_plan(plan(asked).as_json(), as_json)
@@ -112,6 +116,8 @@ def evaluate(
         return
     if as_json:
         typer.echo(found.report.model_dump_json(indent=1, exclude={"samples"}))
+        if found.failure is not None:
+            raise found.failure
         return
     from rich.console import Console
 
@@ -124,6 +130,8 @@ def evaluate(
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")
     typer.echo(f"report:      {found.page}")
+    if found.failure is not None:
+        raise found.failure
     typer.echo(f"next:        {typed('compare', out, 'OTHER')}")
 
 

@@ -95,7 +95,8 @@ def _print(result: Result) -> None:
         f"library: {result.path} ({result.videos:,} videos, {result.seconds / 3600:,.2f} hours, {result.frames:,} "
         f"frames, {result.bytes / 1e6:,.1f} MB, {result.encoder})"
     )
-    typer.echo(f"next:    {typed('search', result.path, 'what you look for')}")
+    if result.videos:
+        typer.echo(f"next:    {typed('search', result.path, 'what you look for')}")
 
 
 def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..core.artifacts import MANIFEST
-from ..core.errors import ArtifactMismatch, InputError, VideoError
+from ..core.errors import AllFailed, ArtifactMismatch, InputError
 from .clips import Clip
 from .encoder import Encoder
 from .frames import FrameFeatures
@@ -96,7 +96,7 @@ def gather(
     part = folder / f"part-{named[:16]}"
     try:
         return encode(Clips(missing, [], frames, workers), part, identity, expected, show=show).failed
-    except VideoError:
+    except AllFailed:
         if not (part / FAILED).is_file():
             raise
         return {str(name): str(reason) for name, reason in json.loads((part / FAILED).read_text()).items()}
