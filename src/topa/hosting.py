@@ -46,9 +46,7 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
-    if missing := [name for name in needed if not find_spec(name)]:
-        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
+    check_packages()
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
     if contents is not None:
@@ -60,6 +58,13 @@ def serve(
         logging.getLogger("topa.serving").setLevel(logging.INFO)
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
+
+
+def check_packages() -> None:
+    """Raises UsageError where a package that serving needs is missing."""
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
+    if missing := [name for name in needed if not find_spec(name)]:
+        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
 
 
 def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:

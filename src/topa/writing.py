@@ -173,6 +173,8 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
     """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
     from .tideos.generate import generate as run
 
+    asking, mix = given.asking, _mix(plan.primitives, plan.seed)
+    next(given.first(1), None)  # a file that can't be read is told before a writer is opened, or a model loaded
     writer = open_writer(plan, options)
     if plan.writer == "local":  # while a batch is written, the next one gathers
         limits = replace(limits, concurrency=2 * limits.concurrency)
@@ -180,12 +182,12 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
         given.first(plan.limit),
         plan.folder,
         writer,
-        asking=given.asking,
+        asking=asking,
         limits=limits,
         shard=plan.part,
         seed=plan.seed,
         checks=plan.checks,
-        mix=_mix(plan.primitives, plan.seed),
+        mix=mix,
         show=show,
     )
 

@@ -73,6 +73,7 @@ def encode(
         raise UsageError("--merge: joins what is in --out. Leave out the inputs, --shard and --ray.")
     if shard and ray:
         raise UsageError("--shard and --ray exclude each other: --ray makes all shards. Give one of them.")
+    part = None if shard is None else Shard.parse(shard)
     from .. import encoding
     from ..exchange import ENCODER
 
@@ -84,7 +85,7 @@ def encode(
             tuple(inputs or ()),
             out,
             encoder or ENCODER,
-            part=None if shard is None else Shard.parse(shard),
+            part=part,
             frames=frames,
             fusion=fusion,
             workers=workers,

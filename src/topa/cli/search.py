@@ -49,11 +49,11 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find moments of a library by words: which video, from when to when, best first. Nothing is decoded."""
+    check_query(query)
+    opened = _open(library)
     from ..library.search import Filter
 
-    check_query(query)
     where = Filter(path, after, before)
-    opened = _open(library)
     finder = _finder(opened.contents, similarity, model)
     finder.videos(path)
     (found,) = finder.moments(opened.towers().encode_texts([query]), top, where)
@@ -122,8 +122,9 @@ def as_dict(moment: Moment) -> dict[str, Any]:
 def _open(path: Path) -> Library:
     from ..libraries import Library
 
+    opened = Library.open(path)
     quiet()
-    return Library.open(path)
+    return opened
 
 
 def _in_file(
@@ -140,6 +141,8 @@ def _in_file(
     length = probe(video).duration_s
     count = max(1, min(_MOST, round(length * _RATE)))
     memory, told = _memory(model)
+    if encoder is None and "encoder" not in told:
+        typer.echo("the micro world's encoder knows only toys; give --encoder or --model for your own videos", err=True)
     expect_memory(way := _way(similarity), memory)
     quiet()
     both = towers(encoder or told.get("encoder") or "microworld/clip")

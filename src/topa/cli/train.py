@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.command import typed
+from ..core.command import command_line, typed
+from ..core.errors import UsageError
 from .app import Json, app, quiet
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
+
+
+DEFAULT_RECIPE = "microworld"
 
 
 @app.command(
@@ -24,7 +28,14 @@ def align(
     out: Annotated[
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
     ],
-    recipe: Annotated[str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.")] = "microworld",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Name of a recipe, or a TOML file. Needed with --tideos; without, the micro world's toy models are "
+            "trained on its own Tideos.",
+        ),
+    ] = None,
     tideos: Annotated[
         Path | None,
         typer.Option("--tideos", help="Tideos as JSON Lines, or a set of topa generate, instead of the recipe's."),
@@ -58,10 +69,16 @@ def align(
     as_json: Json = False,
 ) -> None:
     """Teach a frozen language model to read text features: pre-alignment, on text only."""
-    from ..training.config import read_recipe
+    from ..training.config import described_recipes, read_recipe
 
+    if recipe is None and tideos is not None:
+        raise UsageError(
+            f"align: found --tideos and no --recipe; expected both, as a recipe says which language model learns to "
+            f"read them, and how. There are: {described_recipes()}; or a TOML file of your own. Expected: "
+            f"{command_line('align', '--recipe', 'RECIPE', '--tideos', tideos, '--out', out)}"
+        )
     changes = [*(settings or []), *([] if llm is None else [f"llm={llm}"])]
-    config = read_recipe(recipe, changes)
+    config = read_recipe(recipe or DEFAULT_RECIPE, changes)
     if dry_run:
         from ..alignment import plan
 

@@ -62,6 +62,10 @@ def demo(
         raise UsageError("demo: --serve and --json exclude each other. Give one of them.")
     from ..demo import Scale, finished
 
+    if serve:
+        from ..hosting import check_packages
+
+        check_packages()  # before minutes of work
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
     quiet()
     if not (serve and finished(out, seed=seed, scale=scale)):
