@@ -107,7 +107,7 @@ def test_commands_in_documents(path: Path) -> None:
 
 
 def test_what_is_wrong_is_found() -> None:
-    lines = ["topa runs DIR --report", "topa memory biuld STORE --out DIR --rows 5", "topa index", "topa ask VIDEO"]
+    lines = ["topa runs DIR --report", "topa memory make STORE --out DIR --rows 5", "topa index", "topa ask VIDEO"]
     assert all(problem(line, whole=True) for line in lines)
     assert problem("topa runs DIR --out DIR", whole=True) is None
     text = "x. Make it: topa index VIDEOS --out DIR. What topa index made, and `topa ask`."
