@@ -11,6 +11,7 @@ import typer
 
 from ..core.command import typed
 from ..core.errors import UsageError
+from ..core.failures import all_failed
 from .app import Json, app, quiet
 
 _TABLE = 112  # columns that the report's table needs
@@ -222,8 +223,14 @@ def reproduce(
 
     quiet()
     found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
+    failures = [(one.row.name, one.why) for one in found if one.verdict == "failed"]
+    failure = None
+    if failures and len(failures) == len(found):
+        failure = all_failed("reproduce", "rows", failures, f"{out / TABLE} has them all.")
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found]))
+        if failure is not None:
+            raise failure
         return
     from rich.console import Console
     from rich.table import Table
@@ -239,3 +246,5 @@ def reproduce(
     for why in dict.fromkeys(f"{one.verdict}: {one.why}" for one in found if one.why):
         typer.echo(why)
     typer.echo(f"tables: {out / TABLE}, {out / RESULT}")
+    if failure is not None:
+        raise failure
