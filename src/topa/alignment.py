@@ -253,7 +253,7 @@ def align(
     processes.wait()  # for what the first one has written
     corpus = open_corpus(path, config, folder, show=False)
     if tideos is not None:
-        _tell_size(config, len(corpus.ids))
+        _note_size(config, len(corpus.ids))
     training, testing = _split(config, len(corpus.ids), own=tideos is not None)
     model, described = new_model(
         config, corpus.store.encoder, corpus.store.width, lambda: corpus.pairs(training), processes
@@ -287,7 +287,7 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
         told = list(_written(config))
     else:
         told = TideoFile.open(_tideo_file(config, Path(), tideos))
-        _tell_size(config, len(told))
+        _note_size(config, len(told))
     training, _ = _split(config, len(told), own=tideos is not None)
     llm = empty_llm(config.llm, resolve(config.llm))
     model = _adapted(llm, config, feature_width(resolve(config.encoder)))
@@ -343,11 +343,11 @@ def _tideo_file(config: AlignConfig, out: Path, tideos: Path | None) -> Path:
     return path
 
 
-def _tell_size(config: AlignConfig, number: int) -> None:
+def _note_size(config: AlignConfig, number: int) -> None:
     """Say what the recipe was made for, where these Tideos are few for it, or its models are toys."""
-    told = []
+    notes = []
     if config.llm == MICRO_LLM:
-        told.append(
+        notes.append(
             f"{MICRO_LLM} is a toy that knows the words of the micro world alone: on texts about anything else it "
             "learns nothing. Recipes of real models stand in docs/guide.md"
         )
@@ -355,13 +355,13 @@ def _tell_size(config: AlignConfig, number: int) -> None:
     if expected is not None and 2 * number < expected:
         steps = [config.epochs * batches_per_epoch(count, config.batch_size) for count in (number, expected)]
         more = typed("generate", "--seeds", "SEEDS", "--base-url", "URL", "--model", "NAME", "--out", "tideos")
-        told.append(
+        notes.append(
             f"{number:,} Tideos, of {expected:,} that the recipe was made for: {steps[0]:,} steps in place of "
             f"{steps[1]:,}, and a memory of as many fewer captions. Expect worse answers, and believe the accuracy on "
             f"held-out Tideos, where there are enough of them. More Tideos: {more}"
         )
-    for line in told:
-        console.print(f"note: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _written(config: AlignConfig) -> Iterator[Tideo]:

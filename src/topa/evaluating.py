@@ -299,8 +299,8 @@ def _make_micro(asked: Evaluation, show: bool) -> None:
 
 def _data(asked: Evaluation) -> Path:
     if asked.videos is not None and not asked.videos.is_dir():
-        found = "a file" if asked.videos.exists() else "nothing there"
-        raise InputError(f"{asked.videos}: found {found}; expected the folder of the videos: --videos DIR")
+        there = "a file" if asked.videos.exists() else "nothing there"
+        raise InputError(f"{asked.videos}: found {there}; expected the folder of the videos: --videos DIR")
     if asked.data is not None:
         if not asked.data.exists():
             if _is_micro(asked):

@@ -66,15 +66,15 @@ def spread(words: Sequence[str], valued: Collection[str], verb: str) -> list[str
             outside += not word.startswith("-")
     further = [word for chosen, run in parts if chosen for word in run[1:]]
     missing = len(_ARGUMENTS) - outside
-    given = sum(chosen or run[0].startswith(f"{FLAG}=") for chosen, run in parts)
+    flags = sum(chosen or run[0].startswith(f"{FLAG}=") for chosen, run in parts)
     behind = 0 < missing == len(further)
-    if missing > 0 and (len(further) > missing or (behind and given < 2)):
+    if missing > 0 and (len(further) > missing or (behind and flags < 2)):
         raise UsageError(
             f"{FLAG}: found no {' and no '.join(_ARGUMENTS[-missing:])} before it, and takes all words behind it as "
             f"options. Expected: {verb} {' '.join(_ARGUMENTS)} {FLAG} TEXT TEXT"
         )
     spread_words: list[str] = []
     for chosen, run in parts:
-        flags = [FLAG] if chosen else []
-        spread_words += [*flags, run[0], *(w for more in run[1:] for w in ([*flags, more] if not behind else [more]))]
+        flag = [FLAG] if chosen else []
+        spread_words += [*flag, run[0], *(w for more in run[1:] for w in ([*flag, more] if not behind else [more]))]
     return spread_words

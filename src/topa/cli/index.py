@@ -109,14 +109,14 @@ def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
             f"estimate:  {_time(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
             f"({planned.free / 1e9:,.1f} GB are free); told from {planned.tried:,} of them"
         )
-    given = {
+    settings = {
         "--encoder": wanted.encoder,
         "--rate": wanted.rate,
         "--cap": wanted.cap,
         "--scenes": wanted.scenes,
         "--workers": wanted.workers,
     }
-    options = [word for option, value in given.items() if value is not None for word in (option, value)]
+    options = [word for option, value in settings.items() if value is not None for word in (option, value)]
     words = [*videos, "--out", planned.path, *options, *(["--wait"] if wanted.wait else [])]
     return "\n".join([*lines, f"next:      {typed('index', *words)}"])
 

@@ -42,7 +42,7 @@ def typed(*words: object) -> str:
 def in_this_shell(text: str) -> str:
     """A text whose commands can be typed. A command stands at the start of a line or behind a colon: `Make one: topa
     index ...`; elsewhere the word `topa` is a name."""
-    return _COMMAND.sub(lambda found: f"{found[1]}{program()} ", text)
+    return _COMMAND.sub(lambda match: f"{match[1]}{program()} ", text)
 
 
 def program() -> str:

@@ -12,18 +12,18 @@ from .errors import AllFailed
 def nameless(text: str, names: Collection[str]) -> str:
     """A reason without what names the one that failed, so that equal ones can be counted."""
     either = "|".join(re.escape(name) for name in sorted({*names} - {"", "."}, key=len, reverse=True))
-    told = re.sub(rf"(?<!\w)(?:[^\s:]*[/\\])?(?:{either})(?!\w)", "…", text) if either else text
-    return " ".join(told.removeprefix("…:").split())
+    rest = re.sub(rf"(?<!\w)(?:[^\s:]*[/\\])?(?:{either})(?!\w)", "…", text) if either else text
+    return " ".join(rest.removeprefix("…:").split())
 
 
-def all_failed(run: str, noun: str, failures: Iterable[tuple[str, str]], kept: str) -> AllFailed:
+def all_failed(run: str, noun: str, failures: Iterable[tuple[str, str]], where: str) -> AllFailed:
     """The error of a run in which everything failed. run: its verb. failures: the name and the reason of each, see
-    `nameless`. kept: where what there is can be looked at."""
-    found = list(failures)
-    reason, count = Counter(reason for _, reason in found).most_common(1)[0]
-    example = next(name for name, own in found if own == reason)
-    share = "all" if count == len(found) else f"{count:,}"
+    `nameless`. where: a sentence that says where the rest lies."""
+    known = list(failures)
+    reason, count = Counter(reason for _, reason in known).most_common(1)[0]
+    example = next(name for name, own in known if own == reason)
+    share = "all" if count == len(known) else f"{count:,}"
     return AllFailed(
-        f"{run}: all {len(found):,} {noun} failed; the commonest reason, of {share} of them (such as {example}): "
-        f"{reason.rstrip('.')}. {kept}"
+        f"{run}: all {len(known):,} {noun} failed; the commonest reason, of {share} of them (such as {example}): "
+        f"{reason.rstrip('.')}. {where}"
     )

@@ -125,12 +125,12 @@ C = TypeVar("C", bound=TrainConfig)
 
 def described_recipes() -> str:
     """The recipes that come with topa, with the models and the number of Tideos that each was made for."""
-    told = []
+    lines = []
     for name in recipes():
         own = read_recipe(name)
         number = "" if own.expected_tideos is None else f", made for {own.expected_tideos:,} Tideos"
-        told.append(f"{name} ({own.llm} with {own.encoder}{number})")
-    return "; ".join(told)
+        lines.append(f"{name} ({own.llm} with {own.encoder}{number})")
+    return "; ".join(lines)
 
 
 def recipes() -> list[str]:
