@@ -69,8 +69,10 @@ class ShellContext(typer.Context):
 
 
 def _adapt_examples(command: Any) -> None:
-    """The same for the examples below each help text."""
-    command.epilog = command.epilog and in_this_shell(command.epilog)
+    """The same for the examples below each help text, a line each: one that is wrapped can't be copied."""
+    if command.epilog:
+        examples = in_this_shell(command.epilog).split("\n\n")
+        command.epilog = "\n\n".join(f"\b\n{example}" for example in examples)
     for verb in getattr(command, "commands", {}).values():
         _adapt_examples(verb)
 
