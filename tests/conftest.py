@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -54,8 +55,10 @@ class Done:
 
 @pytest.fixture
 def topa(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """The command line in this process: `topa("ask", video, question)`."""
+    """The command line in this process, in a shell that finds it: `topa("ask", video, question)`."""
     from topa.cli import main
+
+    monkeypatch.setenv("PATH", os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
 
     def run(*words: object) -> Done:
         capfd.readouterr()

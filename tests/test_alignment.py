@@ -23,7 +23,7 @@ from topa.microworld.writer import write_tideos
 from topa.pipeline import load
 from topa.tideos.jsonl import read_jsonl, write_jsonl
 from topa.tideos.tideo import TextFrame
-from topa.training.config import AlignConfig, read_recipe
+from topa.training.config import AlignConfig, read_recipe, recipes
 from topa.training.loop import Watch
 from topa.training.validation import HeldOut
 
@@ -76,7 +76,7 @@ def test_the_card_tells_how_it_was_made(micro_model):
     assert "60 Tideos; steps 2, " in card
     assert "keep their own licences" in card
     settings = json.loads(card.split("```json")[1].split("```")[0])
-    assert AlignConfig(**settings) == config()
+    assert AlignConfig(**settings) == config().model_copy(update={"expected_tideos": None})
 
 
 def test_a_finished_run_is_left_as_it_is(micro_model, monkeypatch):
@@ -279,3 +279,34 @@ def test_lora_goes_the_same_way(tmp_path, micro_video):
     assert engine.ask(micro_video, "what colour is the toy at the end ?", ["red", "blue"]).choice in (0, 1)
     checkpoint = next((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert {f"model.{name}" for name in kept} <= load_file(checkpoint / "state.safetensors").keys()
+
+
+def test_tideos_need_a_recipe(topa, tmp_path):
+    """Whose models are trained on them is for the user to say; no toys are, without a word."""
+    write_jsonl(write_tideos(8, 3), tmp_path / "my own.jsonl")
+    done = topa("align", "--tideos", tmp_path / "my own.jsonl", "--out", tmp_path / "out")
+    assert (done.code, done.out, (tmp_path / "out").exists()) == (2, "", False)
+    assert (
+        "llama2-7b (meta-llama/Llama-2-7b-hf with openai/clip-vit-large-patch14, made for 721,000 Tideos)" in done.err
+    )
+    assert all(f"{name} (" in done.err for name in recipes())
+    assert f"topa align --recipe RECIPE --tideos '{tmp_path / 'my own.jsonl'}' --out {tmp_path / 'out'}" in done.err
+
+
+def test_few_tideos_for_a_recipe_are_told(topa, tmp_path):
+    write_jsonl(write_tideos(40, 3), tmp_path / "own.jsonl")
+    words = ("align", "--recipe", "microworld", "--tideos", tmp_path / "own.jsonl", "--out", tmp_path / "out")
+    done = topa(*words, "--set", "epochs=1", "--dry-run")
+    assert done.code == 0
+    assert "40 Tideos, of 3,000 that the recipe was made for: 2 steps in place of 94" in done.err
+    assert "topa generate --seeds SEEDS --base-url URL --model NAME --out tideos" in done.err
+    assert "microworld/llm is a toy" in done.err
+    enough = topa(*words, "--set", "expected_tideos=80", "--dry-run")
+    assert "the recipe was made for" not in enough.err
+
+
+def test_what_a_recipe_was_made_for_is_in_no_artifact():
+    """So a run that an older version began goes on."""
+    assert "expected_tideos" not in read_recipe("microworld").model_dump(mode="json")
+    assert "expected_tideos" not in read_recipe("microworld").model_dump_json()
+    assert all(read_recipe(name).expected_tideos for name in recipes())

@@ -198,7 +198,8 @@ def test_a_cache_that_cannot_be_written(topa, tmp_path, monkeypatch, micro_video
         (["--set", "epochs"], "expected key=value"),
         (["--set", "epochs=many"], "epochs: "),
         (["--set", "microworld_tideos=0"], "found no Tideos; expected --tideos FILE"),
-        (["--tideos", "gone.jsonl"], "gone.jsonl: can't be read"),
+        (["--recipe", "microworld", "--tideos", "gone.jsonl"], "gone.jsonl: can't be read"),
+        (["--tideos", "gone.jsonl"], "no --recipe; expected both"),
     ],
 )
 def test_align_told_wrongly(topa, tmp_path, words, told):

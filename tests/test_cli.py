@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import sysconfig
+from pathlib import Path
 
 import pytest
 import typer
@@ -28,6 +30,25 @@ def test_every_verb_has_help_with_an_example_that_it_understands(topa, verb):
     example = text[text.index("Example:") :]
     assert all(option in text[: text.index("Example:")] for option in example.split() if option.startswith("--"))
     assert topa(verb, "-h").out == done.out
+
+
+def test_help_and_errors_name_what_this_shell_can_run(topa, monkeypatch):
+    """Examples are a line each, however long it is; what click says of itself begins with the same word."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    program = str(Path(sysconfig.get_path("scripts"), "topa"))
+    monkeypatch.chdir("/")
+    shown = topa("memory", "build", "--help").out
+    start = Path(program).relative_to("/")
+    assert f"Usage: {start} memory build" in shown
+    assert (
+        f"  Example:  {start} memory build kitchen-features --out kitchen-memory --rows 1000000 --near 0.98\n" in shown
+    )
+    assert (
+        f"          {start} evaluate nextqa --data NExT-QA --model topa-7b --out nextqa-7b\n"
+        in topa("evaluate", "-h").out
+    )
+    assert f"Try '{start} ask -h' for help." in topa("ask").err
+    assert f"Make one: {start} index VIDEOS --out DIR\n" in topa("ask", "/", QUESTION).err
 
 
 @pytest.mark.parametrize("verb", VERBS)

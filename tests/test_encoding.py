@@ -23,7 +23,7 @@ from features.naive import encode_tideos
 from features.towers import WORDS, save_clip
 from topa import encoding
 from topa.core.arrays import map_arrays, write_arrays
-from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
+from topa.core.errors import AllFailed, ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from topa.encoding import Plan
 from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
@@ -109,7 +109,7 @@ SCRIPT = """
 import json, resource, sys
 from pathlib import Path
 from topa import encoding
-from topa.core.errors import TopaError
+from topa.core.errors import AllFailed, TopaError
 from topa.features.encoder import Encoder
 
 inputs, out, encoder, options, limit = json.loads(sys.argv[1])
@@ -477,13 +477,13 @@ def test_inputs_that_cannot_be_used(tideos, videos, folder, tmp_path) -> None:
     with pytest.raises(UsageError, match="did you mean 'mean'"):
         encode(tideos, out, folder, fusion="meen")
     assert not out.exists()
-    with pytest.raises(VideoError, match=r"none of 1 videos can be read; .*failed\.json says why"):
+    with pytest.raises(AllFailed, match=r"all 1 videos failed; the commonest reason, of all .*failed\.json"):
         encode(videos / "broken.mp4", out, folder)
     assert "not a video" in (out / "failed.json").read_text()
     # As soon as it can be read, the same command does so.
     own = tmp_path / "own.mp4"
     own.touch()
-    with pytest.raises(VideoError):
+    with pytest.raises(AllFailed):
         encode(own, tmp_path / "later", folder)
     shutil.copy(videos / "0.mp4", own)
     assert len(encode(own, tmp_path / "later", folder)) == 1
@@ -571,7 +571,7 @@ def test_memory_on_the_command_line(topa, tideos, videos, folder, whole, tmp_pat
     encode(videos, tmp_path / "images", folder, frames=2)
     images = topa("memory", "build", tmp_path / "images", "--out", out, "--rows", 5)
     assert images.code == 2
-    assert "Encode Tideos: topa encode tideos.jsonl" in images.err
+    assert "Encode Tideos: topa encode TIDEOS" in images.err
     nothing = topa("memory", "build", tmp_path / "nothing", "--out", out, "--rows", 5)
     assert (nothing.code, "found nothing there" in nothing.err) == (1, True)
 

@@ -212,6 +212,61 @@ def test_a_file_of_ones_own_questions(topa, data, features, micro_model, tmp_pat
     assert report(tmp_path / "out").samples[0].frames[0].image is None
 
 
+def test_ones_own_questions_about_videos_elsewhere(topa, data, features, micro_model, tmp_path):
+    """The same predictions, wherever the file of questions lies; the features are those of the videos' folder."""
+    lines = (data / "questions.jsonl").read_text().splitlines(keepends=True)[:6]
+    (tmp_path / "mine.jsonl").write_text("".join(lines))
+    own = ["--data", tmp_path / "mine.jsonl", "--model", micro_model, "--features", features]
+    done = topa("evaluate", "own", *own, "--videos", data, "--require-all", "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert [p.error for p in predictions(tmp_path / "out")] == [None] * 6
+    folder = ["--data", data, "--model", micro_model, "--features", features, "--out", tmp_path / "beside"]
+    assert topa("evaluate", "own", *folder).code == 0
+    assert predictions(tmp_path / "beside")[:6] == predictions(tmp_path / "out")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_run_in_which_every_record_failed_is_a_failure(topa, data, micro_model, tmp_path, more):
+    lines = (data / "questions.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "mine.jsonl").write_text("".join(lines))
+    (tmp_path / "videos").mkdir()
+    (tmp_path / json.loads(lines[0])["video"]).write_text("no video")
+    words = ["--data", tmp_path / "mine.jsonl", "--model", micro_model, "--out", tmp_path / "out"]
+    done = topa("evaluate", "own", *words, *more)
+    assert done.code == 1
+    reason = f"all {len(lines)} records failed; the commonest reason, of {len(lines) - 3} of them (such as "
+    assert done.err.splitlines()[-1].startswith(f"topa: evaluate: {reason}videos/")
+    assert ": the video is missing: …. " in done.err
+    assert len(predictions(tmp_path / "out")) == report(tmp_path / "out").counts.published == len(lines)
+    if more:
+        assert json.loads(done.out)["counts"]["published"] == len(lines)
+
+
+def test_what_is_wrong_is_told_before_a_model_is_made_or_loaded(topa, data, micro_model, tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("a model was made or loaded for nothing")
+
+    monkeypatch.setattr("topa.evaluating.default_model", never)
+    monkeypatch.setattr("topa.evaluating.load", never)
+    aligned = ["--model", micro_model]
+    evaluated = tmp_path / "evaluated"
+    evaluated.mkdir()
+    (evaluated / "run.json").write_text('{"benchmark": "nextqa"}')
+    for words, told in (
+        (["nextqa", "--data", tmp_path / "gone"], "found nothing there"),
+        (["own", "--data", tmp_path], "found no questions.jsonl"),
+        (["own", "--data", data, "--videos", tmp_path / "gone"], "expected the folder of the videos"),
+        (["nextqa", "--data", data, "--videos", data], "--videos: those of nextqa are looked for in --data"),
+        (["microworld", "--data", data, "--model", tmp_path / "gone"], "expected a model saved by topa"),
+        (["microworld", "--data", data, "--frames", "9", *aligned], "expected 1 to 5"),
+        (["microworld", "--data", data, "--out", evaluated, *aligned], "benchmark is 'microworld' and was 'nextqa'"),
+    ):
+        done = topa("evaluate", "--out", tmp_path / "out", *words)
+        assert done.code in (1, 2), words
+        assert told in done.err, words
+        assert done.err.count("\n") <= 2
+
+
 def test_all_benchmarks_are_listed(topa):
     found = {b["name"]: b for b in json.loads(topa("evaluate", "--list", "--json").out)}
     assert {"egoschema", "mvbench", "msrvtt-captions", "videomme", "microworld"} <= found.keys()

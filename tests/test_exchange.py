@@ -116,4 +116,9 @@ def test_clean(topa, published):
     told = json.loads(topa("clean", source, "--out", published / "clean", "--json").out)
     assert told == json.loads((published / "clean" / "quality.json").read_text())
     source.write_text(one.replace("d e f", "d") + "\n")
-    assert "none of 1 Tideos is kept" in topa("clean", source, "--out", published / "none").err
+    done = topa("clean", source, "--out", published / "none")
+    assert done.code == 1
+    (published / "empty.jsonl").touch()
+    empty = topa("clean", published / "empty.jsonl", "--out", published / "none")
+    assert (empty.code, "found no" in empty.err) == (2, True), empty.err
+    assert "none of 1 Tideos is kept; the commonest reason, of 1 of them: " in done.err

@@ -22,7 +22,7 @@ from features.towers import save_clip
 from topa import Topa
 from topa.benchmarks.questions import Unfit
 from topa.core.artifacts import read_manifest
-from topa.core.errors import ArtifactMismatch, InputError, UsageError
+from topa.core.errors import AllFailed, ArtifactMismatch, InputError, UsageError
 from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
 from topa.features.gathered import Gathered
@@ -293,12 +293,12 @@ def test_nothing_that_can_be_used(micro_model, labelled, tmp_path):
     items = rows(labelled / "questions.jsonl")[:4]
     (tmp_path / "empty").mkdir()
     data = Source(write(tmp_path / "own.jsonl", items), videos=tmp_path / "empty")
-    with pytest.raises(InputError, match=r"found no question that can be used: 4: the video is missing .*--videos"):
+    with pytest.raises(AllFailed, match=r"found no question that can be used: 4: the video is missing .*--videos"):
         tune(micro_model, data, tmp_path / "out")
     (tmp_path / "empty" / "videos").mkdir()
     for item in items:
         (tmp_path / "empty" / item["video"]).write_text("no video")
-    with pytest.raises(InputError, match=r"found no question that can be used: 4: the video can't be used"):
+    with pytest.raises(AllFailed, match=r"found no question that can be used: 4: the video can't be used"):
         tune(micro_model, data, tmp_path / "out", "held_out=0")
     with pytest.raises(InputError, match=r"gone: found no such folder.*--videos"):
         tune(micro_model, source(labelled, videos=tmp_path / "gone"), tmp_path / "out")

@@ -104,3 +104,14 @@ def test_what_explain_refuses(topa, library, micro_video, tmp_path):
     done = topa("ask", tmp_path, "what ?")
     assert done.code != 0
     assert "library" in done.err
+
+
+def test_a_library_of_nothing_but_bad_files_is_a_failure(topa, tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.mp4").write_text(f"no video {name}")
+    words = ("index", *sorted(tmp_path.glob("*.mp4")), "--out", tmp_path / "lib", "--encoder", "microworld/clip")
+    for more in ((), ("--json",)):
+        done = topa(*words, *more)
+        assert done.code == 1
+        assert "index: all 3 files failed; the commonest reason, of all of them (such as a.mp4): " in done.err
+        assert done.out == ""

@@ -142,6 +142,20 @@ def test_where_nothing_is_at_hand_every_row_of_the_paper_says_so(topa, tmp_path)
     assert expected["MVBench, zero-shot, Llama2-7B", "all 4,000"] == 39.8
 
 
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_where_every_row_failed_so_did_the_run(topa, micro_model, tmp_path, more):
+    """What they are made of can't be read; the table is there all the same."""
+    (tmp_path / "data" / "own").mkdir(parents=True)
+    (tmp_path / "data" / "own" / "questions.jsonl").write_text("no question\n")
+    rows = [f'[[row]]\ntable = "A"\nname = "{name}"\nmodel = "m"\nbenchmark = "own"\n' for name in "ab"]
+    (tmp_path / "own.toml").write_text("\n".join(['title = "T"', f'[models.m]\npath = "{micro_model.name}"', *rows]))
+    places = ("--data", tmp_path / "data", "--models", micro_model.parent, "--out", tmp_path / "out")
+    done = topa("reproduce", tmp_path / "own.toml", *places, *more)
+    assert done.code == 1, done.err
+    assert "reproduce: all 2 rows failed; the commonest reason, of all of them (such as a): " in done.err
+    assert (tmp_path / "out" / "reproduced.md").is_file()
+
+
 def test_recipes_name_what_there_is():
     assert recipes() == ["microworld", "paper"]
     for name in recipes():

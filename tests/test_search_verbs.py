@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,7 +35,7 @@ def opened(world, monkeypatch):
     from topa.cli import search
 
     _, contents, encoder = world
-    monkeypatch.setattr(search, "_open", lambda path: (contents, encoder))
+    monkeypatch.setattr(search, "_open", lambda path: SimpleNamespace(contents=contents, towers=lambda: encoder))
     return contents
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .core.artifacts import MANIFEST, output_folder, sha256
-from .core.errors import ArtifactMismatch, UsageError
+from .core.command import typed
+from .core.errors import ArtifactMismatch, InputError, UsageError
 from .core.processes import Processes
 from .core.progress import console, track
 from .core.registry import Registry
@@ -36,16 +37,19 @@ from .tideos.index import TideoFile
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Tideo, Tideos
 from .training.config import AlignConfig
-from .training.data import AlignmentSet, StoredSet
+from .training.data import AlignmentSet, StoredSet, batches_per_epoch
 from .training.estimate import Estimate, estimate
 from .training.loop import BEST, TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
+from .training.runfile import expect_run
+from .training.trackers import check_trackers
 from .training.warm_start import warm_start
 
 TIDEOS = "tideos.jsonl"
 FEATURES = "features"
 WRITERS = Registry("writer", {"microworld": "topa.microworld.writer:write_tideos"})
 """Functions (count, seed) -> Tideos."""
+MICRO_LLM = "microworld/llm"
 HELD_OUT_SEED = 1_000_003
 _COMPARED = 64  # Tideos whose features are encoded again where it isn't clear what they were made of
 _ROUNDING = 5e-3  # between features of one text: half precision, and other batches
@@ -238,13 +242,18 @@ def align(
     processes, watch = Processes(), watch or Watch()
     output_folder(out)
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
-    load_tokenizer(config.llm, resolve(config.llm, weights=False))  # a wrong name is told before hours of encoding
+    # What is wrong with the request is told before hours of encoding.
+    check_trackers(watch.trackers)
+    expect_run(out, "align", config, accept_changes=accept_changes)
+    load_tokenizer(config.llm, resolve(config.llm, weights=False))
     if processes.first:
         if tideos is None and not path.is_file():
             write_jsonl(_written(config), path)
         open_corpus(path, config, folder, show=watch.show)
     processes.wait()  # for what the first one has written
     corpus = open_corpus(path, config, folder, show=False)
+    if tideos is not None:
+        _note_size(config, len(corpus.ids))
     training, testing = _split(config, len(corpus.ids), own=tideos is not None)
     model, described = new_model(
         config, corpus.store.encoder, corpus.store.width, lambda: corpus.pairs(training), processes
@@ -278,6 +287,7 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
         told = list(_written(config))
     else:
         told = TideoFile.open(_tideo_file(config, Path(), tideos))
+        _note_size(config, len(told))
     training, _ = _split(config, len(told), own=tideos is not None)
     llm = empty_llm(config.llm, resolve(config.llm, weights=False))
     model = _adapted(llm, config, feature_width(resolve(config.encoder, weights=False)))
@@ -327,7 +337,31 @@ def _tideo_file(config: AlignConfig, out: Path, tideos: Path | None) -> Path:
         if not config.microworld_tideos:
             raise UsageError("align: found no Tideos; expected --tideos FILE, or a recipe that writes its own.")
         return out / TIDEOS
-    return tideos / TIDEOS if tideos.is_dir() else tideos
+    path = tideos / TIDEOS if tideos.is_dir() else tideos
+    if not path.is_file():
+        raise InputError(f"{path}: can't be read: found nothing there; expected Tideos as JSON Lines. Check the name.")
+    return path
+
+
+def _note_size(config: AlignConfig, number: int) -> None:
+    """Say what the recipe was made for, where these Tideos are few for it, or its models are toys."""
+    notes = []
+    if config.llm == MICRO_LLM:
+        notes.append(
+            f"{MICRO_LLM} is a toy that knows the words of the micro world alone: on texts about anything else it "
+            "learns nothing. Recipes of real models stand in docs/guide.md"
+        )
+    expected = config.expected_tideos
+    if expected is not None and 2 * number < expected:
+        steps = [config.epochs * batches_per_epoch(count, config.batch_size) for count in (number, expected)]
+        more = typed("generate", "--seeds", "SEEDS", "--base-url", "URL", "--model", "NAME", "--out", "tideos")
+        notes.append(
+            f"{number:,} Tideos, of {expected:,} that the recipe was made for: {steps[0]:,} steps in place of "
+            f"{steps[1]:,}, and a memory of as many fewer captions. Expect worse answers, and believe the accuracy on "
+            f"held-out Tideos, where there are enough of them. More Tideos: {more}"
+        )
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _written(config: AlignConfig) -> Iterator[Tideo]:

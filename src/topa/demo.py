@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import random
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -413,4 +414,4 @@ def _samples(
 
 def _command(out: Path, seed: int, scale: Scale) -> str:
     flag = " --full" if scale == Scale.full() else " --quick" if scale == Scale.quick() else ""
-    return f"topa demo --out {out.name} --seed {seed}{flag}"
+    return f"topa demo --out {shlex.quote(out.name)} --seed {seed}{flag}"

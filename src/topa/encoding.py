@@ -190,6 +190,6 @@ def towers(name: str, identity: str | None = None) -> Encoder:
     if identity not in (None, found.identity):
         raise ArtifactMismatch(
             f"{name}: is {found.identity} now, the features are of {identity}; expected the same. Bring the old one "
-            "back, or index the videos again: topa index"
+            "back, or index the videos again: topa index VIDEOS --out ANOTHER"
         )
     return found

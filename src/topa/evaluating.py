@@ -14,7 +14,7 @@ import platform
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
@@ -35,13 +35,14 @@ from .benchmarks.released import Released, is_released
 from .benchmarks.report import FrameView
 from .benchmarks.run import Answered, answer_all, place, read_predictions
 from .benchmarks.sets import own
-from .benchmarks.summary import examples_to_show, shown, summarise
+from .benchmarks.summary import examples_to_show, reason, shown, summarise
 from .benchmarks.views import VIEWS, baselines
 from .benchmarks.watching import ReleasedFeatures, Videos, Watching, clip_of
 from .core.artifacts import output_folder, own_version, sha256, write_atomically
 from .core.command import command
 from .core.differences import difference
-from .core.errors import ArtifactError, InputError, UsageError
+from .core.errors import AllFailed, ArtifactError, InputError, UsageError
+from .core.failures import all_failed
 from .core.locks import alone
 from .core.processes import Processes
 from .core.progress import console
@@ -53,10 +54,12 @@ from .features.gathered import Gathered
 from .features.subtitles import WORDS, Cue, read_subtitles, spoken
 from .inference.engine import Topa
 from .inference.protocols import Asker, Choosing
+from .memory.bank import MemoryBank
 from .microworld.paths import resolve
 from .microworld.writer import make_videos
 from .models import saved
 from .models.base import empty_llm
+from .models.saved import SavedConfig
 from .pipeline import default_model, load
 
 RUN = "run.json"
@@ -74,7 +77,8 @@ class Evaluation:
     """What is to be evaluated, and how.
 
     benchmark: a name of `BENCHMARKS`. out: where everything goes. data: the folder of its official files; the micro
-    world renders its own. split: the first one by default. model: a saved model, by default the micro model. protocol:
+    world renders its own. videos: the folder that the videos' paths start from, for questions that may lie elsewhere.
+    split: the first one by default. model: a saved model, by default the micro model. protocol:
     the model's own by default. permutations: see `inference.protocols`. frames: of each video, at most as many as the
     model reads, by default so many. max_tokens: of a generated answer. baselines: also what a score must beat.
     subtitles: given to the model before the question: what is said at the frames' times. features: a folder of
@@ -85,6 +89,7 @@ class Evaluation:
     benchmark: str
     out: Path
     data: Path | None = None
+    videos: Path | None = None
     split: str | None = None
     model: str | Path | None = None
     protocol: Choosing | None = None
@@ -123,12 +128,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What an evaluation left: the report, its page, the submission file where there is one, and what the run did."""
+    """What an evaluation left: the report, its page, the submission file where there is one, and what the run did.
+    failure: where not one record could be answered, the error that says so."""
 
     report: EvaluationReport
     page: Path
     submission: Path | None
     answered: Answered
+    failure: AllFailed | None = None
 
 
 def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
@@ -140,24 +147,29 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
     processes = Processes()
     out = output_folder(asked.out)
     with alone(out) if processes.first else nullcontext():
-        benchmark = benchmark_of(asked)
+        # What can be wrong without a model is told before one is made or loaded.
+        benchmark, data = benchmark_of(asked), _data(asked)
         if processes.first:
             _make_micro(asked, show)
+        processes.wait()
+        examples = records(asked, benchmark, data)
+        if processes.first:
             default = asked.model or default_model(show=show)
         processes.wait()
         folder = saved.fetch(default if processes.first else asked.model or default_model(show=False))
-        data = _data(asked)
-        examples = records(asked, benchmark, data)
+        config = saved.read_config(folder)
+        known = _known(asked, config)
+        if asked.require_all:
+            _require(_missing(known, examples, _root(asked, data)))
+        settings, hashes = _settings(asked, benchmark, config), _hashes(folder, config, examples)
+        _expect(out, {**settings, **hashes})
         engine = load(folder, device=str(processes.device))
         if engine.memory is not None:
             engine.memory = engine.memory.to(processes.device)
         asker = _asker(asked, benchmark, engine)
         watching = _watching(asked, benchmark, engine, data)
-        if asked.require_all:
-            _require(watching.missing(examples))
-        settings, hashes = _settings(asked, benchmark, asker, watching), _hashes(folder, engine, examples)
         if processes.first:
-            _begin(out, {**settings, **hashes})
+            write_atomically(out / RUN, json.dumps({**settings, **hashes}, indent=1) + "\n")
         processes.wait()
         views = (MODEL, *baselines(engine)) if asked.baselines else (MODEL,)
         answering = Answering(engine, asker, benchmark.task, _speech(asked))
@@ -200,7 +212,8 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
             hashes={**hashes, "predictions": sha256(out / NAME)[:16]},
             seconds=round(answered.seconds, 2),
         )
-        return Evaluated(report, write_evaluation(report, out), submission, answered)
+        page = write_evaluation(report, out)
+        return Evaluated(report, page, submission, answered, _failure(examples, found[MODEL], out))
 
 
 def plan(asked: Evaluation) -> Plan:
@@ -216,23 +229,16 @@ def plan(asked: Evaluation) -> Plan:
     config = saved.read_config(folder)
     model = saved.shape(empty_llm(config.llm, resolve(config.llm, weights=False)), config)
     parameters = sum(p.numel() for p in chain(model.llm.parameters(), model.parameters()))
-    clips = {clip.id: clip for clip in (clip_of(example, _root(data)) for example in examples)}
-    if asked.features is not None and is_released(asked.features):
-        released = Released(asked.features, config.encoder_identity)
-        missing = [e.video for e in examples if e.video not in released]
-        to_encode = 0
-    else:
-        frames = asked.frames or config.frames
-        known = Gathered(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
-        left = [clip for name, clip in clips.items() if name not in known]
-        missing = [clip.id for clip in left if not Path(clip.path).exists()]
-        to_encode = len(left) - len(missing)
+    root, known = _root(asked, data), _known(asked, config)
+    clips = {clip.id for clip in (clip_of(example, root) for example in examples)}
+    missing = _missing(known, examples, root)
+    to_encode = 0 if isinstance(known, Released) else sum(name not in known for name in clips) - len(missing)
     views = len(VIEWS) if asked.baselines else 1
     return Plan(
         len(examples),
         sum(example.hidden for example in examples),
         len(clips),
-        tuple(dict.fromkeys(missing)),
+        tuple(missing),
         to_encode,
         views * len(examples),
         parameters,
@@ -247,6 +253,11 @@ def benchmark_of(asked: Evaluation) -> Benchmark:
         raise unknown(f"split of {benchmark.name}", asked.split, benchmark.splits)
     if asked.subtitles and not benchmark.subtitles:
         raise UsageError(f"--subtitles: {benchmark.name} comes without subtitles. Leave it out.")
+    if asked.videos is not None and not benchmark.elsewhere:
+        raise UsageError(
+            f"--videos: those of {benchmark.name} are looked for in --data, under the names that they are published "
+            "with. Leave it out, or link the folder into --data."
+        )
     if asked.permutations and benchmark.task != "choice":
         raise UsageError(f"--permutations: {benchmark.name} has no options. Leave it out.")
     return benchmark
@@ -258,6 +269,8 @@ def records(asked: Evaluation, benchmark: Benchmark, data: Path) -> list[Example
     Raises InputError where there are none, or two have one id.
     """
     examples = list(benchmark.read(data, asked.split or next(iter(benchmark.splits))))
+    if asked.videos is not None:
+        examples = [replace(example, path=asked.videos / example.video) for example in examples]
     if not examples:
         raise InputError(f"{data}: found no records of {benchmark.name}; expected at least one. Download it again.")
     seen: set[str] = set()
@@ -285,6 +298,9 @@ def _make_micro(asked: Evaluation, show: bool) -> None:
 
 
 def _data(asked: Evaluation) -> Path:
+    if asked.videos is not None and not asked.videos.is_dir():
+        there = "a file" if asked.videos.exists() else "nothing there"
+        raise InputError(f"{asked.videos}: found {there}; expected the folder of the videos: --videos DIR")
     if asked.data is not None:
         if not asked.data.exists():
             if _is_micro(asked):
@@ -299,8 +315,10 @@ def _data(asked: Evaluation) -> Path:
     )
 
 
-def _root(data: Path) -> Path:
+def _root(asked: Evaluation, data: Path) -> Path:
     """The folder that clips are named from."""
+    if asked.videos is not None:
+        return asked.videos
     return data if data.is_dir() else data.parent
 
 
@@ -316,15 +334,46 @@ def _asker(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> Asker:
 
 
 def _watching(asked: Evaluation, benchmark: Benchmark, engine: Topa, data: Path) -> Watching:
-    frames = engine.config.frames if asked.frames is None else asked.frames
-    if not 1 <= frames <= engine.config.frames:
-        raise UsageError(
-            f"--frames: found {frames}; expected 1 to {engine.config.frames}: the model was aligned with so many."
-        )
+    frames = _frame_count(asked, engine.config)
     if asked.features is not None and is_released(asked.features):
         released = Released(asked.features, engine.encoder.identity, engine.encoder.width)
         return ReleasedFeatures(released, benchmark.rows, frames)
-    return Videos(engine.encoder, _root(data), asked.features or asked.out / FEATURES, frames, asked.workers)
+    return Videos(engine.encoder, _root(asked, data), asked.features or asked.out / FEATURES, frames, asked.workers)
+
+
+def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
+    """How many of each video. Raises UsageError for more than the model reads."""
+    frames = config.frames if asked.frames is None else asked.frames
+    if not 1 <= frames <= config.frames:
+        raise UsageError(
+            f"--frames: found {frames}; expected 1 to {config.frames}: the model was aligned with so many."
+        )
+    return frames
+
+
+def _known(asked: Evaluation, config: SavedConfig) -> Gathered | Released:
+    """Features that are there. Raises ArtifactMismatch for those of another encoder or number of frames."""
+    frames = _frame_count(asked, config)
+    if asked.features is not None and is_released(asked.features):
+        return Released(asked.features, config.encoder_identity, config.feature_width)
+    return Gathered(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
+
+
+def _missing(known: Gathered | Released, examples: Sequence[Example], root: Path) -> list[str]:
+    """What can't be had for want of a video, or of its released features: each once."""
+    if isinstance(known, Released):
+        return list(dict.fromkeys(e.video for e in examples if e.video not in known))
+    clips = {clip.id: clip for clip in (clip_of(example, root) for example in examples)}
+    return [name for name, clip in clips.items() if name not in known and not Path(clip.path).exists()]
+
+
+def _failure(examples: Sequence[Example], predictions: Sequence[Prediction], out: Path) -> AllFailed | None:
+    failures = [
+        (p.video or p.id, reason(e, p.error)) for e, p in zip(examples, predictions, strict=True) if p.error is not None
+    ]
+    if len(failures) < len(predictions):
+        return None
+    return all_failed("evaluate", "records", failures, f"{out / NAME} has them all.")
 
 
 def _require(missing: Sequence[str]) -> None:
@@ -355,38 +404,38 @@ def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
 
 
 def _settings(
-    asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watching
+    asked: Evaluation, benchmark: Benchmark, config: SavedConfig
 ) -> dict[str, str | int | float | bool | None]:
     """What decides the predictions, beside the files."""
     return {
         "benchmark": benchmark.name,
         "split": asked.split or next(iter(benchmark.splits)),
-        "protocol": asker.protocol if benchmark.task == "choice" else "greedy",
+        "protocol": (asked.protocol or config.protocol) if benchmark.task == "choice" else "greedy",
         "permutations": asked.permutations,
-        "frames": watching.frames,
-        "features": "released" if isinstance(watching, ReleasedFeatures) else "videos",
-        "max_tokens": asker.max_tokens,
+        "frames": _frame_count(asked, config),
+        "features": "released" if asked.features is not None and is_released(asked.features) else "videos",
+        "max_tokens": asked.max_tokens or _TOKENS[benchmark.task],
         "subtitles": asked.subtitles,
         "limit": asked.limit,
         "seed": asked.seed,
     }
 
 
-def _hashes(folder: Path, engine: Topa, examples: Sequence[Example]) -> dict[str, str]:
+def _hashes(folder: Path, config: SavedConfig, examples: Sequence[Example]) -> dict[str, str]:
     digest = hashlib.sha256()
     for e in examples:
         digest.update(repr((e.id, e.question, e.options, e.answer, e.references, e.start, e.end, e.fault)).encode())
     hashes = {
         "records": digest.hexdigest()[:16],
         "adapter": sha256(folder / saved.ADAPTER)[:16],
-        "encoder": engine.encoder.identity,
-        "language model": engine.config.llm,
+        "encoder": config.encoder_identity,
+        "language model": config.llm,
     }
-    return hashes if engine.memory is None else {**hashes, "memory": (engine.memory.hash or "")[:16]}
+    return hashes if config.bridge == "raw" else {**hashes, "memory": MemoryBank.load(folder).hash[:16]}
 
 
-def _begin(out: Path, told: Mapping[str, Any]) -> None:
-    """Note what the folder holds, or refuse it where it holds something else."""
+def _expect(out: Path, told: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds another evaluation."""
     path = out / RUN
     if path.is_file():
         try:
@@ -398,7 +447,6 @@ def _begin(out: Path, told: Mapping[str, Any]) -> None:
                 f"{out}: holds another evaluation: {other}. Give the same options as before, or another folder with "
                 "--out."
             )
-    write_atomically(path, json.dumps(told, indent=1) + "\n")
 
 
 def _notes(

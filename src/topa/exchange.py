@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .core.artifacts import output_folder, write_atomically
-from .core.errors import InputError
+from .core.errors import AllFailed, InputError
 from .tideos.assemble import TIDEOS, assemble
 from .tideos.jsonl import read_jsonl, write_jsonl
 from .tideos.quality import Checks, Report
@@ -72,10 +72,16 @@ def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
 def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
     """The Tideos of a file that are kept as a set in `out`: `tideos.jsonl`, `quality.json`, its card, a manifest.
 
-    Raises InputError where none is kept, OutputError where `out` can't be written.
+    Raises AllFailed where none is kept, InputError where there is none, OutputError where `out` can't be written.
     """
     output_folder(out)
     report = assemble(read_jsonl(path), out, seed=seed, checks=Checks(near=near))
     if not report.kept:
-        raise InputError(f"{path}: none of {report.read} Tideos is kept; {out / 'quality.json'} says why.")
+        if not report.dropped:
+            raise InputError(f"{path}: found no Tideo; expected one or more, as JSON Lines. Check the name.")
+        count, reason = max((found["count"], reason) for reason, found in report.dropped.items())
+        raise AllFailed(
+            f"{path}: none of {report.read:,} Tideos is kept; the commonest reason, of {count:,} of them: {reason}. "
+            f"{out / 'quality.json'} has all reasons."
+        )
     return report

@@ -41,6 +41,8 @@ from .training.estimate import Estimate, estimate
 from .training.finetune import FinetuneConfig, LabelledSet, read_finetune_recipe
 from .training.loop import TrainResult, Watch, train
 from .training.prepare import dtype_for, prepare
+from .training.runfile import expect_run
+from .training.trackers import check_trackers
 
 FEATURES = "features"
 LEFT_OUT = "left-out.json"
@@ -115,6 +117,8 @@ def finetune(
     base = saved.read_config(folder)
     memory = _memory(folder, base, config)
     output_folder(out)
+    check_trackers(watch.trackers)
+    expect_run(out, "finetune", config, accept_changes=accept_changes)
     features = source.features or out / FEATURES
     chosen = select(source, config, Gathered(features, base.encoder_identity, base.frames))
     failed: dict[str, str] = {}

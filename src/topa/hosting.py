@@ -22,7 +22,7 @@ from .core.errors import UsageError
 from .core.progress import console
 from .features.guard import unbound
 from .inference.engine import Topa
-from .libraries import Library, make
+from .libraries import Library, expect_encoder, make
 from .library.contents import Contents
 from .library.index import Wanted
 from .models.saved import read_config
@@ -49,9 +49,7 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore2")
-    if missing := [name for name in needed if not find_spec(name)]:
-        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
+    check_packages()
     contents = None if library is None else Library.open(library).contents
     if loose := unbound():
         console.print(
@@ -62,12 +60,21 @@ def serve(
             highlight=False,
         )
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
+    if contents is not None:
+        expect_encoder(contents, model)
     engine = load(model)
     _limit_threads(threads)
     if log_requests:
         _log_requests()
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
+
+
+def check_packages() -> None:
+    """Raises UsageError where a package that serving needs is missing."""
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
+    if missing := [name for name in needed if not find_spec(name)]:
+        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
 
 
 def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .benchmarks.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
-from .core.errors import InputError
+from .core.errors import AllFailed, InputError, TopaError
 from .features.clips import Clip, clip_below, name_below
 from .features.gathered import Gathered
 from .prompts.templates import LETTERS
@@ -137,10 +137,12 @@ def _drawn(names: Sequence[str], number: int, key: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}\0{name}".encode()).digest())[:number]
 
 
-def nothing(data: Path, left_out: Sequence[Unfit]) -> InputError:
-    """The error where no question can be used."""
-    reasons = "; ".join(Selection((), (), tuple(left_out), 0).tally.lines()) or "there are no questions"
-    return InputError(
+def nothing(data: Path, left_out: Sequence[Unfit]) -> TopaError:
+    """The error where no question can be used: the file's, where there is none in it."""
+    counted = Selection((), (), tuple(left_out), 0).tally
+    reasons = "; ".join(counted.lines()) or "there are no questions"
+    kind = AllFailed if left_out else InputError
+    return kind(
         f"{data}: found no question that can be used: {reasons}. Expected questions with answers, and their videos. "
         "Name the folder that their paths start from with --videos."
     )

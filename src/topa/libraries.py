@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core.errors import InputError
+from .core.errors import ArtifactMismatch, InputError
 from .exchange import ENCODER
+from .inference.requests import check_explained, check_query, check_question
 from .library import catalogue, index
 from .library.index import Towers, Wanted
 from .library.outcome import Estimate, Result
@@ -89,13 +90,16 @@ class Library:
         """
         from .library.search import Filter
 
-        words = self.towers().encode_texts([query])
-        return self._search().moments(words, top, Filter(path, after, before))[0]
+        check_query(query)
+        where, search = Filter(path, after, before), self._search()
+        search.videos(path)
+        return search.moments(self.towers().encode_texts([query]), top, where)[0]
 
     def when(self, video: str | Path, query: str, top: int = 3) -> list[Moment]:
         """When a video of the library shows what words say, best first. video: its path, see `Asking.find`."""
         from .library.asking import find
 
+        check_query(query)
         return self._search().when(find(self.contents, video), self.towers().encode_texts([query])[0], top)
 
     def ask(
@@ -112,10 +116,11 @@ class Library:
         model: a saved model, or one that is loaded; the micro model by default. video: its path. how: as for
         `topa.library.asking.Asking.ask`, or `ask_video`. Raises what these raise.
         """
-        asking = self.asking(model)
+        check_question(question, choices)
         if video is None:
-            return asking.ask(question, choices, **how)
-        return asking.ask_video(video, question, choices, **how)
+            return self.asking(model).ask(question, choices, **how)
+        own = self._find(video)
+        return self.asking(model).ask_video(own, question, choices, **how)
 
     def explain(
         self,
@@ -129,14 +134,16 @@ class Library:
         """Answer about a video, and say what each frame did for the answer; see `topa.library.evidence`."""
         from .library.evidence import explain_indexed
 
-        asking = self.asking(model)
-        found, _ = explain_indexed(
-            self.contents, asking.find(video), asking.engine, question, choices, protocol=protocol
-        )
+        check_explained(question, choices)
+        own = self._find(video)
+        engine = self.asking(model).engine
+        found, _ = explain_indexed(self.contents, own, engine, question, choices, protocol=protocol)
         return found
 
     def asking(self, model: str | Path | Topa | None = None) -> Asking:
-        """Who answers from the library's features: hold it to ask often. model: as for `ask`."""
+        """Who answers from the library's features: hold it to ask often. model: as for `ask`.
+
+        Raises ArtifactMismatch for a model of another encoder, before its weights are read."""
         from .inference.engine import Topa
         from .library.asking import Asking
         from .library.search import Search
@@ -144,6 +151,8 @@ class Library:
 
         key = ("asking", str(id(model)) if isinstance(model, Topa) else str(model))
         if key not in self._loaded:
+            if not isinstance(model, Topa):
+                expect_encoder(self.contents, model)
             engine = model if isinstance(model, Topa) else load(model)
             search = Search(self.contents, memory=engine.memory, temperature=engine.config.temperature)
             self._loaded[key] = Asking(engine, self.contents, lambda asked, top: search.moments(asked[None], top)[0])
@@ -158,6 +167,11 @@ class Library:
             self._loaded["towers",] = towers(self.encoder, self.contents.encoder)
         both: Encoder = self._loaded["towers",]
         return both
+
+    def _find(self, video: str | Path) -> Video:
+        from .library.asking import find
+
+        return find(self.contents, video)
 
     def _search(self) -> Search:
         from .library.search import Search
@@ -201,6 +215,21 @@ def contents_of(folder: Path) -> Contents:
     parts = sorted({content.part for content in known.contents.values()})
     stores = [FeatureStore.open(folder / catalogue.FEATURES / part) for part in parts]
     return Contents(stores, videos, Path(catalogue.root(folder, known)))
+
+
+def expect_encoder(contents: Contents, model: str | Path | None) -> None:
+    """Refuse a model that can't read a library's features, before it is loaded. model: as for `Library.ask`.
+
+    Raises ArtifactMismatch, and ArtifactError where this isn't a saved model.
+    """
+    from .pipeline import encoder_of
+
+    if (aligned := encoder_of(model)) != contents.encoder:
+        raise ArtifactMismatch(
+            f"{contents.root}: its library is of the encoder {contents.encoder}; found "
+            f"{'the micro model' if model is None else model}, which reads features of {aligned}. Name a model of the "
+            "library's encoder with --model, or index for this one: topa index VIDEOS --encoder ENCODER --out ANOTHER"
+        )
 
 
 def _towers() -> Towers:

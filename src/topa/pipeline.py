@@ -43,24 +43,25 @@ def import_checkpoint(
     without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
     Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
     """
+    output_folder(out)
+    identity = identify(resolve(encoder))
+    bank = None if memory is None else MemoryBank.load(memory)
+    if bank is not None and bank.encoder != identity:
+        raise ArtifactMismatch(
+            f"{memory}: is of {bank.encoder}, the adapter of {identity}. Build the memory with --encoder {encoder}, or "
+            "name the memory's encoder here."
+        )
     console.print(f"reading {backbone} once, to know it again; it stays where it is")
     config, state = import_adapter(
         backbone,
         adapter,
         encoder=encoder,
-        encoder_identity=identify(resolve(encoder)),
+        encoder_identity=identity,
         family=family,
         prompt_length=prompt_length,
         rope_theta=rope_theta,
     )
-    output_folder(out)
-    if memory is not None:
-        bank = MemoryBank.load(memory)
-        if bank.encoder != config.encoder_identity:
-            raise ArtifactMismatch(
-                f"{memory}: is of {bank.encoder}, the adapter of {config.encoder_identity}. Build the memory with "
-                f"--encoder {encoder}, or name the memory's encoder here."
-            )
+    if bank is not None:
         bank.save(out)
         config = config.model_copy(update={"bridge": "projected"})
     about = f"Released by TOPA's authors ({adapter.name}), converted; behaves like their code, see docs/fidelity.md."
@@ -88,6 +89,16 @@ def default_model(*, show: bool = True) -> Path:
     except OutputError as error:
         raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error
     return folder
+
+
+def encoder_of(model: str | Path | None) -> str:
+    """The identity of the encoder that a saved model, or the micro model, was aligned with; no weights are read.
+
+    Raises ArtifactError where this isn't a saved model.
+    """
+    if model is None:
+        return identify(resolve(read_recipe(DEFAULT_RECIPE).encoder))
+    return saved.read_config(saved.fetch(model)).encoder_identity
 
 
 def load(

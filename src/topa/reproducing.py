@@ -135,17 +135,19 @@ def _report(row: Row, place: _Places, *, baselines: bool) -> EvaluationReport | 
             row.benchmark,
             place.out / _key(row),
             data,
-            row.split,
-            model,
-            row.protocol,
-            row.permutations,
-            row.frames,
+            split=row.split,
+            model=model,
+            protocol=row.protocol,
+            permutations=row.permutations,
+            frames=row.frames,
             baselines=baselines,
             subtitles=row.subtitles,
             features=place.out / "features" / str(row.frames or "all") if micro else None,
             limit=place.limit,
         )
         done = evaluate(asked, show=place.show)
+        if done is not None and done.failure is not None:
+            raise done.failure
     except TopaError as error:
         return _Missing("failed", str(error))
     if done is None:

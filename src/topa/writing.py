@@ -89,7 +89,10 @@ class Given:
     def first(self, limit: int | None) -> Iterator[Seed]:
         """The seeds, or the first of them. Raises UsageError where no file is given."""
         if self.seeds is None:
-            raise UsageError("generate: this writer needs seeds. Give --seeds FILE; topa seeds makes such a file.")
+            raise UsageError(
+                "generate: this writer needs seeds. Give --seeds FILE. Make one: topa seeds FILE --kind text "
+                "--out seeds.jsonl"
+            )
         return islice(read_seeds(self.seeds), limit)
 
 
@@ -187,7 +190,8 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
     """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
     from .tideos.generate import generate as run
 
-    asking = given.asking
+    asking, mix = given.asking, _mix(plan.primitives, plan.seed)
+    next(given.first(1), None)  # a file that can't be read is told before a writer is opened, or a model loaded
     writer = open_writer(plan, options, asking.form)
     if plan.writer == "local":  # while a batch is written, the next one gathers
         limits = replace(limits, concurrency=2 * limits.concurrency)
@@ -200,7 +204,7 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
         shard=plan.part,
         seed=plan.seed,
         checks=plan.checks,
-        mix=_mix(plan.primitives, plan.seed),
+        mix=mix,
         show=show,
     )
 

@@ -208,6 +208,8 @@ def test_a_memory_of_another_encoder_is_refused(folder):
 
 def test_another_language_model_is_refused(folder, tmp_path):
     llm().save_pretrained(tmp_path / "tiny-llm")
+    for file in Path(resolve("microworld/llm")).glob("tokenizer*"):
+        shutil.copy(file, tmp_path / "tiny-llm")
     with pytest.raises(ArtifactError, match=r"tiny-llm: has 3 layers of width 32; .*with 6 layers of width 128"):
         load(change(folder, llm=str(tmp_path / "tiny-llm")))
 
@@ -218,6 +220,8 @@ def test_a_language_model_that_is_not_whole(folder, tmp_path):
         file.rename(tmp_path / file.name)
     with pytest.raises(InputError, match=r"tokenizer can't be loaded .*Expected the tokenizer's files"):
         load(change(folder, llm=str(copy)))
+    for file in tmp_path.glob("tokenizer*"):
+        file.rename(copy / file.name)
     (copy / "model.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match=r"can't be loaded .*Expected the id or the folder of a Hugging Face causal"):
         load(folder)

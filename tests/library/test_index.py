@@ -22,13 +22,13 @@ from tests.features.clips import steady, write_video
 import topa as package
 from topa import libraries
 from topa.core.errors import (
+    AllFailed,
     ArtifactError,
     ArtifactMismatch,
     InputError,
     MissingVideos,
     OutputError,
     UsageError,
-    VideoError,
 )
 from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
@@ -355,7 +355,7 @@ def test_every_bad_file_has_an_outcome(bad, make, decoded):
 def test_only_bad_files(tmp_path, make, monkeypatch, shots):
     monkeypatch.chdir(tmp_path)
     Path("a.mp4").write_bytes(b"")
-    with pytest.raises(VideoError, match=r"none of 1 files can be used.*a\.mp4: found an empty file"):
+    with pytest.raises(AllFailed, match=r"all 1 files failed; .*such as .*a\.mp4\): found an empty file"):
         make("a.mp4")
     with pytest.raises(ArtifactError, match="no finished library"):
         package.Library.open("lib")

@@ -25,7 +25,8 @@ class Benchmark:
     rows: which rows of the released features of a video a record is about, of how many: a slice. metric: the one that
     papers report: "accuracy", "CIDEr-D", "WUPS", "exact match". macro: whether papers also report the mean over the
     types. submission: what the benchmark's server takes, as a JSON value, of all records and their predictions, in one
-    order; None where there is no server. subtitles: whether its records come with subtitles.
+    order; None where there is no server. subtitles: whether its records come with subtitles. elsewhere: whether a
+    record's video is a path below a folder that may be another than that of the data.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Benchmark:
     rows: Callable[[Example, int], slice] = lambda example, rows: slice(0, rows)
     submission: Callable[[Sequence[Example], Sequence[Prediction]], Any] | None = None
     subtitles: bool = False
+    elsewhere: bool = False
 
 
 BENCHMARKS = Registry(

@@ -7,7 +7,6 @@ reads a file or asks a model.
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import InputError
+from ..core.failures import nameless
 from .catalogue import Benchmark
 from .evaluation import MODEL, Bin, Calibration, Counts, Letters, Score, Shown, Summary, Verdict, judged
 from .example import Example
@@ -164,10 +164,8 @@ def _counts(examples: Sequence[Example], public: Sequence[Example], answers: Seq
 
 def reason(example: Example, error: str) -> str:
     """An error without what names the record, so that equal ones can be counted."""
-    names = {str(example.path), example.path.name, example.video, example.id} - {"", "."}
-    either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    told = re.sub(rf"(?<!\w)(?:{either})(?!\w)", "…", error) if either else error
-    return " ".join(told.removeprefix("…:").split())[:_LENGTH] or "no reason given"
+    names = (str(example.path), str(example.path.absolute()), example.path.name, example.video, example.id)
+    return nameless(error, names)[:_LENGTH] or "no reason given"
 
 
 def _scores(benchmark: Benchmark, marked: _Marked) -> Iterator[Score]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.command import in_this_shell, program
 from ..core.devices import restored_device
 from ..core.errors import TopaError, UsageError
 from ..core.verbosity import note, session
@@ -127,10 +128,30 @@ def _write_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+class ShellContext(typer.Context):
+    """The context of the whole command: what it says to type can be typed in the reader's shell."""
+
+    @property
+    def command_path(self) -> str:
+        """How the command was started; `info_name` stays `topa`, by which shells complete."""
+        return program()
+
+
+def _adapt_examples(command: Any) -> None:
+    """The same for the examples below each help text, a line each: one that is wrapped can't be copied."""
+    if command.epilog:
+        examples = in_this_shell(command.epilog).split("\n\n")
+        command.epilog = "\n\n".join(f"\b\n{example}" for example in examples)
+    for verb in getattr(command, "commands", {}).values():
+        _adapt_examples(verb)
+
+
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
     _write_any_text()
     root: Any = typer.main.get_command(app)
+    root.context_class = ShellContext
+    _adapt_examples(root)
     dress(root)
     shared.forget()
     with session(), restored_device():
@@ -139,7 +160,7 @@ def main() -> None:
         except TopaError as error:
             if shared.debug:
                 raise
-            typer.echo(f"topa: {error}", err=True)
+            typer.echo(f"topa: {in_this_shell(str(error))}", err=True)
             if error.exit_code == UsageError.exit_code and (origin := _origin()):
                 note(origin)
             sys.exit(error.exit_code)

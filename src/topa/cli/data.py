@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from ..core.verbosity import hint, note
 from .app import STOPPED, Json, app
 from .completion import any_of
@@ -76,7 +77,7 @@ def seeds(
             f"({tally.duplicates:,} duplicates of drawn texts dropped)"
         )
     typer.echo(f"seeds: {out} ({len(drawn):,} written)")
-    hint(f"next:  topa generate --seeds {out} --base-url URL --model NAME --out tideos")
+    hint(f"next:  {typed('generate', '--seeds', out, '--base-url', 'URL', '--model', 'NAME', '--out', 'tideos')}")
 
 
 @app.command(
@@ -216,7 +217,7 @@ def generate(
         if as_json:
             typer.echo(report.model_dump_json(indent=1))
         else:
-            _say_set(plan.folder, report, plan.part)
+            _say_set(plan.folder, report, plan.part, recipe="microworld", seed=seed)
         return
     limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll, accept_rejections=accept_rejections)
     given = writing.Given(seeds, prompt)
@@ -236,7 +237,7 @@ def generate(
     else:
         _say_outcome(result, limits)
         if result.report is not None:
-            _say_set(plan.folder, result.report, plan.part)
+            _say_set(plan.folder, result.report, plan.part, seed=seed)
     if result.stopped == "interrupted":
         raise typer.Exit(STOPPED)
     problem = _problem(result, limits)
@@ -266,7 +267,7 @@ def merge(
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        _say_set(out, report, None)
+        _say_set(out, report)
 
 
 @app.command(epilog="Example:  topa export kitchen.jsonl --format parquet --out kitchen.parquet")
@@ -306,7 +307,7 @@ def clean(
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
-        _say_set(out, report, None)
+        _say_set(out, report)
 
 
 @app.command(epilog="Example:  topa card kitchen.jsonl --out kitchen-card")
@@ -421,7 +422,8 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         )
 
 
-def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
+def _say_set(folder: Path, report: Report, part: Shard | None = None, *, recipe: str = "RECIPE", seed: int = 0) -> None:
+    """recipe: that the set is for, where it is known. seed: of the shards, for the command that merges them."""
     for reason, found in report.dropped.items():
         note(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})")
     typer.echo(f"kept:    {report.kept:,} of {report.read:,} Tideos in {folder / 'tideos.jsonl'}")
@@ -431,6 +433,8 @@ def _say_set(folder: Path, report: Report, part: Shard | None) -> None:
     typer.echo(f"blind:   {blind}")
     typer.echo(f"card:    {folder / 'card.html'}")
     if part is not None:
-        hint(f"next:    topa merge {folder.parent}, when all {part.of} shards are done")
+        command = typed("merge", folder.parent, *([] if seed == 0 else ["--seed", seed]))
+        hint(f"next:    {command}  # when all {part.of} shards are done")
     elif report.kept:
-        hint(f"next:    topa align --recipe RECIPE --tideos {folder / 'tideos.jsonl'} --out MODEL")
+        tideos = folder / "tideos.jsonl"
+        hint(f"next:    {typed('align', '--recipe', recipe, '--tideos', tideos, '--out', 'model')}")

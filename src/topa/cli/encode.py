@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from ..core.errors import UsageError
 from ..core.verbosity import hint, note
 from .app import Json, app, memory
@@ -76,6 +77,7 @@ def encode(
         raise UsageError("--merge: joins what is in --out. Leave out the inputs, --shard and --ray.")
     if shard and ray:
         raise UsageError("--shard and --ray exclude each other: --ray makes all shards. Give one of them.")
+    part = None if shard is None else Shard.parse(shard)
     from .. import encoding
     from ..exchange import ENCODER
 
@@ -86,7 +88,7 @@ def encode(
             tuple(inputs or ()),
             out,
             encoder or ENCODER,
-            part=None if shard is None else Shard.parse(shard),
+            part=part,
             frames=frames,
             fusion=fusion,
             workers=workers,
@@ -96,10 +98,10 @@ def encode(
     if as_json:
         typer.echo(json.dumps(result.as_json()))
     else:
-        _say(result, out, inputs)
+        _say(result, out, inputs, encoder)
 
 
-def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
+def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
     from .. import encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:
@@ -124,10 +126,25 @@ def _say(result: Result, out: Path, inputs: list[Path] | None) -> None:
         hint(f"next:    the other shards; then {out} is the store")
     elif result.noun == "Tideos":
         tideos = encoding.tideos_in(inputs[0]) if inputs and len(inputs) == 1 else "TIDEOS"
-        hint(f"next:    topa align --recipe RECIPE --tideos {tideos} --features {result.path} --out MODEL")
-        hint(f"or:      topa memory build {result.path} --out MEMORY --rows 1000000")
+        hint(f"next:    {_align(tideos, result.path, encoder)}")
+        hint(f"or:      {typed('memory', 'build', result.path, '--out', 'memory', '--rows', 1_000_000)}")
     else:
         hint(f"read it: from topa.features.store import FeatureStore; FeatureStore.open({str(result.path)!r})")
+
+
+def _align(tideos: Path | str | None, features: Path, encoder: str | None) -> str:
+    """The command that trains on a store: a recipe's features are of its encoder and its fusion."""
+    from ..core.artifacts import read_manifest
+    from ..exchange import ENCODER
+
+    made = read_manifest(features, "features")
+    toy = encoder == "microworld/clip"
+    changes = [] if toy or made.encoder == ENCODER else [f"encoder={encoder or 'ENCODER'}"]
+    if (fusion := made.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
+        changes.append(f"fusion={fusion}")
+    where = ["--tideos", tideos or "TIDEOS", "--features", features, "--out", "model"]
+    recipe = ["--recipe", "microworld" if toy else "RECIPE"]
+    return typed("align", *recipe, *where, *(word for change in changes for word in ("--set", change)))
 
 
 @memory.command(epilog="Example:  topa memory build kitchen-features --out kitchen-memory --rows 1000000 --near 0.98")
@@ -159,7 +176,7 @@ def build(
     if near is not None:
         typer.echo(f"near:    {len(bank):,} rows are left of those drawn; --rows takes more")
     typer.echo(f"memory:  {out} ({len(bank):,} rows, {bank.values.shape[1]} wide, {bank.encoder})")
-    hint(f"next:    topa memory inspect {out}")
+    hint(f"next:    {typed('memory', 'inspect', out)}")
 
 
 @memory.command(epilog="Example:  topa memory inspect kitchen-memory --json")

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from ..core.command import typed
 from ..core.errors import UsageError
+from ..core.failures import all_failed
 from ..core.verbosity import hint, note
 from .app import Json, app
 from .completion import any_of, benchmarks
@@ -29,6 +31,10 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder of the published files and videos. The micro world has its own."),
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option("--videos", help="own: the folder that the videos' paths start from. Default: the data's."),
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Default: the one that papers report.")] = None,
     model: Annotated[
@@ -91,7 +97,9 @@ def evaluate(
         return
     if benchmark is None or out is None:
         missing = "BENCHMARK" if benchmark is None else "--out DIR"
-        raise UsageError(f"evaluate: found no {missing}; expected topa evaluate BENCHMARK --out DIR. --list shows all.")
+        raise UsageError(
+            f"evaluate: found no {missing}; expected: topa evaluate BENCHMARK --out DIR. --list shows all."
+        )
     BENCHMARKS.load(benchmark)  # an unknown name is answered before torch is loaded
     from ..core.processes import is_first, launch, started_by_launcher
     from ..inference.protocols import choosing
@@ -104,8 +112,8 @@ def evaluate(
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     by = None if protocol is None else choosing(protocol)
     asked = Evaluation(
-        benchmark, out, data, split, model, by, permutations, frames, max_tokens, baselines, subtitles, features,
-        limit, require_all, coco=coco, seed=seed, **given,
+        benchmark, out, data, videos, split, model, by, permutations, frames, max_tokens, baselines, subtitles,
+        features, limit, require_all, coco=coco, seed=seed, **given,
     )  # fmt: skip
     if dry_run:
         _say_plan(plan(asked).as_json(), as_json)
@@ -117,6 +125,8 @@ def evaluate(
         return
     if as_json:
         typer.echo(found.report.model_dump_json(indent=1, exclude={"samples"}))
+        if found.failure is not None:
+            raise found.failure
         return
     from rich.console import Console
 
@@ -129,7 +139,9 @@ def evaluate(
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")
     typer.echo(f"report:      {found.page}")
-    hint(f"next:        topa compare {out} OTHER")
+    if found.failure is not None:
+        raise found.failure
+    hint(f"next:        {typed('compare', out, 'OTHER')}")
 
 
 @app.command(epilog="Example:  topa compare nextqa-7b nextqa-13b --out nextqa-compared")
@@ -224,8 +236,14 @@ def reproduce(
     from ..reproducing import reproduce as run
 
     found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
+    failures = [(one.row.name, one.why) for one in found if one.verdict == "failed"]
+    failure = None
+    if failures and len(failures) == len(found):
+        failure = all_failed("reproduce", "rows", failures, f"{out / TABLE} has them all.")
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found]))
+        if failure is not None:
+            raise failure
         return
     from rich.console import Console
     from rich.table import Table
@@ -241,3 +259,5 @@ def reproduce(
     for why in dict.fromkeys(f"{one.verdict}: {one.why}" for one in found if one.why):
         typer.echo(why)
     typer.echo(f"tables: {out / TABLE}, {out / RESULT}")
+    if failure is not None:
+        raise failure

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.artifacts import output_folder
 from ..core.command import command
 from ..core.errors import UsageError
 from ..core.verbosity import note
+from ..inference.requests import check_explained
 from .app import Json, app
+from .choices import ChoiceCommand, Choices
 from .completion import any_of
-from .use import Among, Model, _engine, _load
+from .use import Among, Model, _engine, _load, _probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,13 +27,15 @@ if TYPE_CHECKING:
     from ..inference.scoring import Protocol
 
 
-@app.command(epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red --choice blue --out why")
+@app.command(
+    cls=ChoiceCommand, epilog="Example:  topa explain clip.mp4 'what colour is it ?' --choice red blue --out why"
+)
 def explain(
     source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[
         str | None, typer.Argument(help="What was asked. Default: explain the caption.", metavar="[QUESTION]")
     ] = None,
-    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    choice: Choices = None,
     model: Model = None,
     protocol: Annotated[
         str | None,
@@ -60,18 +65,24 @@ def explain(
             f"explain {source}: found {'a folder' if source.is_dir() else 'a file'}; expected a video file, or a "
             "library with --video PATH and without --among."
         )
+    check_explained(question, choice or ())
+    if source.is_file():
+        _probe(source)
+    if out is not None:
+        output_folder(out)
     images: Sequence[Image]
     if video is not None:
-        from ..libraries import Library
+        from ..libraries import Library, expect_encoder
         from ..library.asking import find
         from ..library.evidence import explain_indexed
 
         contents = Library.open(source).contents
         own = find(contents, video)
+        expect_encoder(contents, model)
         found, images = explain_indexed(contents, own, _load(model), question, choice or (), protocol=way)
         name = own.path
     else:
-        engine = _engine(source, model)
+        engine = _engine(source, model, among)
         from ..inference.explaining import fitting
 
         seen = fitting(engine, engine.look(source, among=among))

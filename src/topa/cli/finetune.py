@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.command import typed
 from ..core.verbosity import hint
 from .app import Json, app
 from .completion import any_of
@@ -105,5 +106,5 @@ def finetune(
         f"fine-tuned: {out} ({result.questions:,} questions about {result.videos:,} videos, {training.steps} steps, "
         f"{training.seconds:.0f} s, loss {training.loss:.3f}{accuracy})"
     )
-    hint(f"watch:      topa runs {out} --report")
-    hint(f"next:       topa ask VIDEO QUESTION --model {out}")
+    hint(f"look:       {typed('runs', out, '--out', out / 'report')}")
+    hint(f"next:       {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..core.command import typed
 from ..core.verbosity import hint, note
 from .app import Json, importer
 
@@ -58,7 +59,7 @@ def checkpoint(
     typer.echo(f"imported: {out} ({config.llm_layers} layers of width {config.llm_width}, {config.frames} frames)")
     if config.bridge == "raw":
         note("note: without a memory, pictures are read as they are; zero-shot adapters need --memory DIR")
-    hint(f"next:     topa ask VIDEO QUESTION --model {out}")
+    hint(f"next:     {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")
 
 
 @importer.command(epilog="Example:  topa import textvid textvid.json features --out textvid")
@@ -84,8 +85,10 @@ def textvid(
     for line in done.left_out.lines():
         note(f"left out: {line}")
     typer.echo(f"imported: {out / 'tideos.jsonl'} ({done.tideos:,} Tideos)")
-    store = "" if features is None else f" --features {out / 'features'}"
-    hint(f"next:     topa align --recipe RECIPE --tideos {out / 'tideos.jsonl'}{store} --out MODEL")
+    store = [] if features is None else ["--features", out / "features"]
+    change = [] if encoder is None else ["--set", f"encoder={encoder}"]
+    where = ["--tideos", out / "tideos.jsonl", *store, "--out", "model"]
+    hint(f"next:     {typed('align', '--recipe', 'RECIPE', *where, *change)}")
 
 
 @importer.command(epilog="Example:  topa import memory memory.pkl --out memory")
@@ -105,4 +108,6 @@ def memory(
         typer.echo(json.dumps({"rows": rows}))
         return
     typer.echo(f"imported: {out} ({rows:,} rows)")
-    hint(f"next:     topa import checkpoint --backbone LLAMA --adapter ADAPTER --memory {out} --out MODEL")
+    own = [] if encoder is None else ["--encoder", encoder]
+    words = ["--backbone", "LLAMA", "--adapter", "ADAPTER", "--memory", out, *own, "--out", "model"]
+    hint(f"next:     {typed('import', 'checkpoint', *words)}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import typed
 from ..core.verbosity import hint, note
 from .app import Json, app
 
@@ -121,7 +121,8 @@ def _print(result: Result) -> None:
         f"library: {result.path} ({result.videos:,} videos, {result.seconds / 3600:,.2f} hours, {result.frames:,} "
         f"frames, {result.bytes / 1e6:,.1f} MB, {result.encoder})"
     )
-    hint(f"next:    topa search {shlex.quote(str(result.path))} 'what you look for'")
+    if result.videos:
+        hint(f"next:    {typed('search', result.path, 'what you look for')}")
 
 
 def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
@@ -137,9 +138,8 @@ def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     options = {
         f"--{name.replace('_', '-')}": value for name, value in asdict(wanted).items() if value not in (None, False)
     }
-    given = [word for name, value in options.items() for word in ([name] if value is True else [name, str(value)])]
-    words = shlex.join([*videos, "--out", str(planned.path), *given])
-    return "\n".join([*lines, f"next:      topa index {words}"])
+    given = [word for name, value in options.items() for word in ([name] if value is True else [name, value])]
+    return "\n".join([*lines, f"next:      {typed('index', *videos, '--out', planned.path, *given)}"])
 
 
 def _time(seconds: float) -> str:

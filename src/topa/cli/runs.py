@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.command import command, command_line
 from ..core.verbosity import note
 from .app import Json, app
 
@@ -37,7 +38,7 @@ def runs(
     if out is not None:
         from ..runs.report import write_report
 
-        page = write_report(found, out, " ".join(["topa runs", *map(str, folders), "--out", str(out)]))
+        page = write_report(found, out, command() or command_line("runs", *folders, "--out", out))
     if as_json:
         typer.echo(json.dumps({"runs": [told(run) for run in found], "report": None if page is None else str(page)}))
         return

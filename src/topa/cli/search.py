@@ -10,11 +10,12 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.verbosity import note
+from ..inference.requests import check_query
 from .app import Json, app
 from .completion import any_of
 
 if TYPE_CHECKING:
-    from ..features.encoder import Encoder
+    from ..libraries import Library
     from ..library.contents import Contents, Moment
     from ..library.search import Search
     from ..library.similarity import Similarity
@@ -56,12 +57,14 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find moments of a library by words: which video, from when to when, best first. Nothing is decoded."""
+    check_query(query)
+    opened = _open(library)
     from ..library.search import Filter
 
     where = Filter(path, after, before)
-    contents, encoder = _open(library)
-    finder = _finder(contents, similarity, model)
-    (found,) = finder.moments(encoder.encode_texts([query]), top, where)
+    finder = _finder(opened.contents, similarity, model)
+    finder.videos(path)
+    (found,) = finder.moments(opened.towers().encode_texts([query]), top, where)
     if as_json:
         typer.echo(json.dumps({"query": query, "moments": [as_dict(moment) for moment in found]}, indent=1))
         return
@@ -88,6 +91,7 @@ def when(
     as_json: Json = False,
 ) -> None:
     """Say when a video shows something: intervals with scores, best first."""
+    check_query(query)
     if not video.is_dir():
         if path is not None:
             raise UsageError("--path: goes with a library. Leave it out.")
@@ -95,10 +99,11 @@ def when(
     else:
         if encoder is not None:
             raise UsageError("--encoder: a library has its own. Leave it out.")
-        contents, both = _open(video)
-        finder = _finder(contents, similarity, model)
-        words = both.encode_texts([query])[0]
-        found = [moment for own in finder.videos(path) for moment in finder.when(own, words, top)]
+        opened = _open(video)
+        finder = _finder(opened.contents, similarity, model)
+        videos = finder.videos(path)
+        words = opened.towers().encode_texts([query])[0]
+        found = [moment for own in videos for moment in finder.when(own, words, top)]
     if as_json:
         typer.echo(json.dumps({"query": query, "moments": [as_dict(moment) for moment in found]}, indent=1))
         return
@@ -122,11 +127,10 @@ def as_dict(moment: Moment) -> dict[str, Any]:
     }
 
 
-def _open(path: Path) -> tuple[Contents, Encoder]:
+def _open(path: Path) -> Library:
     from ..libraries import Library
 
-    library = Library.open(path)
-    return library.contents, library.towers()
+    return Library.open(path)
 
 
 def _in_file(
@@ -138,15 +142,18 @@ def _in_file(
     from ..features.video import probe
     from ..library.contents import Video
     from ..library.search import moments_of
-    from ..library.similarity import compare
+    from ..library.similarity import compare, expect_memory
 
     length = probe(video).duration_s
     count = max(1, min(_MOST, round(length * _RATE)))
     memory, told = _memory(model)
+    if encoder is None and "encoder" not in told:
+        note("the micro world's encoder knows only toys; give --encoder or --model for your own videos")
+    expect_memory(way := _way(similarity), memory)
     both = towers(encoder or told.get("encoder") or "microworld/clip")
     features = encode_video(video, both, count, short_side=_SIDE).features
-    way = compare(_way(similarity), both.identity, features.values, memory, told.get("temperature", _TEMPERATURE))
-    return moments_of(Video("", str(video), length, count), features, both.encode_texts([query])[0], top, way)
+    comparison = compare(way, both.identity, features.values, memory, told.get("temperature", _TEMPERATURE))
+    return moments_of(Video("", str(video), length, count), features, both.encode_texts([query])[0], top, comparison)
 
 
 def _memory(model: str | None) -> tuple[MemoryBank | None, dict[str, Any]]:

@@ -67,12 +67,12 @@ def serve(
     as_json: Json = False,
 ) -> None:
     """Serve a model over HTTP: a page for people, and an API that OpenAI's clients speak. See docs/serving.md."""
-    from ..hosting import serve as run
-    from ..serving.settings import Limits, Settings
-
     if allow_private and not allow_urls:
         raise UsageError("--allow-private: means nothing without --allow-urls. Give both, or neither.")
     tokens = _tokens(token_file)
+    from ..hosting import serve as run
+    from ..serving.settings import Limits, Settings
+
     if host not in _LOOPBACK and not tokens:
         note(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token")
     if model is None:

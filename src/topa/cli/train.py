@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core.command import command_line, typed
+from ..core.errors import UsageError
 from ..core.verbosity import hint
 from .app import Json, app
 from .completion import recipes
 
 if TYPE_CHECKING:
     from ..training.estimate import Estimate
+
+
+DEFAULT_RECIPE = "microworld"
 
 
 @app.command(
@@ -26,8 +31,14 @@ def align(
         Path, typer.Option("--out", help="Folder of the run and the model; the same command again resumes.")
     ],
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Name of a recipe, or a TOML file.", autocompletion=recipes)
-    ] = "microworld",
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Name of a recipe, or a TOML file. Needed with --tideos; without, the micro world's toy models are "
+            "trained on its own Tideos.",
+            autocompletion=recipes,
+        ),
+    ] = None,
     tideos: Annotated[
         Path | None,
         typer.Option("--tideos", help="Tideos as JSON Lines, or a set of topa generate, instead of the recipe's."),
@@ -61,10 +72,16 @@ def align(
     as_json: Json = False,
 ) -> None:
     """Teach a frozen language model to read text features: pre-alignment, on text only."""
-    from ..training.config import read_recipe
+    from ..training.config import described_recipes, read_recipe
 
+    if recipe is None and tideos is not None:
+        raise UsageError(
+            f"align: found --tideos and no --recipe; expected both, as a recipe says which language model learns to "
+            f"read them, and how. There are: {described_recipes()}; or a TOML file of your own. Expected: "
+            f"{command_line('align', '--recipe', 'RECIPE', '--tideos', tideos, '--out', out)}"
+        )
     changes = [*(settings or []), *([] if llm is None else [f"llm={llm}"])]
-    config = read_recipe(recipe, changes)
+    config = read_recipe(recipe or DEFAULT_RECIPE, changes)
     if dry_run:
         from ..alignment import plan
 
@@ -87,8 +104,8 @@ def align(
         return
     accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
     typer.echo(f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})")
-    hint(f"look:    topa runs {out} --out {out}/report")
-    hint(f"next:    topa ask VIDEO QUESTION --model {out}")
+    hint(f"look:    {typed('runs', out, '--out', out / 'report')}")
+    hint(f"next:    {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")
 
 
 def say_plan(found: Estimate, as_json: bool) -> None:

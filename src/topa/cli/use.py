@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.artifacts import output_folder
+from ..core.command import typed
 from ..core.errors import UsageError
 from ..core.hub import locate_saved
 from ..core.verbosity import hint, note
+from ..inference.requests import check_among, check_question, check_shiftable
 from .app import Json, app
+from .choices import ChoiceCommand, Choices
 from .completion import any_of
+
+if TYPE_CHECKING:
+    from ..models.saved import SavedConfig
+
 
 _WAYS = ("uniform", "question", "hierarchical")
 _TABLE = 112  # columns that the demo's table needs
@@ -60,6 +68,10 @@ def demo(
         raise UsageError("demo: --serve and --json exclude each other. Give one of them.")
     from ..demo import Scale, finished
 
+    if serve:
+        from ..hosting import check_packages
+
+        check_packages()  # before minutes of work
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
     if not (serve and finished(out, seed=seed, scale=scale)):
         _run_demo(out, seed, scale, as_json=as_json)
@@ -72,7 +84,7 @@ def demo(
 
 def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     from ..benchmarks.tables import table
-    from ..demo import run
+    from ..demo import Scale, run
 
     report, page = run(out, seed=seed, scale=scale)
     if as_json:
@@ -86,15 +98,20 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
-    hint(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
-    hint(f"        topa demo --out {out} --serve")
+    sample = report.samples[0]
+    size = [flag for flag, one in (("--quick", Scale.quick()), ("--full", Scale.full())) if one == scale]
+    ask = typed("ask", page.parent / sample.video, sample.question, "--model", page.parent / f"model-{seed}")
+    hint(f"next:   {ask}")
+    hint(f"        {typed('demo', '--out', out, *([] if seed == 0 else ['--seed', seed]), *size, '--serve')}")
 
 
-@app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")
+@app.command(
+    cls=ChoiceCommand, epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red blue"
+)
 def ask(
     source: Annotated[Path, typer.Argument(help="A video file, or the folder of a library.", metavar="VIDEO|LIBRARY")],
     question: Annotated[str, typer.Argument(help="What you want to know.", metavar="QUESTION")],
-    choice: Annotated[list[str] | None, typer.Option("--choice", help="An option; give two or more, or none.")] = None,
+    choice: Choices = None,
     model: Model = None,
     protocol: Annotated[
         str | None,
@@ -130,6 +147,7 @@ def ask(
         raise unknown("protocol", protocol, ("selection", "logits"))
     if by not in (None, *_WAYS):
         raise unknown("way to choose frames", by, _WAYS)
+    check_question(question, choice or ())
     wanted: dict[str, Any] = {"protocol": protocol}
     if source.is_dir():
         _refuse("in a library", ("--among", among))
@@ -137,23 +155,23 @@ def ask(
             _refuse("in a library without --video", ("--frames-by", by))
         else:
             _refuse("with --video", ("--top", top))
-        asking = _asking(source, model)
-        if video is None:
-            extra = {} if top is None else {"top": top}
-            answer = asking.ask(question, choice or (), subtitles=subtitles, **extra, **wanted)
-        else:
-            way = by or "uniform"
-            answer = asking.ask_video(video, question, choice or (), frames_by=way, subtitles=subtitles, **wanted)
-        _print(answer, as_json)
+        if video is not None:
+            wanted |= {"video": video, "frames_by": by or "uniform"}
+        elif top is not None:
+            wanted["top"] = top
+        opened = _open(source)
+        _warn(model)
+        _print(opened.ask(question, choice or (), model=model, subtitles=subtitles, **wanted), as_json)
         return
     _refuse("of a video file", ("--video", video), ("--top", top))
     if by == "uniform":
         _refuse("with --frames-by uniform", ("--among", among))
-    engine = _engine(source, model)
     from ..features.subtitles import find_subtitles, read_subtitles, spoken
 
+    _probe(source)
     beside = find_subtitles(source) if subtitles else None
     cues = () if beside is None else read_subtitles(beside)
+    engine = _engine(source, model, among)
     if by in (None, "uniform"):
         seen = engine.look(source, among=among)
         answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
@@ -172,7 +190,7 @@ def ask(
 @app.command(epilog="Example:  topa caption clip.mp4 --json")
 def caption(video: Video, model: Model = None, among: Among = None, as_json: Json = False) -> None:
     """Describe a video in words."""
-    engine = _engine(video, model)
+    engine = _engine(video, model, among)
     _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
 
 
@@ -183,41 +201,65 @@ def accustom(
     model: Model = None,
 ) -> None:
     """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
-    engine = _engine(videos[0], model)
+    from ..memory.shift import FEWEST, few
+
+    for video in videos:
+        _probe(video)
+    if len(videos) < FEWEST:
+        raise few(len(videos))
+    if model is not None:
+        check_shiftable(_config(model).bridge)
+    output_folder(out)
+    engine = _load(model)
     engine.accustom(videos)
     engine.save_pretrained(out)
-    hint(f"next:   topa ask {videos[0]} QUESTION --model {out}")
+    hint(f"next:   {typed('ask', videos[0], 'QUESTION', '--model', out)}")
 
 
-def _engine(video: Path, model: str | None) -> Any:
+def _probe(video: Path) -> None:
+    """An unreadable file is answered at once, before any model is loaded or made."""
     from ..features.video import probe
 
+    probe(video)
+
+
+def _engine(video: Path, model: str | None, among: int | None = None) -> Any:
     if model is not None:
         locate_saved(model)  # a wrong name and an unreadable file are answered before anything is loaded or made
-    probe(video)
+    _probe(video)
+    if model is not None and among is not None:
+        check_among(video, among, _config(model).frames)
     return _load(model)
+
+
+def _config(model: str) -> SavedConfig:
+    from ..models.saved import fetch, read_config
+
+    return read_config(fetch(model))
 
 
 def _load(model: str | None) -> Any:
     from ..pipeline import load
 
-    if model is None:
-        note("the micro model knows only the micro world; give --model DIR for your own videos")
+    _warn(model)
     return load(model)
 
 
-def _asking(library: Path, model: str | None) -> Any:
-    """Who answers from a library's features."""
+def _warn(model: str | None) -> None:
+    if model is None:
+        note("the micro model knows only the micro world; give --model DIR for your own videos")
+
+
+def _open(library: Path) -> Any:
     from ..libraries import Library
 
-    opened = Library.open(library)
-    return opened.asking(_load(model))
+    return Library.open(library)
 
 
 def _refuse(where: str, *given: tuple[str, Any]) -> None:
     for name, value in given:
         if value is not None:
-            raise UsageError(f"{name}: means nothing {where}. Leave it out; see topa ask --help")
+            raise UsageError(f"{name}: means nothing {where}. Leave it out, and see: topa ask --help")
 
 
 def _print(answer: Any, as_json: bool) -> None:

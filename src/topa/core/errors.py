@@ -47,5 +47,9 @@ class WorkerError(TopaError):
     """A worker of a cluster failed; the message has its own words."""
 
 
+class AllFailed(TopaError):
+    """A run was through with everything, and everything failed."""
+
+
 class OutputError(TopaError):
     """A result can't be written where it was asked for."""

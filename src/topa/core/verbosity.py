@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from .command import in_this_shell
 from .progress import console
 
 Verbosity = Literal["quiet", "normal", "verbose"]
@@ -87,13 +88,13 @@ def silence_bars() -> None:
 def note(text: str) -> None:
     """Print what is good to know, on stderr; not where only results are asked for."""
     if _level != "quiet":
-        print(text, file=sys.stderr, flush=True)
+        print(in_this_shell(text), file=sys.stderr, flush=True)
 
 
 def hint(text: str) -> None:
     """Print what can be done next, on stdout below the results; not where only these are asked for."""
     if _level != "quiet":
-        print(text, flush=True)
+        print(in_this_shell(text), flush=True)
 
 
 def _handler(level: int) -> logging.Handler:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..core.artifacts import MANIFEST
-from ..core.errors import ArtifactMismatch, InputError, VideoError
+from ..core.errors import AllFailed, ArtifactMismatch, InputError
 from .clips import Clip
 from .encoder import Encoder
 from .frames import FrameFeatures
@@ -55,7 +55,10 @@ class Gathered:
     def __getitem__(self, name: str) -> FrameFeatures:
         """Image space. Raises InputError where there are none, or they aren't finite unit rows."""
         if name not in self._of:
-            raise InputError(f"{self.folder}: found no features of {name!r}. Encode it: topa encode")
+            raise InputError(
+                f"{self.folder}: found no features of {name!r}; expected those of {self._encoder}. Encode it: topa "
+                "encode VIDEO --encoder ENCODER --out DIR"
+            )
         return self._of[name][name]
 
 
@@ -85,7 +88,7 @@ def gather(
         if encoder.identity != identity:
             raise ArtifactMismatch(
                 f"the model was aligned with the encoder {identity}; found {encoder.identity} under its name. Put the "
-                "same encoder there, or align again with this one: topa align"
+                "same encoder there, or align again with this one: topa align --recipe RECIPE --out DIR"
             )
         return encoder
 
@@ -93,7 +96,7 @@ def gather(
     part = folder / f"part-{named[:16]}"
     try:
         return encode(Clips(missing, [], frames, workers), part, identity, expected, show=show).failed
-    except VideoError:
+    except AllFailed:
         if not (part / FAILED).is_file():
             raise
         return {str(name): str(reason) for name, reason in json.loads((part / FAILED).read_bytes()).items()}

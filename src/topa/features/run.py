@@ -17,7 +17,8 @@ from typing import Any
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest, sha256, write_atomically
 from ..core.differences import difference
-from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError, VideoError
+from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
+from ..core.failures import all_failed, nameless
 from ..core.locks import alone
 from ..core.progress import bar, console, track
 from ..core.unfinished import SHARDS, remove_unfinished
@@ -73,7 +74,7 @@ def encode(
     identity: of the encoder. load: gives it, and is called where there is something left to encode. The part that is
     finished last joins all of them.
     Raises ArtifactMismatch where the folder holds something else, with the difference, OutputError where it can't be
-    written, or another process is at it, VideoError where not one video can be read.
+    written, or another process is at it, AllFailed where not one video can be read.
     """
     began = time.monotonic()
     folder = output_folder(out if part is None else part.folder(out))
@@ -239,10 +240,8 @@ def _finish(
     else:
         (folder / FAILED).unlink(missing_ok=True)
     if not any(len(shard.ends) for shard in shards):
-        raise VideoError(
-            f"none of {len(failed)} videos can be read; {folder / FAILED} says why. The first: "
-            f"{next(iter(failed.values()))}"
-        )
+        failures = [(name, nameless(text, [name])) for name, text in failed.items()]
+        raise all_failed("encode", "videos", failures, f"{folder / FAILED} has all reasons.")
     told: dict[str, Any] = {k: v for k, v in config.items() if k not in ("encoder", *parents)}
     if space == "text":
         told["cut_captions"] = sum(shard.about["cut"] for shard in shards)

@@ -166,13 +166,13 @@ class FeatureStore:
         if self.encoder != encoder:
             raise ArtifactMismatch(
                 f"{self.path}: features were made by {self.encoder} ({self.width} wide); expected {encoder}. "
-                f"Encode again: topa encode INPUT --encoder {encoder} --out {self.path}"
+                f"Encode again: topa encode INPUT --encoder ENCODER --out DIR"
             )
         if self.space != space:
-            source = {"text": "tideos.jsonl", "image": "VIDEO...", "projected": "VIDEO..."}[space]
+            source = {"text": "tideos.jsonl", "image": "VIDEO", "projected": "VIDEO"}[space]
             raise ArtifactMismatch(
                 f"{self.path}: holds features of {self.space} space; expected {space} space. "
-                f"Encode the other side: topa encode {source} --encoder {encoder} --out DIR"
+                f"Encode the other side: topa encode {source} --encoder ENCODER --out DIR"
             )
         return self
 
@@ -242,7 +242,7 @@ class FeatureStore:
             known = f"ids of it, e.g. {self.ids[0]!r}" if len(self) else "an id, but it is empty"
             raise InputError(
                 f"{self.path}: found no features of {shown} among {len(self)} items; expected {known}. "
-                "Encode it: topa encode"
+                "Encode it: topa encode INPUT --encoder ENCODER --out DIR"
             )
         return numbers
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..core.command import command_line
 from ..core.devices import default_device
-from ..core.errors import ArtifactMismatch, InputError, UsageError
+from ..core.errors import ArtifactMismatch, InputError
 from ..features.encode import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
@@ -29,12 +30,13 @@ from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
-from ..prompts.prompt import Prompter, check_options
+from ..prompts.prompt import Prompter
 from ..prompts.released import ReleasedPrompter
 from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
 from .asked import Asked
+from .requests import check_among, check_explained, check_question, check_shiftable
 from .scoring import Protocol, Scores, check_protocol, generate, score_options, score_rows
 from .seen import Seen as Seen
 
@@ -69,12 +71,7 @@ class Topa:
         config: SavedConfig,
         shift: Shift | None = None,
     ) -> None:
-        remembered = config.encoder_identity if memory is None else memory.encoder
-        if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
-            raise ArtifactMismatch(
-                f"the adapter was aligned with {config.encoder_identity}; found the encoder {encoder.identity} and a "
-                f"memory of {remembered}. Load the same encoder, or align again with this one: topa align"
-            )
+        _expect_parts(config, encoder, memory)
         self.model = model.eval()
         self.prompter = prompter
         self.encoder = encoder
@@ -104,16 +101,20 @@ class Topa:
         folder = saved.fetch(name, revision)
         config = saved.read_config(folder)
         log.info("model: %s", folder)
-        began = time.perf_counter()
         source = resolve(llm or config.llm)
         place = default_device() if device is None else torch.device(device)
-        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
-        model.load_adapter_state_dict(saved.read_adapter(folder))
-        log.info("language model: %s on %s, %.1f s", source, model.device, time.perf_counter() - began)
-        prompter = prompter_for(load_tokenizer(config.llm, source), config, window(model.llm))
+        # The language model is by far the largest part: what is wrong with the others is told before it is read.
+        state = saved.read_adapter(folder)
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
         shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
         encoder = Encoder.from_pretrained(resolve(config.encoder), place)
+        _expect_parts(config, encoder, memory)
+        tokenizer = load_tokenizer(config.llm, source)
+        began = time.perf_counter()
+        model = saved.build(load_llm(config.llm, source, legacy=config.legacy, bits=bits, device=place), config)
+        model.load_adapter_state_dict(state)
+        log.info("language model: %s on %s, %.1f s", source, model.device, time.perf_counter() - began)
+        prompter = prompter_for(tokenizer, config, window(model.llm))
         return cls(model, prompter, encoder, memory, config, shift)
 
     def save_pretrained(self, folder: str | Path, card: str | None = None) -> None:
@@ -142,8 +143,8 @@ class Topa:
         It helps where pictures differ from those that the encoder knows, as dark or noisy ones do, and does nothing for
         good ones. Raises UsageError for a model without a memory, and what `measure_shift` and `encode_video` raise.
         """
-        if self.memory is None:
-            raise UsageError("accustom: this model reads pictures as they are; expected one with a memory to shift to.")
+        check_shiftable(self.config.bridge)
+        assert self.memory is not None, "every bridge but raw has one"
         images = [encode_video(video, self.encoder, self.config.frames).features for video in videos]
         self.shift = measure_shift(images, self.memory)
         self.config = self.config.model_copy(update={"bridge": "shifted"})
@@ -155,11 +156,7 @@ class Topa:
         `features.stretches`), as many as the model reads; by default just as many are sampled, the paper's way.
         Raises InputError or VideoError where no frame can be had, UsageError where `among` is less than that.
         """
-        if among is not None and among < self.config.frames:
-            raise UsageError(
-                f"{video}: found among={among}; expected {self.config.frames} or more: the model reads so many frames. "
-                "Ask for more, such as four times as many."
-            )
+        check_among(video, among, self.config.frames)
         sampled = sample_frames(video, among or self.config.frames)
         values = self.encoder.encode_images(sampled.frames)
         if among is not None:
@@ -178,7 +175,8 @@ class Topa:
             if image.encoder != self.encoder.identity or image.space != "image":
                 raise ArtifactMismatch(
                     f"features: found {image.space} features of {image.encoder}; expected image features of "
-                    f"{self.encoder.identity}. Encode the videos again: topa encode --encoder {self.config.encoder}"
+                    f"{self.encoder.identity}. Encode the videos again: "
+                    f"{command_line('encode', 'VIDEO', '--encoder', self.config.encoder, '--out', 'DIR')}"
                 )
         if self.shift is not None:
             images = [self.shift.move(image) for image in images]
@@ -315,6 +313,7 @@ class Topa:
         whose `explain` this is."""
         from .explaining import explain
 
+        check_explained(question, choices)
         seen = video if isinstance(video, Seen) else self.look(video)
         return explain(self, seen, question, choices, protocol=protocol)
 
@@ -342,12 +341,15 @@ class Topa:
         return tuple(found)
 
 
-def check_question(question: str, choices: Sequence[str]) -> None:
-    """Raises InputError for an empty question, a single choice, or choices that repeat."""
-    if not question.strip():
-        raise InputError("question: found nothing; expected a question, as in: topa ask VIDEO 'what happens ?'")
-    if choices:
-        check_options(choices)
+def _expect_parts(config: SavedConfig, encoder: Encoder, memory: MemoryBank | None) -> None:
+    """Refuse an encoder, or a memory, that the adapter wasn't aligned with."""
+    remembered = config.encoder_identity if memory is None else memory.encoder
+    if encoder.identity != config.encoder_identity or remembered != config.encoder_identity:
+        raise ArtifactMismatch(
+            f"the adapter was aligned with {config.encoder_identity}; found the encoder {encoder.identity} and a "
+            f"memory of {remembered}. Load the same encoder, or align again with this one: topa align --recipe "
+            "RECIPE --out DIR"
+        )
 
 
 def fill(values: torch.Tensor, config: SavedConfig, memory: MemoryBank | None) -> tuple[torch.Tensor, torch.Tensor]:

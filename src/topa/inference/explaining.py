@@ -29,6 +29,7 @@ from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .answer import Answer
 from .engine import Seen, Topa
+from .requests import check_explained
 from .scoring import Protocol, nll_of_targets
 
 Target = Literal["choice", "answer", "caption"]
@@ -114,8 +115,7 @@ def explain(
     explained. max_tokens: of what it says; by default as many as `Topa.ask` and `Topa.caption` allow.
     Raises what `Topa.ask` raises, and InputError for choices without a question, or where the model says nothing.
     """
-    if question is None and choices:
-        raise InputError("choices: found some without a question; expected a question to choose an answer for. Ask it.")
+    check_explained(question, choices)
     read = fitting(engine, seen)
     limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
     if question is None:

@@ -30,7 +30,8 @@ from ..features.video import probe
 from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame, Part
-from .engine import Seen, Topa, check_question
+from .engine import Seen, Topa
+from .requests import check_question
 from .scoring import Protocol, generate, score_options, stack
 
 FramesBy = Literal["uniform", "question", "hierarchical"]

@@ -14,12 +14,14 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..core.command import command_line
 from ..core.errors import InputError, UsageError
 from ..features.choosing import even, likest, query
 from ..features.subtitles import Cue, find_subtitles, read_subtitles
 from ..inference.answer import Answer
-from ..inference.engine import Topa, check_question
+from ..inference.engine import Topa
 from ..inference.footage import PARTS, Footage, FramesBy, Scene, answer_over
+from ..inference.requests import check_question
 from ..inference.scoring import Protocol, Scores
 from ..tideos.tideo import Question
 from .contents import Contents, Moment, Video
@@ -65,7 +67,7 @@ class Asking:
         if not found:
             raise InputError(
                 f"{self.contents.root}: found no moment in {len(self.contents)} videos; expected one or more to read. "
-                "Add videos: topa index"
+                "Add videos: topa index VIDEOS --out LIBRARY"
             )
         scenes: list[Scene] = []
         for moment in found:
@@ -158,5 +160,5 @@ def find(contents: Contents, path: str | Path) -> Video:
     hint = f" Did you mean {near[0]}?" if near else ""
     raise InputError(
         f"{path}: found no such video among {len(contents)} of the library in {contents.root}; expected "
-        f"one of them.{hint} Add it: topa index"
+        f"one of them.{hint} Add it: {command_line('index', path, '--out', 'LIBRARY')}"
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import MANIFEST, Manifest, finish, read_manifest, write_atomically
+from ..core.command import command_line
 from ..core.errors import ArtifactError, ArtifactMismatch
 from ..core.locks import LOCK
 
@@ -153,7 +154,8 @@ def read_finished(folder: Path) -> Catalogue:
     found = read(folder)
     if found is None or not (folder / MANIFEST).is_file():
         raise ArtifactError(
-            f"{folder}: found no finished library; expected one. Make or finish it: topa index VIDEOS --out {folder}"
+            f"{folder}: found no finished library; expected one. Make or finish it: "
+            f"{command_line('index', 'VIDEOS', '--out', folder)}"
         )
     read_manifest(folder, KIND)
     return found

@@ -63,12 +63,14 @@ class Contents:
         if strange := {store.encoder for store in stores[1:]} - {stores[0].encoder}:
             raise ArtifactMismatch(
                 f"{stores[0].path}: is of {stores[0].encoder}, another part of {min(strange)}; expected one encoder. "
-                "Index the videos again: topa index"
+                "Index the videos again: topa index VIDEOS --out ANOTHER"
             )
         self._stores = tuple(store.expect(stores[0].encoder, "image") for store in stores)
         self._of = {name: store for store in self._stores for name in store}
         if missing := next((video for video in self.videos if video.id not in self._of), None):
-            raise InputError(f"{missing.path}: found no features of it; expected some. Index it again: topa index")
+            raise InputError(
+                f"{missing.path}: found no features of it; expected some. Index it again: topa index --out LIBRARY"
+            )
         self.encoder = self._stores[0].encoder
         self.width = self._stores[0].width
 

@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest
-from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError, VideoError
+from ..core.command import command_line
+from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError
+from ..core.failures import all_failed, nameless
 from ..core.locks import alone
 from ..core.progress import Bar, bar, console
 from . import catalogue as kept
@@ -88,7 +90,8 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     inputs: folders, files, patterns, .txt and .csv lists; none where the library is only brought up to date.
     Raises UsageError for impossible options, InputError for inputs that can't be used, MissingVideos where all videos
     of the library are gone at once, ArtifactMismatch for a library of other settings, ArtifactError for one of another
-    format version, OutputError where it can't be written or another process is at work in it.
+    format version, OutputError where it can't be written or another process is at work in it, AllFailed where not one
+    file can be used.
     """
     began = time.monotonic()
     _check(wanted)
@@ -104,9 +107,11 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
         finally:
             run.close()
         result = run.result()
+    if not result.videos and result.bad:
+        failures = [(path, nameless(reason, [path])) for path, reason in result.bad.items()]
+        raise all_failed("index", "files", failures, "They are tried again when they have changed.")
     if not run.catalogue.contents:
-        first = next((f"{path}: {reason}" for path, reason in result.bad.items()), "there is no file any more.")
-        raise VideoError(f"none of {len(result.bad)} files can be used. The first: {first}")
+        raise InputError(f"{out}: found none of its files any more; expected some. Put them back.")
     result.took = time.monotonic() - began
     return result
 
@@ -566,7 +571,8 @@ def _check(wanted: Wanted) -> None:
 
 def _nothing(folder: Path) -> NoReturn:
     raise UsageError(
-        f"{folder}: found no library, and no video was named. Name videos: topa index VIDEOS --out {folder}"
+        f"{folder}: found no library, and no video was named. Name videos: "
+        f"{command_line('index', 'VIDEOS', '--out', folder)}"
     )
 
 

@@ -61,6 +61,17 @@ class Comparison:
         return frames if self.pictures is None else normalize(frames - self.pictures, dim=-1)
 
 
+def expect_memory(similarity: Similarity, memory: MemoryBank | None) -> None:
+    """Raises UsageError for an unknown similarity, or one without the memory that it needs."""
+    if similarity not in SIMILARITIES:
+        raise unknown("similarity", similarity, SIMILARITIES)
+    if similarity != "raw" and memory is None:
+        raise UsageError(
+            f"similarity {similarity}: needs a memory of captions; found none. Name a model that has one with --model, "
+            "or take --similarity raw."
+        )
+
+
 def compare(
     similarity: Similarity, encoder: str, pictures: Tensor, memory: MemoryBank | None = None, temperature: float = 0.01
 ) -> Comparison:
@@ -69,15 +80,9 @@ def compare(
     memory: of the same encoder; "centred" takes the mean of words from it. Raises UsageError for an unknown similarity
     or one without the memory that it needs, ArtifactMismatch for a memory of another encoder.
     """
-    if similarity not in SIMILARITIES:
-        raise unknown("similarity", similarity, SIMILARITIES)
-    if similarity == "raw":
+    expect_memory(similarity, memory)
+    if similarity == "raw" or memory is None:
         return Comparison("raw")
-    if memory is None:
-        raise UsageError(
-            f"similarity {similarity}: needs a memory of captions; found none. Name a model that has one with --model, "
-            "or take --similarity raw."
-        )
     if memory.encoder != encoder:
         raise ArtifactMismatch(
             f"similarity {similarity}: the memory is of {memory.encoder}, the library of {encoder}; expected one "

@@ -129,7 +129,7 @@ class MemoryBank:
         if frames.encoder != self.encoder or frames.width != self.values.shape[1]:
             raise ArtifactMismatch(
                 f"memory: rows are of {self.encoder} ({self.values.shape[1]} wide), the features of {frames.encoder} "
-                f"({frames.width} wide). Encode the videos again: topa encode --encoder {self.encoder}"
+                f"({frames.width} wide). Encode the videos again: topa encode VIDEO --encoder ENCODER --out DIR"
             )
         if frames.space != "image":
             raise ArtifactMismatch(
@@ -198,7 +198,7 @@ def build(
     if len(encoders := {f.encoder for f in features}) > 1:
         raise ArtifactMismatch(
             f"memory: found features of {len(encoders)} encoders: {', '.join(sorted(encoders))}; expected one. "
-            "Encode all Tideos with the same: topa encode TIDEOS --encoder ID"
+            "Encode all Tideos with the same: topa encode TIDEOS --encoder ENCODER --out DIR"
         )
     places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
     if rows < 1 or not places:
@@ -229,7 +229,7 @@ def build_from_store(
     if store.space != "text":
         raise ArtifactMismatch(
             f"{store.path}: holds features of {store.space} space; expected text space, as a memory is made of "
-            f"captions. Encode Tideos: topa encode tideos.jsonl --encoder {store.encoder} --out DIR"
+            f"captions. Encode Tideos: topa encode TIDEOS --encoder ENCODER --out DIR"
         )
     names = store.ids if ids is None else ids
     ends = np.cumsum(store.lengths(ids), dtype=np.int64)

@@ -42,7 +42,7 @@ class Shift:
         if frames.encoder != self.encoder or frames.space != "image":
             raise ArtifactMismatch(
                 f"mean shift: measured on images of {self.encoder}; found {frames.space} features of {frames.encoder}. "
-                "Measure it again with the encoder in use: topa accustom"
+                "Measure it again with the encoder in use: topa accustom VIDEOS --model MODEL --out DIR"
             )
         moved = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
         return replace(frames, values=moved)
@@ -59,8 +59,17 @@ class Shift:
                 return cls(file.get_tensor("offset"), file.metadata()["encoder"])
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise ArtifactError(
-                f"{path}: can't be read ({error}); expected a mean shift. Measure it again: topa accustom"
+                f"{path}: can't be read ({error}); expected a mean shift. Measure it again: topa "
+                "accustom VIDEOS --model MODEL --out DIR"
             ) from error
+
+
+def few(videos: int) -> InputError:
+    """The error for fewer videos than a shift can be measured on."""
+    return InputError(
+        f"mean shift: found {videos} videos with frames; expected {FEWEST} or more, as the mean of fewer tells what "
+        "they show and not how the camera sees. Give more, or go without."
+    )
 
 
 def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> Shift:
@@ -73,8 +82,5 @@ def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> Shift:
         memory.expect(video)
     shown = [video.values[video.valid] for video in videos if bool(video.valid.any())]
     if len(shown) < FEWEST:
-        raise InputError(
-            f"mean shift: found {len(shown)} videos with frames; expected {FEWEST} or more, as the mean of fewer tells "
-            "what they show and not how the camera sees. Give more, or go without."
-        )
+        raise few(len(shown))
     return Shift((centroid(memory.values) - centroid(torch.cat(shown))).float(), memory.encoder)

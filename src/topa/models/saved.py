@@ -169,5 +169,5 @@ def read_adapter(folder: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"{path}: can't be read ({error}); expected the adapter of a model saved by topa. Copy it again, or align "
-            "again: topa align"
+            "again: topa align --recipe RECIPE --out DIR"
         ) from error

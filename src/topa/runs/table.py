@@ -114,7 +114,7 @@ def table(runs: Sequence[Run], width: int) -> tuple[Table, list[str]]:
         kept.remove(last)
         left.append(last.title)
     if left:
-        lines.append(f"no room here for: {', '.join(left)} (all of it: topa runs ... --json)")
+        lines.append(f"no room here for: {', '.join(left)} (--json has all of it)")
     made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column in kept:
         folds = column.title == "run"

@@ -85,6 +85,13 @@ class AlignConfig(TrainConfig):
     encoder: str = Field(description="folder or hub id of the CLIP-like encoder")
     writer: str = Field("microworld", description="who writes Tideos when no --tideos are given")
     microworld_tideos: int = Field(0, ge=0, description="write this many micro world Tideos when no --tideos are given")
+    expected_tideos: int | None = Field(
+        None,
+        gt=0,
+        exclude=True,
+        description="how many Tideos the recipe was made for; less than half is warned of",
+    )
+    """Of the recipe, not of the run: no artifact holds it."""
     memory_rows: int = Field(1_000_000, gt=0, description="rows of the memory bank, at most")
     fusion: Literal["mean", "caption"] = Field(
         "mean", description="a frame's feature: mean of all its captions, or the frame caption's"
@@ -114,6 +121,16 @@ class AlignConfig(TrainConfig):
 
 
 C = TypeVar("C", bound=TrainConfig)
+
+
+def described_recipes() -> str:
+    """The recipes that come with topa, with the models and the number of Tideos that each was made for."""
+    lines = []
+    for name in recipes():
+        own = read_recipe(name)
+        number = "" if own.expected_tideos is None else f", made for {own.expected_tideos:,} Tideos"
+        lines.append(f"{name} ({own.llm} with {own.encoder}{number})")
+    return "; ".join(lines)
 
 
 def recipes() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,27 +40,50 @@ def open_run(
         started = datetime.now(UTC).isoformat(timespec="seconds")
         _write(path, {**now, "steps": steps, "started": started, "command": command()})
         return
-    try:
-        found = json.loads(path.read_bytes())
-        before = {**found["settings"], **{key: found[key] for key in ("kind", *told)}}
-    except (ValueError, TypeError, KeyError) as error:
-        raise ArtifactError(
-            f"{path}: found no settings of a run ({error!r}); expected JSON. Name another folder with --out."
-        ) from error
-    flat = {**now["settings"], **{key: now[key] for key in ("kind", *told)}}
-    changed = {k: f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in flat.items() if before.get(k) != v}
+    found, changed = _changes(path, now)
     if rounding := [text for key, text in changed.items() if key in _ROUNDING]:
         console.print(f"going on with {'; '.join(rounding)}: results are the same but for rounding")
-    if matter := [text for key, text in changed.items() if key not in _ROUNDING | _NO_MATTER]:
+    if matter := _matter(changed):
         if not accept_changes:
-            raise UsageError(
-                f"{folder}: holds a run with other settings ({'; '.join(matter)}). Name another folder with --out, or "
-                "go on with the new settings: --accept-changes"
-            )
+            raise _other(folder, matter)
         console.print(f"going on with other settings: {'; '.join(matter)}", style="yellow")
     if changed:
         history = [*found.get("changes", []), sorted(changed.values())]
         _write(path, {**found, **now, "steps": steps, "changes": history})
+
+
+def expect_run(folder: Path, kind: str, config: TrainConfig, *, accept_changes: bool) -> None:
+    """As far as settings decide it: what `open_run` will refuse, before anything is encoded or loaded. Raises so."""
+    path = folder / RUN
+    if not accept_changes and path.is_file():
+        _, changed = _changes(path, {"kind": kind, "settings": config.model_dump(mode="json")})
+        if matter := _matter(changed):
+            raise _other(folder, matter)
+
+
+def _changes(path: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What a file holds, and by name what is other now. now: "settings", and more beside them."""
+    names = [name for name in now if name != "settings"]
+    try:
+        found = json.loads(path.read_text())
+        before = {**found["settings"], **{key: found[key] for key in names}}
+    except (ValueError, TypeError, KeyError) as error:
+        raise ArtifactError(
+            f"{path}: found no settings of a run ({error!r}); expected JSON. Name another folder with --out."
+        ) from error
+    flat = {**now["settings"], **{key: now[key] for key in names}}
+    return found, {k: f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in flat.items() if before.get(k) != v}
+
+
+def _matter(changed: Mapping[str, str]) -> list[str]:
+    return [text for key, text in changed.items() if key not in _ROUNDING | _NO_MATTER]
+
+
+def _other(folder: Path, matter: Sequence[str]) -> UsageError:
+    return UsageError(
+        f"{folder}: holds a run with other settings ({'; '.join(matter)}). Name another folder with --out, or go on "
+        "with the new settings: --accept-changes"
+    )
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -79,9 +80,7 @@ def open_trackers(
     all runs together on this machine, in TRACKIO_DIR or its own cache.
     Raises UsageError for an unknown name, where a library isn't installed, or where trackio is set up to upload.
     """
-    for name in names:
-        if name not in _OPENERS:
-            raise unknown("tracker", name, _OPENERS)
+    check_trackers(names)
     opened: dict[str, _Tracker] = {}
     try:
         for name in dict.fromkeys(names):
@@ -93,6 +92,15 @@ def open_trackers(
         Trackers(opened).close()
         raise
     return Trackers(opened)
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raises UsageError for an unknown name, or where a library isn't installed, before any work is done."""
+    for name in names:
+        if name not in _OPENERS:
+            raise unknown("tracker", name, _OPENERS)
+        if find_spec(name) is None:
+            raise UsageError(f"{name} isn't installed: pip install 'topa[track]'")
 
 
 def flatten(row: Mapping[str, Any]) -> dict[str, float]:

@@ -13,8 +13,8 @@ Other fields are named aloud and not read. What is wrong here can be mended, so 
 that repeat are left to whoever reads on, since data sets of any size have some. An answer that is none of them is a
 fault then, and one that means two equal ones is the first.
 
-To evaluate, `--data` is the file, or a folder with `questions.jsonl`; the videos' paths start from the folder. The
-data, their licence and their splits are the user's own.
+To evaluate, `--data` is the file, or a folder with `questions.jsonl`; the videos' paths start from the folder, or from
+`--videos`. The data, their licence and their splits are the user's own.
 """
 
 from __future__ import annotations
@@ -153,4 +153,4 @@ def _index(options: Sequence[str], answer: object) -> int:
     return min(meant)
 
 
-BENCHMARK = Benchmark("own", "your own questions", "choice", {"all": None}, _read)
+BENCHMARK = Benchmark("own", "your own questions", "choice", {"all": None}, _read, elsewhere=True)
