@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from topa.core.install import install_line
 from topa.hosting import address, listen
 
 QUESTION = "where is the toy at the end ?"
@@ -158,7 +159,7 @@ def test_a_package_that_is_missing_is_named(topa, monkeypatch):
     monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
     done = topa("serve")
     assert done.code == 2
-    assert "pip install 'topa[serve]'" in done.err
+    assert install_line("serve") in done.err
 
 
 def test_addresses_are_those_that_a_browser_takes():

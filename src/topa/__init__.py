@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from .libraries import Library
     from .pipeline import load
 
-__all__ = ["Answer", "Library", "Topa", "load"]
+__all__ = ["Answer", "Library", "Topa", "__version__", "load"]
+
+__version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "inference.answer",

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .core.errors import UsageError
+from .core.install import install_line
 from .inference.engine import Topa
 from .libraries import Library, make
 from .library.contents import Contents
@@ -48,7 +49,7 @@ def serve(
     """
     needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
     if missing := [name for name in needed if not find_spec(name)]:
-        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
+        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: {install_line('serve')}")
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
     engine = load(model)

@@ -19,6 +19,7 @@ from transformers.convert_slow_tokenizer import TikTokenConverter
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from ..core.errors import ArtifactMismatch, InputError
+from ..core.install import install_line
 
 # Meta's name of a layer's matrix -> Hugging Face's.
 _LAYER = {
@@ -188,7 +189,7 @@ def meta_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             return _llama3_tokenizer(path)
         tokenizer: PreTrainedTokenizerFast = LlamaTokenizer.from_pretrained(path.parent)
     except ImportError as error:
-        raise InputError(f"{path}: needs another package to be read: pip install 'topa[released]'") from error
+        raise InputError(f"{path}: needs another package to be read: {install_line('released')}") from error
     except Exception as error:  # each library has errors of its own for a damaged file
         raise InputError(f"{path}: can't be read as a Llama tokenizer ({error}). Copy or download it again.") from error
     return tokenizer
