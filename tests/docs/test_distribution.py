@@ -39,8 +39,7 @@ def test_the_version_is_written_once() -> None:
 
 def test_nobody_asks_for_a_distribution_that_is_not_ours() -> None:
     asked = re.compile(r"importlib\.metadata|importlib import metadata|\btopa\[(?!-)\w")
-    sources = [path for path in SOURCE.rglob("*.py")]
-    wrong = [str(path.relative_to(ROOT)) for path in sources if asked.search(path.read_text())]
+    wrong = [str(path.relative_to(ROOT)) for path in SOURCE.rglob("*.py") if asked.search(path.read_text())]
     assert not wrong
 
 
@@ -52,15 +51,13 @@ def test_one_function_says_how_to_install() -> None:
     assert {"serve", "report", "quantised"} <= extras <= EXTRAS
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in DOCUMENTS if path.suffix in ("", ".md", ".py")], ids=lambda p: p.name
-)
-def test_documents_install_what_is_ours(path: Path) -> None:
-    text = re.sub(r"\s+", " ", path.read_text())
-    for words in re.findall(r"pip install ([^`]*)", text):
-        assert not re.search(r"(?<![\w/-])topa(?!-video)(\[|\s|$)", words.split("#")[0].split(" pip ")[0]), words[:60]
-    for extra in re.findall(r"topa-video\[([\w,-]+)\]", text):
-        assert set(extra.split(",")) <= EXTRAS
+def test_documents_install_what_is_ours() -> None:
+    for path in DOCUMENTS:
+        if path.suffix in ("", ".md", ".py") and path.is_file():
+            text = path.read_text()
+            assert not re.search(r"pip install\s+['\"]?topa(?!-video\b)", text), path
+            for extra in re.findall(r"topa-video\[([\w,-]+)\]", text):
+                assert set(extra.split(",")) <= EXTRAS, path
 
 
 @pytest.mark.slow
@@ -84,10 +81,5 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     inside = {name for name in names if not name.startswith(f"{about}/")}
     assert inside == {name.removeprefix("src/") for name in listed}
     assert {Path(name).suffix for name in inside} >= {".safetensors", ".html", ".css", ".js", ".toml", ".typed"}
-    assert {Path(name).name for name in names - inside} == {
-        "METADATA",
-        "WHEEL",
-        "RECORD",
-        "entry_points.txt",
-        "LICENSE",
-    }
+    about_it = {Path(name).name for name in names - inside}
+    assert about_it == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE"}
