@@ -101,6 +101,24 @@ def test_samples_show_frames_and_what_they_were_read_as(made):
             assert list(frame.weights) == sorted(frame.weights, reverse=True)
 
 
+def test_the_first_wrong_answers_are_shown_and_counted(made):
+    out, report = made
+    rows = [json.loads(line) for line in (out / "questions.jsonl").open()]
+    order = {(row["video"], row["question"]): number for number, row in enumerate(rows)}
+    (projected,) = [condition.accuracy for condition in report.conditions if condition.name == "projected"]
+    assert report.mistake_count == round(projected.questions * (1 - projected.value))
+    assert len(report.mistakes) == 4 < report.mistake_count
+    assert all(sample.choice != sample.answer for sample in report.mistakes)
+    at = [order[sample.video, sample.question] for sample in report.mistakes]
+    assert at == sorted(at)
+    page = (out / "report.html").read_text()
+    assert f"The first 4 of {report.mistake_count} wrong answers" in page
+    assert all(page.count(f'id="sample-{number}"') == 1 for number in range(1, 13))
+    # A question that the rules chose without looking is right or wrong as it comes: none of the wrong ones is hidden.
+    early = {order[s.video, s.question] for s in report.samples if s.choice != s.answer}
+    assert {number for number in early if number <= at[-1]} <= set(at)
+
+
 def test_samples_are_questions_of_the_file(made):
     out, report = made
     asked = [json.loads(line) for line in (out / "questions.jsonl").open()]

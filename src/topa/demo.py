@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
 import transformers
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -29,7 +29,7 @@ from .core.artifacts import output_folder, own_version, write_atomically
 from .core.progress import bar, console, track
 from .core.resources import measure
 from .core.thumbnails import thumbnail
-from .features.encode import encode_video
+from .features.encode import EncodedVideo, encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
 from .inference.scoring import Protocol, Scores, score_options
@@ -62,7 +62,7 @@ ABOUT = {
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 SETTINGS = "demo.json"
-_SAMPLES = 8
+_SAMPLES, _MISTAKES = 8, 4
 _EVAL_SEED = 2_000_003
 
 
@@ -172,6 +172,9 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
                 features = views["blind" if name == "blind_trained" else "raw"]
                 scores[name] = [_score(m, prompter, asked, features, config.protocol, name, show) for m in trained]
 
+    first = scores["projected"][0]
+    mistakes = [i for i, hit in enumerate(asked.right(first)) if not hit]
+    sample = partial(_sample, asked=asked, seen=seen, memory=memory, scores=first, temperature=config.temperature)
     hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}
     hits["chance"] = [1 / len(q.options) for q in asked.questions]
     report = DemoReport(
@@ -189,7 +192,9 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
             "transformers": transformers.__version__,
         },
         parameters=_parameters(models[0], prompter),
-        samples=tuple(_samples(asked, seen, images, memory, scores["projected"][0], config)),
+        samples=tuple(sample(i) for i in _first_of_each_kind(asked)),
+        mistakes=tuple(sample(i) for i in mistakes[:_MISTAKES]),
+        mistake_count=len(mistakes),
         notes=(
             "Every video is held out; not one video, and not one image feature, was used in alignment.",
             f"Options are compared by their text ({config.protocol}). Intervals: 95 %, bootstrap over videos.",
@@ -373,42 +378,41 @@ def _parameters(model: VideoLanguageModel, prompter: Prompter) -> dict[str, int 
     }
 
 
-def _samples(
-    asked: Asked,
-    seen: Sequence[object],
-    images: list[FrameFeatures],
-    memory: MemoryBank,
-    scores: list[Scores],
-    config: AlignConfig,
-) -> Iterator[Sample]:
-    """A question per kind, each on another video, in the order of the files: nothing is picked by success."""
-    shown_kinds: set[str] = set()
-    shown_videos: set[int] = set()
+def _first_of_each_kind(asked: Asked) -> list[int]:
+    """The first question of each kind, each about another video, in the order of the files: whatever was answered."""
+    chosen: list[int] = []
+    kinds: set[str] = set()
+    videos: set[int] = set()
     for i, question in enumerate(asked.questions):
-        at = asked.owner[i]
-        if question.kind in shown_kinds or at in shown_videos or len(shown_videos) == _SAMPLES:
-            continue
-        shown_kinds.add(question.kind)
-        shown_videos.add(at)
-        readings = memory.read(images[at], config.temperature)
-        pictures: Sequence[Image.Image] = seen[at].images  # type: ignore[attr-defined]
-        times = images[at].times
-        assert times is not None
-        assert question.answer is not None
-        yield Sample(
-            video=f"videos/{asked.videos[at].path.name}",
-            description=asked.videos[at].description,
-            frames=tuple(
-                FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
-                for t, picture, r in zip(times, pictures, readings, strict=True)
-            ),
-            question=question.question,
-            kind=question.kind,
-            options=question.options,
-            probabilities=scores[i].probabilities,
-            answer=question.answer,
-            choice=scores[i].choice,
-        )
+        if question.kind not in kinds and asked.owner[i] not in videos and len(chosen) < _SAMPLES:
+            chosen.append(i)
+            kinds.add(question.kind)
+            videos.add(asked.owner[i])
+    return chosen
+
+
+def _sample(
+    i: int, *, asked: Asked, seen: Sequence[EncodedVideo], memory: MemoryBank, scores: list[Scores], temperature: float
+) -> Sample:
+    """One question with its video's frames, what each was read as, and the answer."""
+    question, at = asked.questions[i], asked.owner[i]
+    features, video = seen[at].features, asked.videos[at]
+    assert features.times is not None
+    assert question.answer is not None
+    return Sample(
+        video=f"videos/{video.path.name}",
+        description=video.description,
+        frames=tuple(
+            FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
+            for t, picture, r in zip(features.times, seen[at].images, memory.read(features, temperature), strict=True)
+        ),
+        question=question.question,
+        kind=question.kind,
+        options=question.options,
+        probabilities=scores[i].probabilities,
+        answer=question.answer,
+        choice=scores[i].choice,
+    )
 
 
 def _command(out: Path, seed: int, scale: Scale) -> str:
