@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from importlib.metadata import version
+import os
 
 import pytest
 import typer
 
-from topa import Topa
+from topa import Topa, __version__
 from topa.cli import app
 
 VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
@@ -39,7 +39,16 @@ def test_every_option_is_explained(verb):
 
 def test_version(topa):
     done = topa("--version")
-    assert (done.code, done.out, done.err) == (0, version("topa") + "\n", "")
+    assert (done.code, done.out, done.err) == (0, __version__ + "\n", "")
+
+
+def test_threads_wait_without_spinning_unless_told_otherwise(topa, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    topa("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    topa("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_the_first_help_names_every_verb(topa):

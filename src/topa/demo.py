@@ -26,6 +26,7 @@ from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
 from .core.artifacts import output_folder, own_version, write_atomically
+from .core.calibration import Forecast, about, seconds_per_pass
 from .core.progress import bar, console, track
 from .core.resources import measure
 from .core.thumbnails import thumbnail
@@ -34,6 +35,7 @@ from .features.encoder import Encoder
 from .features.frames import FrameFeatures
 from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
+from .microworld import effort
 from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
 from .microworld.writer import MicroVideo, make_videos, write_tideos
@@ -59,6 +61,9 @@ ABOUT = {
     "text": "the captions of the same stories, read as textual videos",
     "video_trained": "trained on the image features of as many labelled videos: the ceiling",
 }
+TRAINED = ("blind_trained", "noise_trained", "video_trained")
+VIEWS = tuple(name for name in ABOUT if name not in {"chance", *TRAINED})
+"""Conditions that ask the same model."""
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 SETTINGS = "demo.json"
@@ -68,24 +73,22 @@ _EVAL_SEED = 2_000_003
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other. expect: how long
-    it takes, as measured."""
+    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other."""
 
     videos: int = 220
     settings: tuple[str, ...] = ()
     seeds: int = 1
     trained_baselines: bool = False
-    expect: str = "a minute"
 
     @classmethod
     def quick(cls) -> Scale:
         """A smoke run."""
-        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"), expect="15 seconds")
+        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"))
 
     @classmethod
     def full(cls) -> Scale:
         """Three seeds, and the baselines that train again."""
-        return cls(seeds=3, trained_baselines=True, expect="a quarter of an hour")
+        return cls(seeds=3, trained_baselines=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,20 @@ class Asked:
 
 @dataclass(slots=True)
 class Log:
-    """The stages so far, said aloud as they end."""
+    """The stages so far, said aloud as they end, with the time that is left."""
 
+    forecast: Forecast
     stages: list[Stage] = field(default_factory=list)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
+    def stage(self, name: str, work: float = 0.0) -> Iterator[None]:
+        """Measure a stage. work: its share of the forecast's."""
         with measure() as spent:
             yield
         self.stages.append(Stage(name=name, seconds=round(spent.seconds, 2), peak_mb=round(spent.peak_mb, 1)))
-        console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB")
+        self.forecast.advance(work, spent.seconds)
+        left = f"  {about(self.forecast.left)} left" if self.forecast.left >= 1 else ""
+        console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB{left}", soft_wrap=True)
 
 
 def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = True) -> tuple[DemoReport, Path]:
@@ -134,13 +140,14 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     scale = scale or Scale()
     config = _config(seed, scale)
     _clear(output_folder(out), _settings(config, scale))
-    log = Log()
-    console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
-    console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
+    tideos, epochs = config.microworld_tideos, config.epochs
+    console.print(f"topa demo: {tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
+    log = Log(Forecast(_work(config, scale), seconds_per_pass()))
+    console.print(f"expect {about(log.forecast.left)} on this machine as busy as it is, and 1.3 GB of memory")
 
-    with log.stage("write Tideos (text only)"):
+    with log.stage("write Tideos (text only)", effort.START + tideos * effort.WRITE):
         write_jsonl(write_tideos(config.microworld_tideos, config.seed), out / TIDEOS)
-    with log.stage("encode them with CLIP's text tower"):
+    with log.stage("encode them with CLIP's text tower", tideos * effort.ENCODE):
         encoder = Encoder.from_pretrained(resolve(config.encoder))
         corpus = open_corpus(out / TIDEOS, config, out / FEATURES, show=show)
     with log.stage("build the memory"):
@@ -148,19 +155,19 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     training = corpus.alignment_set(config.frames)
     models: list[VideoLanguageModel] = []
     for number in range(scale.seeds):
-        with log.stage(f"align the frozen LLM, seed {seed + number}"):
+        with log.stage(f"align the frozen LLM, seed {seed + number}", tideos * epochs * effort.TRAIN):
             own = config.model_copy(update={"seed": seed + number})
             models.append(_align(own, encoder, training, corpus.pairs(), out / f"model-{seed + number}", memory, show))
-    with log.stage("render held-out videos (mp4)"):
+    with log.stage("render held-out videos (mp4)", scale.videos * effort.RENDER):
         asked = _ask(make_videos(out, scale.videos, seed + _EVAL_SEED, show=show))
-    with log.stage("decode and encode them with CLIP's image tower"):
+    with log.stage("decode and encode them with CLIP's image tower", scale.videos * effort.WATCH):
         seen = [
             encode_video(v.path, encoder, config.frames)
             for v in track(asked.videos, "watching", scale.videos, show=show)
         ]
         images = [s.features for s in seen]
     prompter = load_prompter(config, models[0].llm)
-    with log.stage("answer the questions"):
+    with log.stage("answer the questions", len(VIEWS) * scale.seeds * scale.videos * effort.ANSWER):
         views = _views(asked, images, memory, encoder, config)
         scores = {
             name: [_score(m, prompter, asked, v, config.protocol, name, show) for m in models]
@@ -168,7 +175,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
         }
     if scale.trained_baselines:
         for name, trained in _trained_baselines(config, scale, encoder, corpus, memory, out, log, show):
-            with log.stage(f"answer the questions, {name}"):
+            with log.stage(f"answer the questions, {name}", scale.seeds * scale.videos * effort.ANSWER):
                 features = views["blind" if name == "blind_trained" else "raw"]
                 scores[name] = [_score(m, prompter, asked, features, config.protocol, name, show) for m in trained]
 
@@ -209,6 +216,15 @@ def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
     now = _settings(_config(seed, scale or Scale()), scale or Scale())
     made = [out / SETTINGS, out / "report.html", out / f"model-{seed}" / saved.CONFIG]
     return all(path.is_file() for path in made) and made[0].read_text() == now
+
+
+def _work(config: AlignConfig, scale: Scale) -> float:
+    """What all stages cost together, in passes of the calibration."""
+    tideos, again = config.microworld_tideos, len(TRAINED) if scale.trained_baselines else 0
+    work = effort.START + tideos * (effort.WRITE + effort.ENCODE)
+    work += (1 + again) * scale.seeds * tideos * config.epochs * effort.TRAIN
+    work += (scale.videos + (tideos if again else 0)) * (effort.RENDER + effort.WATCH)
+    return work + (len(VIEWS) + again) * scale.seeds * scale.videos * effort.ANSWER
 
 
 def _config(seed: int, scale: Scale) -> AlignConfig:
@@ -307,7 +323,9 @@ def _trained_baselines(
     show: bool,
 ) -> Iterator[tuple[str, list[VideoLanguageModel]]]:
     """The runs that train again, each over all seeds."""
-    with log.stage("render, decode and encode training videos"):
+    with log.stage(
+        "render, decode and encode training videos", config.microworld_tideos * (effort.RENDER + effort.WATCH)
+    ):
         videos = make_videos(out / "training-videos", config.microworld_tideos, config.seed + 1, show=show)
         watched = track(videos, "watching", len(videos), show=show)
         features = [encode_video(v.path, encoder, config.frames).features for v in watched]
@@ -325,7 +343,8 @@ def _trained_baselines(
         models = []
         for number in range(scale.seeds):
             own = settings.model_copy(update={"seed": config.seed + number})
-            with log.stage(f"align {name}, seed {own.seed}"):
+            work = config.microworld_tideos * config.epochs * effort.TRAIN
+            with log.stage(f"align {name}, seed {own.seed}", work):
                 models.append(_align(own, encoder, data, pairs, out / f"model-{name}-{own.seed}", memory, show))
         yield name, models
 

@@ -5,6 +5,7 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -60,6 +61,9 @@ def quiet() -> None:
 
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
+    # Threads that wait for each other sleep instead of spinning: beside other work they would take each other's time,
+    # and a run then takes more than twice as long (docs/log.md). OpenMP reads it when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="topa")
     except TopaError as error:
