@@ -12,7 +12,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check $(if $(CONSTRAINTS)
 ONE := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test slow test-lmms-eval lint format micro-models clean
+.PHONY: help demo serve demo-full test slow test-lmms-eval lint format micro-models clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -20,9 +20,13 @@ help: ## show this list
 	@echo "  PYTHON=python3.12   another Python for the environment in $(VENV)"
 	@echo "  CONSTRAINTS=        on a machine with a GPU: let pip choose the build of torch (before the first install)"
 	@echo "  ARGS='-k prompts'   more arguments for pytest, in test, slow and test-lmms-eval"
+	@echo "  PORT=8001           another port, in serve"
 
 demo: $(VENV)/.base ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
+
+serve: $(VENV)/.serve ## a page on the demo's model and videos; makes both where they aren't there
+	@$(BIN)/topa demo --out topa-demo --serve --port $(or $(PORT),8000)
 
 demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about a quarter of an hour) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
@@ -60,10 +64,15 @@ $(VENV)/.base: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	@$(BIN)/python $(INSTALL) -e .
 	@touch $@
 
+$(VENV)/.serve: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
+	@echo "Installing topa and what serving needs into $(VENV)."
+	@$(BIN)/python $(INSTALL) -e '.[serve]'
+	@touch $@ $(VENV)/.base
+
 $(VENV)/.dev: $(VENV)/.python pyproject.toml $(CONSTRAINTS)
 	@echo "Installing topa and its developer tools into $(VENV); the first time takes some minutes."
 	@$(BIN)/python $(INSTALL) -e '.[dev]'
-	@touch $@ $(VENV)/.base
+	@touch $@ $(VENV)/.base $(VENV)/.serve
 
 # lmms-eval and topa don't agree on a version of av, so they are installed one after the other; lmms-eval works with
 # topa's. A torchvision that can't be loaded, one for CUDA beside a torch for CPUs, would keep transformers from loading.

@@ -47,9 +47,7 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
-    if missing := [name for name in needed if not find_spec(name)]:
-        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: {install_line('serve')}")
+    expect_packages()
     contents = None if library is None else Library.open(library).contents
     listener = listen(settings.host, settings.port)  # a port that is taken is told before a model is loaded
     engine = load(model)
@@ -59,6 +57,18 @@ def serve(
         logging.getLogger("topa.serving").setLevel(logging.INFO)
     with asyncio.Runner(loop_factory=_loop()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
+
+
+def missing_packages() -> list[str]:
+    """Packages of the extra `serve` that aren't installed."""
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
+    return [name for name in needed if not find_spec(name)]
+
+
+def expect_packages() -> None:
+    """Raise UsageError where serving needs a package that isn't installed."""
+    if missing := missing_packages():
+        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: {install_line('serve')}")
 
 
 def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:

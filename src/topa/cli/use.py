@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from ..core.errors import UsageError
 from .app import Json, app, quiet
 
 _WAYS = ("uniform", "question", "hierarchical")
+_DEMO = Path("topa-demo")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
     Path | None,
@@ -31,7 +33,7 @@ Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads
 
 @app.command(epilog="Example:  topa demo --out my-demo --seed 3")
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = Path("topa-demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = _DEMO,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, alignment and intervals.")] = 0,
     quick: Annotated[
         bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")
@@ -57,8 +59,13 @@ def demo(
 
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
     quiet()
+    if serve:
+        from ..hosting import expect_packages
+
+        expect_packages()  # before the work, not after it
     if not (serve and finished(out, seed=seed, scale=scale)):
-        _run_demo(out, seed, scale, as_json=as_json)
+        flags = [*(["--seed", str(seed)] if seed else []), *(["--quick"] if quick else ["--full"] if full else [])]
+        _run_demo(out, seed, scale, flags, as_json=as_json)
     if serve:
         from ..hosting import serve_demo
         from .serve import started
@@ -66,7 +73,7 @@ def demo(
         serve_demo(out, seed, port, started=lambda address: started(address, show=True))
 
 
-def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
+def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bool) -> None:
     from ..benchmarks.tables import table
     from ..demo import run
 
@@ -83,7 +90,18 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
     typer.echo(f"next:   topa ask {page.parent / report.samples[0].video} '{report.samples[0].question}'")
-    typer.echo(f"        topa demo --out {out} --serve")
+    typer.echo(f"        {_to_serve(out, flags)}")
+
+
+def _to_serve(out: Path, flags: list[str]) -> str:
+    """The command that opens a page on a finished demo, whatever is installed. flags: those that the demo ran with."""
+    from ..core.install import checkout_folder, install_line
+    from ..hosting import missing_packages
+
+    if checkout_folder() == Path.cwd() and Path("Makefile").is_file() and out == _DEMO and not flags:
+        return "make serve"
+    command = shlex.join(["topa", "demo", "--out", str(out), *flags, "--serve"])
+    return f"{install_line('serve')} && {command}" if missing_packages() else command
 
 
 @app.command(epilog="Example:  topa ask clip.mp4 'what colour is the toy at the end ?' --choice red --choice blue")

@@ -21,7 +21,7 @@ def install_line(extra: str) -> str:
     A checkout is installed again as one, held to its tested versions; for an installed wheel pip keeps the wheel and
     adds what the group names.
     """
-    checkout = _checkout()
+    checkout = checkout_folder()
     if checkout is None:
         return _typed([*_pip(), f"{DISTRIBUTION}[{extra}]"])
     constraints = checkout / _CONSTRAINTS
@@ -29,7 +29,7 @@ def install_line(extra: str) -> str:
     return _typed([*_pip(), *tested, "-e", f"{_from_here(checkout)}[{extra}]"])
 
 
-def _checkout() -> Path | None:
+def checkout_folder() -> Path | None:
     """The folder of the source tree that runs, where it is one."""
     source = Path(__file__).resolve().parents[2]
     return source.parent if source.name == "src" and (source.parent / "pyproject.toml").is_file() else None
