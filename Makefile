@@ -22,13 +22,13 @@ help: ## show this list
 	@echo "  ARGS='-k prompts'   more arguments for pytest, in test, slow and test-lmms-eval"
 	@echo "  PORT=8001           another port, in serve"
 
-demo: $(VENV)/.base ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
+demo: $(VENV)/.base ## the whole method on the micro world, on a CPU -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
 
 serve: $(VENV)/.serve ## a page on the demo's model and videos; makes both where they aren't there
 	@$(BIN)/topa demo --out topa-demo --serve --port $(or $(PORT),8000)
 
-demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about a quarter of an hour) -> out/demo-full/report.html
+demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about ten times the work) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones

@@ -35,11 +35,9 @@ Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = _DEMO,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, alignment and intervals.")] = 0,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run: small data, short alignment.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Also the runs that train again, over three seeds; a quarter of an hour.")
+        bool, typer.Option("--full", help="Also the runs that train again, over three seeds: about ten times the work.")
     ] = False,
     serve: Annotated[
         bool,
