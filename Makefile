@@ -18,7 +18,7 @@ NAMED := $(if $(filter command% environment%,$(origin PYTHON)),$(shell $(PYTHON)
 ONE := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-full test test-newest test-oldest test-reading slow test-lmms-eval lint format constraints micro-models clean
+.PHONY: help demo serve demo-full test test-newest test-oldest test-reading slow test-lmms-eval lint format constraints micro-models clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -26,11 +26,15 @@ help: ## show this list
 	@echo "  PYTHON=python3.12   another Python for the environment in $(VENV)"
 	@echo "  CONSTRAINTS=        install the newest releases that are allowed, of torch too (before the first install)"
 	@echo "  ARGS='-k prompts'   more arguments for pytest, in test, slow and test-lmms-eval"
+	@echo "  PORT=8001           another port, in serve"
 
-demo: $(VENV)/.base ## the whole method on the micro world, on a CPU in minutes -> topa-demo/report.html
+demo: $(VENV)/.base ## the whole method on the micro world, on a CPU -> topa-demo/report.html
 	@$(BIN)/topa demo --out topa-demo
 
-demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about a quarter of an hour) -> out/demo-full/report.html
+serve: $(VENV)/.serve ## a page on the demo's model and videos; makes both where they aren't there
+	@$(BIN)/topa demo --out topa-demo --serve --port $(or $(PORT),8000)
+
+demo-full: $(VENV)/.base ## the same, with all comparisons, over three seeds (about ten times the work) -> out/demo-full/report.html
 	@$(BIN)/topa demo --full --out out/demo-full
 
 test: $(VENV)/.dev ## all tests but the slow ones
@@ -86,11 +90,17 @@ $(VENV)/.base: $(VENV)/.python$(NAMED) $(PARENTS)
 	@$(BIN)/python $(INSTALL) -e .
 	@touch $@
 
+$(VENV)/.serve: $(VENV)/.python$(NAMED) $(PARENTS)
+	@echo "Installing topa and what serving needs into $(VENV)."
+	@$(BIN)/python $(BUILDER)
+	@$(BIN)/python $(INSTALL) -e '.[serve]'
+	@touch $@ $(VENV)/.base
+
 $(VENV)/.dev: $(VENV)/.python$(NAMED) $(PARENTS)
 	@echo "Installing topa and its developer tools into $(VENV); the first time takes some minutes."
 	@$(BIN)/python $(BUILDER)
 	@$(BIN)/python $(INSTALL) -e '.[dev]'
-	@touch $@ $(VENV)/.base
+	@touch $@ $(VENV)/.base $(VENV)/.serve $(VENV)/.serve
 
 # lmms-eval and topa don't agree on a version of av, so they are installed one after the other; lmms-eval works with
 # topa's. A torchvision that can't be loaded, one for CUDA beside a torch for CPUs, would keep transformers from loading.

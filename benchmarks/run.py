@@ -2,8 +2,8 @@
 
 Every line first asserts that both ways give the same result, then measures them in turn in one process (processor
 time, one thread), and their memory in processes of their own. What a library promises is measured by `library.py`, as
-the group of that name, and kept in `library.json`. Prints a table; `--json FILE` keeps it, and the README's
-table is made from that file (`--table FILE`).
+the group of that name, and kept in `library.json`. Prints a table; `--json FILE` keeps it, and the
+table of docs/measurements.md is made from that file (`--table FILE`).
 """
 
 from __future__ import annotations
@@ -436,7 +436,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The README's table."""
+    """The table of docs/measurements.md."""
     lines = ["| what | baseline | topa | ratio | target |", "|---|---:|---:|---:|---:|"]
     for row in rows:
         figures = [f"{row[key]:,.{0 if row['unit'] != 's' else 3}f} {row['unit']}" for key in ("baseline", "ours")]
@@ -459,7 +459,7 @@ def main() -> None:
     parser.add_argument("--only", choices=BENCHMARKS, help="one group; all by default (about ten minutes)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of every way")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures, beside those of groups not run")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="print the README's table of kept figures, and end")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="print the table of kept figures, and end")
     given = parser.parse_args()
     if given.table:
         print(as_table(json.loads(given.table.read_text())["rows"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sysconfig
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_every_option_is_explained(verb):
 def test_version(topa):
     done = topa("--version")
     assert (done.code, done.out, done.err) == (0, f"topa {__version__}\n", "")
+
+
+def test_threads_wait_without_spinning_unless_told_otherwise(topa, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    topa("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    topa("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_the_first_help_names_every_verb(topa):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from topa import demo
 from topa.benchmarks.report import Condition, DemoReport
 from topa.core.errors import OutputError
-from topa.demo import ABOUT, Scale, run
+from topa.demo import ABOUT, Log, Scale, run
 from topa.microworld.questions import KINDS_OF_QUESTION, TIME_KINDS
 
 DEFAULT = ("chance", "blind", "raw", "centred", "projected", "shuffled_frames", "text")
@@ -99,6 +100,41 @@ def test_samples_show_frames_and_what_they_were_read_as(made):
             assert frame.captions
             assert set(frame.captions) <= captions
             assert list(frame.weights) == sorted(frame.weights, reverse=True)
+
+
+def test_the_time_left_is_told_and_comes_to_nothing(tmp_path, monkeypatch, capfd):
+    """What the forecast takes for the whole is what its stages add up to; without a second of calibration."""
+    kept = []
+    monkeypatch.setattr(demo, "seconds_per_pass", lambda: 100.0)
+    monkeypatch.setattr(demo, "Log", lambda forecast: kept.append(Log(forecast)) or kept[0])
+    for number, scale in enumerate((SMALL, replace(SMALL, seeds=2, trained_baselines=True))):
+        kept.clear()
+        run(tmp_path / str(number), scale=scale, show=False)
+        forecast = kept[0].forecast
+        assert forecast.done == pytest.approx(forecast.work)
+        assert forecast.spent == pytest.approx(sum(stage.seconds for stage in kept[0].stages), abs=0.1)
+    lines = capfd.readouterr().err.splitlines()
+    assert any("expect about" in line and "hours" in line for line in lines)
+    assert any(line.startswith("write Tideos") and line.endswith("left") for line in lines)
+    assert not any(line.startswith("answer the questions") and line.endswith("left") for line in lines[:10])
+
+
+def test_the_first_wrong_answers_are_shown_and_counted(made):
+    out, report = made
+    rows = [json.loads(line) for line in (out / "questions.jsonl").open()]
+    order = {(row["video"], row["question"]): number for number, row in enumerate(rows)}
+    (projected,) = [condition.accuracy for condition in report.conditions if condition.name == "projected"]
+    assert report.mistake_count == round(projected.questions * (1 - projected.value))
+    assert len(report.mistakes) == 4 < report.mistake_count
+    assert all(sample.choice != sample.answer for sample in report.mistakes)
+    at = [order[sample.video, sample.question] for sample in report.mistakes]
+    assert at == sorted(at)
+    page = (out / "report.html").read_text()
+    assert f"The first 4 of {report.mistake_count} wrong answers" in page
+    assert all(page.count(f'id="sample-{number}"') == 1 for number in range(1, 13))
+    # A question that the rules chose without looking is right or wrong as it comes: none of the wrong ones is hidden.
+    early = {order[s.video, s.question] for s in report.samples if s.choice != s.answer}
+    assert {number for number in early if number <= at[-1]} <= set(at)
 
 
 def test_samples_are_questions_of_the_file(made):

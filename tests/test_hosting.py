@@ -15,8 +15,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from topa.cli.serve import started
+from topa.cli.use import _to_serve
+from topa.core.install import install_line
 from topa.hosting import address, listen
 
+ROOT = Path(__file__).parents[1]
 QUESTION = "where is the toy at the end ?"
 
 
@@ -158,7 +162,40 @@ def test_a_package_that_is_missing_is_named(topa, monkeypatch):
     monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
     done = topa("serve")
     assert done.code == 2
-    assert "pip install 'topa[serve]'" in done.err
+    assert install_line("serve") in done.err
+
+
+def test_it_is_named_before_the_demo_has_run(topa, monkeypatch, tmp_path):
+    monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
+    done = topa("demo", "--out", tmp_path / "demo", "--serve")
+    assert done.code == 2
+    assert install_line("serve") in done.err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_names_what_opens_it(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    assert _to_serve(Path("topa-demo"), []) == "make serve"
+    assert _to_serve(Path("topa-demo"), ["--quick"]) == "topa demo --out topa-demo --quick --serve"
+    monkeypatch.chdir(tmp_path)
+    assert _to_serve(Path("a demo"), ["--seed", "1"]) == "topa demo --out 'a demo' --seed 1 --serve"
+    monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
+    assert _to_serve(Path("topa-demo"), []) == f"{install_line('serve')} && topa demo --out topa-demo --serve"
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="has a screen")
+def test_without_a_screen_no_browser_is_started(monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)) or True)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    started("http://127.0.0.1:8000", show=True)
+    assert not opened
+    assert "go to http://127.0.0.1:8000" in capsys.readouterr().err
+    monkeypatch.setenv("DISPLAY", ":0")
+    started("http://127.0.0.1:8000", show=True)
+    assert opened == ["http://127.0.0.1:8000"]
+    assert not capsys.readouterr().err
 
 
 def test_addresses_are_those_that_a_browser_takes():

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import torch
 import transformers
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,14 +27,16 @@ from .benchmarks.metrics import accuracy, difference
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
 from .core.artifacts import output_folder, own_version, write_atomically
+from .core.calibration import Forecast, about, seconds_per_pass
 from .core.progress import bar, console, track
 from .core.resources import measure
 from .core.thumbnails import thumbnail
-from .features.encode import encode_video
+from .features.encode import EncodedVideo, encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
 from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
+from .microworld import effort
 from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
 from .microworld.writer import MicroVideo, make_videos, write_tideos
@@ -60,33 +62,34 @@ ABOUT = {
     "text": "the captions of the same stories, read as textual videos",
     "video_trained": "trained on the image features of as many labelled videos: the ceiling",
 }
+TRAINED = ("blind_trained", "noise_trained", "video_trained")
+VIEWS = tuple(name for name in ABOUT if name not in {"chance", *TRAINED})
+"""Conditions that ask the same model."""
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 SETTINGS = "demo.json"
-_SAMPLES = 8
+_SAMPLES, _MISTAKES = 8, 4
 _EVAL_SEED = 2_000_003
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other. expect: how long
-    it takes, as measured."""
+    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other."""
 
     videos: int = 220
     settings: tuple[str, ...] = ()
     seeds: int = 1
     trained_baselines: bool = False
-    expect: str = "a minute"
 
     @classmethod
     def quick(cls) -> Scale:
         """A smoke run."""
-        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"), expect="15 seconds")
+        return cls(videos=12, settings=("microworld_tideos=200", "epochs=1", "validation=20"))
 
     @classmethod
     def full(cls) -> Scale:
         """Three seeds, and the baselines that train again."""
-        return cls(seeds=3, trained_baselines=True, expect="a quarter of an hour")
+        return cls(seeds=3, trained_baselines=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +117,20 @@ class Asked:
 
 @dataclass(slots=True)
 class Log:
-    """The stages so far, said aloud as they end."""
+    """The stages so far, said aloud as they end, with the time that is left."""
 
+    forecast: Forecast
     stages: list[Stage] = field(default_factory=list)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage."""
+    def stage(self, name: str, work: float = 0.0) -> Iterator[None]:
+        """Measure a stage. work: its share of the forecast's."""
         with measure() as spent:
             yield
         self.stages.append(Stage(name=name, seconds=round(spent.seconds, 2), peak_mb=round(spent.peak_mb, 1)))
-        console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB")
+        self.forecast.advance(work, spent.seconds)
+        left = f"  {about(self.forecast.left)} left" if self.forecast.left >= 1 else ""
+        console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB{left}", soft_wrap=True)
 
 
 def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = True) -> tuple[DemoReport, Path]:
@@ -135,13 +141,14 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     scale = scale or Scale()
     config = _config(seed, scale)
     _clear(output_folder(out), _settings(config, scale))
-    log = Log()
-    console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
-    console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
+    tideos, epochs = config.microworld_tideos, config.epochs
+    console.print(f"topa demo: {tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
+    log = Log(Forecast(_work(config, scale), seconds_per_pass()))
+    console.print(f"expect {about(log.forecast.left)} on this machine as busy as it is, and 1.3 GB of memory")
 
-    with log.stage("write Tideos (text only)"):
+    with log.stage("write Tideos (text only)", effort.START + tideos * effort.WRITE):
         write_jsonl(write_tideos(config.microworld_tideos, config.seed), out / TIDEOS)
-    with log.stage("encode them with CLIP's text tower"):
+    with log.stage("encode them with CLIP's text tower", tideos * effort.ENCODE):
         encoder = Encoder.from_pretrained(resolve(config.encoder))
         corpus = open_corpus(out / TIDEOS, config, out / FEATURES, show=show)
     with log.stage("build the memory"):
@@ -149,19 +156,19 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     training = corpus.alignment_set(config.frames)
     models: list[VideoLanguageModel] = []
     for number in range(scale.seeds):
-        with log.stage(f"align the frozen LLM, seed {seed + number}"):
+        with log.stage(f"align the frozen LLM, seed {seed + number}", tideos * epochs * effort.TRAIN):
             own = config.model_copy(update={"seed": seed + number})
             models.append(_align(own, encoder, training, corpus.pairs(), out / f"model-{seed + number}", memory, show))
-    with log.stage("render held-out videos (mp4)"):
+    with log.stage("render held-out videos (mp4)", scale.videos * effort.RENDER):
         asked = _ask(make_videos(out, scale.videos, seed + _EVAL_SEED, show=show))
-    with log.stage("decode and encode them with CLIP's image tower"):
+    with log.stage("decode and encode them with CLIP's image tower", scale.videos * effort.WATCH):
         seen = [
             encode_video(v.path, encoder, config.frames)
             for v in track(asked.videos, "watching", scale.videos, show=show)
         ]
         images = [s.features for s in seen]
     prompter = load_prompter(config, models[0].llm)
-    with log.stage("answer the questions"):
+    with log.stage("answer the questions", len(VIEWS) * scale.seeds * scale.videos * effort.ANSWER):
         views = _views(asked, images, memory, encoder, config)
         scores = {
             name: [_score(m, prompter, asked, v, config.protocol, name, show) for m in models]
@@ -169,10 +176,13 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
         }
     if scale.trained_baselines:
         for name, trained in _trained_baselines(config, scale, encoder, corpus, memory, out, log, show):
-            with log.stage(f"answer the questions, {name}"):
+            with log.stage(f"answer the questions, {name}", scale.seeds * scale.videos * effort.ANSWER):
                 features = views["blind" if name == "blind_trained" else "raw"]
                 scores[name] = [_score(m, prompter, asked, features, config.protocol, name, show) for m in trained]
 
+    first = scores["projected"][0]
+    mistakes = [i for i, hit in enumerate(asked.right(first)) if not hit]
+    sample = partial(_sample, asked=asked, seen=seen, memory=memory, scores=first, temperature=config.temperature)
     hits = {name: _mean([asked.right(s) for s in by_seed]) for name, by_seed in scores.items()}
     hits["chance"] = [1 / len(q.options) for q in asked.questions]
     report = DemoReport(
@@ -190,7 +200,9 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
             "transformers": transformers.__version__,
         },
         parameters=_parameters(models[0], prompter),
-        samples=tuple(_samples(asked, seen, images, memory, scores["projected"][0], config)),
+        samples=tuple(sample(i) for i in _first_of_each_kind(asked)),
+        mistakes=tuple(sample(i) for i in mistakes[:_MISTAKES]),
+        mistake_count=len(mistakes),
         notes=(
             "Every video is held out; not one video, and not one image feature, was used in alignment.",
             f"Options are compared by their text ({config.protocol}). Intervals: 95 %, bootstrap over videos.",
@@ -205,6 +217,15 @@ def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
     now = _settings(_config(seed, scale or Scale()), scale or Scale())
     made = [out / SETTINGS, out / "report.html", out / f"model-{seed}" / saved.CONFIG]
     return all(path.is_file() for path in made) and made[0].read_text(encoding="utf-8") == now
+
+
+def _work(config: AlignConfig, scale: Scale) -> float:
+    """What all stages cost together, in passes of the calibration."""
+    tideos, again = config.microworld_tideos, len(TRAINED) if scale.trained_baselines else 0
+    work = effort.START + tideos * (effort.WRITE + effort.ENCODE)
+    work += (1 + again) * scale.seeds * tideos * config.epochs * effort.TRAIN
+    work += (scale.videos + (tideos if again else 0)) * (effort.RENDER + effort.WATCH)
+    return work + (len(VIEWS) + again) * scale.seeds * scale.videos * effort.ANSWER
 
 
 def _config(seed: int, scale: Scale) -> AlignConfig:
@@ -303,7 +324,9 @@ def _trained_baselines(
     show: bool,
 ) -> Iterator[tuple[str, list[VideoLanguageModel]]]:
     """The runs that train again, each over all seeds."""
-    with log.stage("render, decode and encode training videos"):
+    with log.stage(
+        "render, decode and encode training videos", config.microworld_tideos * (effort.RENDER + effort.WATCH)
+    ):
         videos = make_videos(out / "training-videos", config.microworld_tideos, config.seed + 1, show=show)
         watched = track(videos, "watching", len(videos), show=show)
         features = [encode_video(v.path, encoder, config.frames).features for v in watched]
@@ -321,7 +344,8 @@ def _trained_baselines(
         models = []
         for number in range(scale.seeds):
             own = settings.model_copy(update={"seed": config.seed + number})
-            with log.stage(f"align {name}, seed {own.seed}"):
+            work = config.microworld_tideos * config.epochs * effort.TRAIN
+            with log.stage(f"align {name}, seed {own.seed}", work):
                 models.append(_align(own, encoder, data, pairs, out / f"model-{name}-{own.seed}", memory, show))
         yield name, models
 
@@ -374,42 +398,41 @@ def _parameters(model: VideoLanguageModel, prompter: Prompter) -> dict[str, int 
     }
 
 
-def _samples(
-    asked: Asked,
-    seen: Sequence[object],
-    images: list[FrameFeatures],
-    memory: MemoryBank,
-    scores: list[Scores],
-    config: AlignConfig,
-) -> Iterator[Sample]:
-    """A question per kind, each on another video, in the order of the files: nothing is picked by success."""
-    shown_kinds: set[str] = set()
-    shown_videos: set[int] = set()
+def _first_of_each_kind(asked: Asked) -> list[int]:
+    """The first question of each kind, each about another video, in the order of the files: whatever was answered."""
+    chosen: list[int] = []
+    kinds: set[str] = set()
+    videos: set[int] = set()
     for i, question in enumerate(asked.questions):
-        at = asked.owner[i]
-        if question.kind in shown_kinds or at in shown_videos or len(shown_videos) == _SAMPLES:
-            continue
-        shown_kinds.add(question.kind)
-        shown_videos.add(at)
-        readings = memory.read(images[at], config.temperature)
-        pictures: Sequence[Image.Image] = seen[at].images  # type: ignore[attr-defined]
-        times = images[at].times
-        assert times is not None
-        assert question.answer is not None
-        yield Sample(
-            video=f"videos/{asked.videos[at].path.name}",
-            description=asked.videos[at].description,
-            frames=tuple(
-                FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
-                for t, picture, r in zip(times, pictures, readings, strict=True)
-            ),
-            question=question.question,
-            kind=question.kind,
-            options=question.options,
-            probabilities=scores[i].probabilities,
-            answer=question.answer,
-            choice=scores[i].choice,
-        )
+        if question.kind not in kinds and asked.owner[i] not in videos and len(chosen) < _SAMPLES:
+            chosen.append(i)
+            kinds.add(question.kind)
+            videos.add(asked.owner[i])
+    return chosen
+
+
+def _sample(
+    i: int, *, asked: Asked, seen: Sequence[EncodedVideo], memory: MemoryBank, scores: list[Scores], temperature: float
+) -> Sample:
+    """One question with its video's frames, what each was read as, and the answer."""
+    question, at = asked.questions[i], asked.owner[i]
+    features, video = seen[at].features, asked.videos[at]
+    assert features.times is not None
+    assert question.answer is not None
+    return Sample(
+        video=f"videos/{video.path.name}",
+        description=video.description,
+        frames=tuple(
+            FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
+            for t, picture, r in zip(features.times, seen[at].images, memory.read(features, temperature), strict=True)
+        ),
+        question=question.question,
+        kind=question.kind,
+        options=question.options,
+        probabilities=scores[i].probabilities,
+        answer=question.answer,
+        choice=scores[i].choice,
+    )
 
 
 def _command(out: Path, seed: int, scale: Scale) -> str:

@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .core.errors import UsageError
+from .core.install import install_line
 from .core.progress import console
 from .features.guard import unbound
 from .inference.engine import Topa
@@ -49,7 +50,7 @@ def serve(
     requests are answered. Raises UsageError where the address can't be listened on or a package is missing, and what
     loading raises.
     """
-    check_packages()
+    expect_packages()
     contents = None if library is None else Library.open(library).contents
     if loose := unbound():
         console.print(
@@ -70,11 +71,16 @@ def serve(
         runner.run(host(engine, contents, settings, listener, started=started))
 
 
-def check_packages() -> None:
-    """Raises UsageError where a package that serving needs is missing."""
-    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore")
-    if missing := [name for name in needed if not find_spec(name)]:
-        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: pip install 'topa[serve]'")
+def missing_packages() -> list[str]:
+    """Packages of the extra `serve` that aren't installed."""
+    needed = ("fastapi", "uvicorn", "prometheus_client", "python_multipart", "httpcore2")
+    return [name for name in needed if not find_spec(name)]
+
+
+def expect_packages() -> None:
+    """Raise UsageError where serving needs a package that isn't installed."""
+    if missing := missing_packages():
+        raise UsageError(f"serve: needs {', '.join(missing)}. Install what serving needs: {install_line('serve')}")
 
 
 def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:

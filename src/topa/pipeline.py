@@ -10,12 +10,14 @@ from pathlib import Path
 
 from .alignment import align
 from .core.artifacts import output_folder, own_version
+from .core.calibration import about, seconds_per_pass
 from .core.errors import ArtifactMismatch, OutputError, UsageError
 from .core.locks import alone
 from .core.progress import console
 from .features.encoder import identify
 from .inference.engine import Topa
 from .memory.bank import MemoryBank
+from .microworld import effort
 from .microworld.paths import fingerprint, resolve
 from .models import saved
 from .models.released import RELEASED_ENCODER, Family, import_adapter
@@ -77,15 +79,17 @@ def cache_folder() -> Path:
 
 
 def default_model(*, show: bool = True) -> Path:
-    """The folder of the micro model, aligned on first use (about a minute) and cached."""
+    """The folder of the micro model, aligned on first use and cached."""
     folder = cache_folder() / f"microworld-{own_version()}-{fingerprint()}"
     if (folder / saved.CONFIG).is_file():
         return folder
     try:
         with alone(output_folder(cache_folder()), wait=True):  # two first uses at once: the second takes the first's
             if not (folder / saved.CONFIG).is_file():
-                console.print(f"first use: aligning the micro model, about a minute; kept in {folder}")
-                align(read_recipe(DEFAULT_RECIPE), folder, watch=Watch(show))
+                config = read_recipe(DEFAULT_RECIPE)
+                seconds = effort.alignment(config.microworld_tideos, config.epochs) * seconds_per_pass()
+                console.print(f"first use: aligning the micro model, {about(seconds)}; kept in {folder}")
+                align(config, folder, watch=Watch(show))
     except OutputError as error:
         raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error
     return folder

@@ -126,6 +126,8 @@ def full(text: str = "", **changes) -> DemoReport:
             "trainable on a 7B model": f"4,500,000 (0.07 %){text}",
         },
         "samples": [sample(k, text) for k in range(1, 4)],
+        "mistakes": [sample(k, text) for k in range(4, 6)],
+        "mistake_count": 57,
         "notes": [
             f"The micro world is small: five scenes, eight toys. Real videos are harder.{text}",
             "Chance is drawn.",

@@ -11,6 +11,7 @@ import pytest
 from topa.benchmarks import toolkit as java_scores
 from topa.benchmarks.captioning import NAMES, score_captions, score_words
 from topa.core.errors import InputError
+from topa.core.install import install_line
 
 from .toolkit import everyday, java_words, needs_java
 
@@ -151,7 +152,7 @@ def test_meteor_and_spice_are_never_made_up(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(java_scores.shutil, "which", lambda name: None)
     assert "Java" in score_captions(references, said, java=True).not_computed["METEOR"]
     monkeypatch.setattr(java_scores.importlib.util, "find_spec", lambda name: None)
-    assert "topa[coco-eval]" in score_captions(references, said, java=True).not_computed["METEOR"]
+    assert install_line("coco-eval") in score_captions(references, said, java=True).not_computed["METEOR"]
 
 
 @needs_java

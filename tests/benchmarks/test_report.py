@@ -55,8 +55,8 @@ def test_everything_is_on_the_page(html):
     expected += [f"{d.estimate.value * 100:+.1f}".replace("-", "−") for d in report.differences]
     expected += [f"{100 * e.value:.1f}" for c in report.conditions for e in c.kinds.values()]
     assert [words for words in expected if words not in text] == []
-    assert [tag for tag, _ in page.tags].count("video") == 3
-    assert [tag for tag, _ in page.tags].count("img") == 15
+    assert [tag for tag, _ in page.tags].count("video") == 5
+    assert [tag for tag, _ in page.tags].count("img") == 25
 
 
 def test_the_page_is_well_formed_and_accessible(html):
@@ -72,6 +72,15 @@ def test_the_page_is_well_formed_and_accessible(html):
         assert tag != "video" or {"controls", "playsinline", "aria-label"} <= set(attrs)
         assert attrs.get("role") != "img" or attrs["aria-label"]
         assert attrs.get("href", "#") == "#" or attrs["href"].lstrip("#") in [*page.ids, attrs["href"]]
+
+
+def test_wrong_answers_have_a_section_with_its_rule(tmp_path, html):
+    assert "The first 2 of 57 wrong answers" in html
+    assert html.index('id="sample-3"') < html.rindex("Where it was wrong") < html.index('id="sample-4"')
+    all_of_them = write_report(reports.full(mistake_count=2), tmp_path / "all").read_text()
+    assert "All wrong answers, in the order" in all_of_them
+    none = write_report(reports.full(mistakes=(), mistake_count=0), tmp_path / "none").read_text()
+    assert "Where it was wrong" not in none
 
 
 def test_hostile_words_stay_words(tmp_path, html):

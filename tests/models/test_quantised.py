@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_it_answers_nearly_the_same_and_trains(
         context = model.prefill(**inputs)
         assert (context.next_logits - model(**inputs)[:, -1]).abs().max() < error
     assert [len(row) for row in model.greedy(context, 3)] == [3, 3, 3]
+
+
+def test_without_bitsandbytes_it_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(UsageError, match=r"pip install .*\[quantised\]'"):
+        load_llm("it", str(folder), bits=4)
 
 
 def test_other_bits_and_other_formats_are_refused(folder: Path, tmp_path: Path) -> None:

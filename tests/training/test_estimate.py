@@ -59,6 +59,8 @@ def test_the_papers_model_is_counted_without_its_weights(topa, llama, tideos):
     assert told["steps"] == 20 * 1
     assert told["samples"] == 270  # a tenth is held out
     assert told["flop"] == pytest.approx(4 * told["frozen"] * told["tokens"])
+    assert told["device"] in ("cpu", "cuda")
+    assert told["operations_per_second"] > 1e6
     assert not (tideos.parent / "out").exists()
 
 
@@ -66,6 +68,7 @@ def test_a_person_reads_it(topa, tmp_path):
     done = topa("align", "--recipe", "microworld", "--out", tmp_path / "out", "--dry-run")
     assert done.code == 0
     assert "trains:  16,560 numbers" in done.out
+    assert "h at 100 TFLOP/s\nhere:    about " in done.out
     assert "steps:   376 over 3,000 samples, 1.0 passes each" in done.out
     assert not (tmp_path / "out").exists()
 

@@ -208,7 +208,7 @@ def test_an_unknown_tracker_is_answered_with_the_nearest(tmp_path):
 def test_a_missing_library_is_said(tmp_path, monkeypatch, name, library):
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
-    with pytest.raises(UsageError, match=rf"{name} isn't installed: pip install 'topa\[track\]'"):
+    with pytest.raises(UsageError, match=rf"{name} isn't installed: .*pip install .*\[track\]'"):
         open_trackers([name], tmp_path, "kitchen", SETTINGS)
 
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from ..core.errors import InputError, UsageError
+from ..core.install import install_line
 from ..tideos.streams import Stream
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -196,7 +197,7 @@ def _parquet(path: Path, kind: type[T], build: Callable[[T], Made], what: str, f
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UsageError(f"{path}: reading Parquet needs pyarrow: pip install 'topa[data]'") from error
+        raise UsageError(f"{path}: reading Parquet needs pyarrow: {install_line('data')}") from error
     wanted = {field.encode_name for field in msgspec.structs.fields(kind)}
     try:
         names = [name for name in pq.read_schema(path).names if name in wanted]

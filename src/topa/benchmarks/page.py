@@ -5,7 +5,7 @@ Reads a `DemoReport` and `page.css`; gives the text of `report.html` to `publish
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,11 @@ from ..core import pages
 from . import pieces
 from .plots import accuracy_plot, difference_plot
 from .wording import BASELINES, METHOD, duration, label, percent
+
+_SAMPLES = (
+    "The first question of each kind, each about another video, in the order of <code>questions.jsonl</code>: chosen "
+    "without looking at the answers."
+)
 
 if TYPE_CHECKING:
     from .report import DemoReport, Sample
@@ -29,7 +34,8 @@ def page(report: DemoReport, folder: Path) -> str:
         "results": ("How often it is right", accuracy_plot(report.conditions, METHOD)),
         "kinds": ("By kind of question", pieces.kinds_table(report.conditions, METHOD)),
         "differences": ("What makes the difference", difference_plot(report.differences)),
-        "samples": ("What it saw and what it said", _samples(report.samples, folder)),
+        "samples": ("What it saw and what it said", _samples(report.samples, _SAMPLES, folder)),
+        "mistakes": ("Where it was wrong", _samples(report.mistakes, _mistakes(report), folder, len(report.samples))),
         "cost": ("What it cost", _stages(report)),
         "reproduce": ("Run it again", _reproduce(report)),
         "notes": ("Notes", pages.bullets(report.notes)),
@@ -61,8 +67,18 @@ def _headline(report: DemoReport) -> str:
     )
 
 
-def _samples(samples: Iterable[Sample], folder: Path) -> str:
-    return "".join(_sample(number, sample, folder) for number, sample in enumerate(samples, 1))
+def _samples(samples: Sequence[Sample], rule: str, folder: Path, before: int = 0) -> str:
+    """Samples under the rule by which they were chosen. before: number of samples that stand above them."""
+    if not samples:
+        return ""
+    shown = "".join(_sample(number, sample, folder) for number, sample in enumerate(samples, before + 1))
+    return f"<p>{rule}</p>\n{shown}"
+
+
+def _mistakes(report: DemoReport) -> str:
+    number, count = len(report.mistakes), report.mistake_count
+    which = f"The first {number} of {count:,} wrong answers" if number < count else "All wrong answers"
+    return f"{which}, in the order of the questions in <code>questions.jsonl</code>."
 
 
 def _sample(number: int, sample: Sample, folder: Path) -> str:

@@ -9,7 +9,16 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    NonNegativeFloat,
+    NonNegativeInt,
+    model_validator,
+)
 
 from .metrics import Estimate
 
@@ -113,7 +122,8 @@ class Sample(Part):
 class DemoReport(Part):
     """Everything that a run of the demo found out, and what it takes to run it again.
 
-    `created`: ISO 8601.  `parameters`: what trains and what stays frozen, here and on larger models.
+    `created`: ISO 8601.  `parameters`: what trains and what stays frozen, here and on larger models.  `samples`:
+    questions chosen without looking at the answers.  `mistakes`: the first wrong answers, of `mistake_count`.
     """
 
     title: str
@@ -126,6 +136,8 @@ class DemoReport(Part):
     versions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, int | str] = Field(default_factory=dict)
     samples: tuple[Sample, ...] = ()
+    mistakes: tuple[Sample, ...] = ()
+    mistake_count: NonNegativeInt = 0
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

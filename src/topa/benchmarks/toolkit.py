@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import WorkerError
+from ..core.install import install_line
 
 Floats = NDArray[np.float64]
 
 _LENGTHS, _CHUNKS, _MATCHED = (0, 1), 20, (21, 22)
 """Places in METEOR's statistics: words of caption and reference; pieces of what matches; words that match in both."""
-_INSTALL = "pip install 'topa[coco-eval]'"
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | 
 def _program(jar: str) -> Path | str:
     spec = importlib.util.find_spec("pycocoevalcap")
     if spec is None or not spec.submodule_search_locations:
-        return f"needs the classic caption toolkit: {_INSTALL}"
+        return f"needs the classic caption toolkit: {install_line('coco-eval')}"
     if shutil.which("java") is None:
         return "needs Java: install a runtime, such as Debian's default-jre-headless"
     program = Path(next(iter(spec.submodule_search_locations))) / jar
     if not program.is_file():
-        return f"isn't in the caption toolkit that is installed: {_INSTALL}"
+        return f"isn't in the caption toolkit that is installed: {install_line('coco-eval')}"
     return program

@@ -6,6 +6,7 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from io import TextIOWrapper
@@ -148,6 +149,9 @@ def _adapt_examples(command: Any) -> None:
 
 def main() -> None:
     """Entry point: deliberate errors become one paragraph on stderr and an exit code."""
+    # Threads that wait for each other sleep instead of spinning: beside other work they would take each other's time,
+    # and a run then takes more than twice as long (docs/log.md). OpenMP reads it when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _write_any_text()
     root: Any = typer.main.get_command(app)
     root.context_class = ShellContext

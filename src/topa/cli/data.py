@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.command import typed
+from ..core.command import command_line, typed
 from ..core.verbosity import hint, note
 from .app import STOPPED, Json, app
 from .completion import any_of
@@ -387,7 +386,7 @@ def _rejections_in_words(rejections: Rejections, spent: Usage, limits: Limits) -
     reasons = "".join(f"\n  {count:,} x {reason}" for reason, count in rejections.reasons.items())
     example = f"\nFor example seed {rejections.seed}: {rejections.problem}" if rejections.seed else ""
     money = f"{spent.cost:.4f}, " if limits.money else ""
-    again = shlex.join(["topa", *sys.argv[1:], "--accept-rejections"])
+    again = command_line(*sys.argv[1:], "--accept-rejections")
     return (
         f"stopped, as {rejections.unusable} of the latest {rejections.replies} replies can't be used:{reasons}{example}"
         f"\nPaid for so far: {money}{spent.tokens:,} tokens; all replies are kept.{_advice(*rejections.reasons)} "

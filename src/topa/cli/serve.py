@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,13 @@ def started(address: str, *, show: bool, as_json: bool = False) -> None:
     if show:
         import webbrowser
 
-        webbrowser.open(address)
+        if not (_has_screen() and webbrowser.open(address)):
+            typer.echo(f"note: found no browser to open; go to {address}", err=True)
+
+
+def _has_screen() -> bool:
+    """Whether a browser can show a page. Without a screen Python would take one that runs in the terminal."""
+    return sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
 
 
 def _tokens(file: Path | None) -> tuple[str, ...]:

@@ -110,8 +110,12 @@ def align(
 
 def say_plan(found: Estimate, as_json: bool) -> None:
     """Print what a run would take."""
+    from ..core.calibration import about
+    from ..training.estimate import measure_speed
+
+    device, speed = measure_speed(found)
     if as_json:
-        typer.echo(json.dumps(found.as_json()))
+        typer.echo(json.dumps({**found.as_json(), "device": device, "operations_per_second": speed}))
         return
     total = sum(found.trainable.values())
     typer.echo(f"trains:  {total:,} numbers ({', '.join(f'{k} {v:,}' for k, v in found.trainable.items())})")
@@ -127,6 +131,8 @@ def say_plan(found: Estimate, as_json: bool) -> None:
     )
     hours = found.flop / 1e14 / 3600
     typer.echo(f"tokens:  {found.tokens:,}; {found.flop:.1e} operations, {hours:,.1f} h at 100 TFLOP/s")
+    here = f"this {device} reaches {speed / 1e12:.2g} TFLOP/s in products of its size, measured just now"
+    typer.echo(f"here:    {about(found.flop / speed)} or more; {here}")
 
 
 def _size(number: int) -> str:

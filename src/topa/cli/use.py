@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 _WAYS = ("uniform", "question", "hierarchical")
+_DEMO = Path("topa-demo")
 _TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
     str | None,
@@ -44,13 +45,11 @@ Video = Annotated[Path, typer.Argument(help="A video file: anything FFmpeg reads
 
 @app.command(epilog="Example:  topa demo --out my-demo --seed 3")
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = Path("topa-demo"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that is made.")] = _DEMO,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, alignment and intervals.")] = 0,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A smoke run of under 40 s: small data, short alignment.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run: small data, short alignment.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Also the runs that train again, over three seeds; a quarter of an hour.")
+        bool, typer.Option("--full", help="Also the runs that train again, over three seeds: about ten times the work.")
     ] = False,
     serve: Annotated[
         bool,
@@ -69,12 +68,13 @@ def demo(
     from ..demo import Scale, finished
 
     if serve:
-        from ..hosting import check_packages
+        from ..hosting import expect_packages
 
-        check_packages()  # before minutes of work
+        expect_packages()  # before minutes of work
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
     if not (serve and finished(out, seed=seed, scale=scale)):
-        _run_demo(out, seed, scale, as_json=as_json)
+        flags = [*(["--seed", str(seed)] if seed else []), *(["--quick"] if quick else ["--full"] if full else [])]
+        _run_demo(out, seed, scale, flags, as_json=as_json)
     if serve:
         from ..hosting import serve_demo
         from .serve import started
@@ -82,9 +82,9 @@ def demo(
         serve_demo(out, seed, port, started=lambda address: started(address, show=True))
 
 
-def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
+def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bool) -> None:
     from ..benchmarks.tables import table
-    from ..demo import Scale, run
+    from ..demo import run
 
     report, page = run(out, seed=seed, scale=scale)
     if as_json:
@@ -99,10 +99,20 @@ def _run_demo(out: Path, seed: int, scale: Any, *, as_json: bool) -> None:
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
     sample = report.samples[0]
-    size = [flag for flag, one in (("--quick", Scale.quick()), ("--full", Scale.full())) if one == scale]
     ask = typed("ask", page.parent / sample.video, sample.question, "--model", page.parent / f"model-{seed}")
     hint(f"next:   {ask}")
-    hint(f"        {typed('demo', '--out', out, *([] if seed == 0 else ['--seed', seed]), *size, '--serve')}")
+    hint(f"        {_to_serve(out, flags)}")
+
+
+def _to_serve(out: Path, flags: list[str]) -> str:
+    """The command that opens a page on a finished demo, whatever is installed. flags: those that the demo ran with."""
+    from ..core.install import checkout_folder, install_line
+    from ..hosting import missing_packages
+
+    if checkout_folder() == Path.cwd() and Path("Makefile").is_file() and out == _DEMO and not flags:
+        return "make serve"
+    command = typed("demo", "--out", out, *flags, "--serve")
+    return f"{install_line('serve')} && {command}" if missing_packages() else command
 
 
 @app.command(

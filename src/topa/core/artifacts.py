@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .. import __version__
 from .errors import ArtifactError, OutputError
 
 MANIFEST = "manifest.json"
@@ -149,7 +150,5 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
 
 
 def own_version() -> str:
-    """The installed version of topa."""
-    from importlib.metadata import version
-
-    return version("topa")
+    """The version of the topa that runs."""
+    return __version__

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import TopaError, UsageError, WorkerError
+from .install import install_line
 
 
 def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[str, Any]]:
@@ -23,7 +24,7 @@ def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("shards on a cluster need Ray: pip install 'topa[ray]'") from error
+        raise UsageError(f"shards on a cluster need Ray: {install_line('ray')}") from error
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
+from ..core.install import install_line
 from .evidence_page import moment, places
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def timeline(explanation: Explanation, images: Sequence[Image]) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("the timeline needs matplotlib: pip install 'topa[report]'") from error
+        raise UsageError(f"the timeline needs matplotlib: {install_line('report')}") from error
     frames = explanation.frames
     at = places(frames)
     heights = [1.5] * bool(images) + [2.2, 1.1]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 
 from ..core.errors import InputError, UsageError
+from ..core.install import install_line
 from .meta import is_meta_folder, llama_from_meta, meta_tokenizer, read_meta
 
 _SAMPLES = 4096  # numbers of a tensor that identify it
@@ -69,6 +71,8 @@ def load_llm(
         return llm.to(device, dtype or (llm.dtype if on_gpu else torch.float32))
     options: dict[str, Any] = {"dtype": dtype or ("auto" if on_gpu else torch.float32)}
     if bits is not None:
+        if find_spec("bitsandbytes") is None:
+            raise UsageError(f"bits {bits}: needs bitsandbytes. Install it: {install_line('quantised')}")
         options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
     if on_gpu:
         options["device_map"] = {"": device}

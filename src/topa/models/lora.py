@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ..core.errors import UsageError
+from ..core.install import install_line
 
 
 def add_lora(llm: PreTrainedModel, rank: int, layers: Sequence[int]) -> None:
@@ -23,7 +24,7 @@ def add_lora(llm: PreTrainedModel, rank: int, layers: Sequence[int]) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
-        raise UsageError("adapter 'lora': needs the PEFT library. Install it: pip install 'topa[lora]'") from error
+        raise UsageError(f"adapter 'lora': needs the PEFT library. Install it: {install_line('lora')}") from error
     if any("lora_" in name for name, _ in llm.named_parameters()):
         raise UsageError("adapter 'lora': found LoRA in this language model already. Load it afresh.")
     # The first number in a module's name is its layer's.

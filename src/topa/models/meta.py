@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer, PreTrainedTokenizerFast
 
 from ..core.errors import ArtifactMismatch, InputError
+from ..core.install import install_line
 from .compat import llama_rotary_embedding, tiktoken_tokenizer
 
 # Meta's name of a layer's matrix -> Hugging Face's.
@@ -187,7 +188,7 @@ def meta_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             return _llama3_tokenizer(path)
         tokenizer: PreTrainedTokenizerFast = LlamaTokenizer.from_pretrained(path.parent)
     except ImportError as error:
-        raise InputError(f"{path}: needs another package to be read: pip install 'topa[released]'") from error
+        raise InputError(f"{path}: needs another package to be read: {install_line('released')}") from error
     except Exception as error:  # each library has errors of its own for a damaged file
         raise InputError(f"{path}: can't be read as a Llama tokenizer ({error}). Copy or download it again.") from error
     return tokenizer

@@ -12,6 +12,7 @@ from itertools import accumulate, pairwise, product
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UsageError
+from ..core.install import install_line
 from .read import Run, Series, layers
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _panels(look: Look, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
         from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
-        raise UsageError("plots of runs need matplotlib: pip install 'topa[report]'") from error
+        raise UsageError(f"plots of runs need matplotlib: {install_line('report')}") from error
     number = len(titles)
     size = (4.4, 3.1 * number + 0.2) if look.narrow else (10.0, 3.9)
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.06, hspace=0.08)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -17,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from ..core.artifacts import own_version
 from ..core.errors import TopaError
 from . import schemas
 from .cancelling import Attended
@@ -40,7 +40,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     metrics = Metrics(service)
     app = FastAPI(
         title="topa",
-        version=version("topa"),
+        version=own_version(),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 
 from ..core.errors import UsageError
+from ..core.install import install_line
 
 _RUN = 3  # words: long enough that equal topics alone don't look alike
 _FOUND = 0.95
@@ -42,8 +43,8 @@ class Seen:
                 from rensa import RMinHash
             except ImportError as error:
                 raise UsageError(
-                    "near duplicates need another package: pip install 'topa[data]'. Or look for exact ones only, "
-                    "with --near 1."
+                    "near duplicates need another package. Look for exact ones only, with --near 1, or install it: "
+                    + install_line("data")
                 ) from error
             self._minima = partial(RMinHash, permutations, 1)
             rows = _rows(near, permutations)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ..core.errors import UsageError
+from ..core.install import install_line
 from .asking import find_object
 from .writers import (
     OUTPUTS,
@@ -69,7 +70,7 @@ class Endpoint:
             from openai import AsyncOpenAI
         except ImportError as error:
             raise UsageError(
-                "writing through an endpoint needs the openai package: pip install 'topa[write]'"
+                f"writing through an endpoint needs the openai package: {install_line('write')}"
             ) from error
         self._client = AsyncOpenAI(base_url=base_url, api_key=self._key or "none", timeout=timeout, max_retries=0)
 

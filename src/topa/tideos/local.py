@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError, UsageError
+from ..core.install import install_line
 from .decoding import DTYPES, Decoder, Row
 from .writers import Counted, Message, Mode, Permanent, Probe
 
@@ -52,7 +53,7 @@ class Local:
         seed: int = 0,
     ) -> None:
         if importlib.util.find_spec("llguidance") is None:
-            raise UsageError("writing with a local model needs the llguidance package: pip install 'topa[local]'")
+            raise UsageError(f"writing with a local model needs the llguidance package: {install_line('local')}")
         if batch < 1:
             raise UsageError(f"batch: found {batch}; expected at least 1.")
         if dtype not in DTYPES:

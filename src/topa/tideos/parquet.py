@@ -13,6 +13,7 @@ from typing import Any
 
 from ..core.artifacts import atomic_file
 from ..core.errors import UsageError
+from ..core.install import install_line
 from .tideo import Tideo
 
 _GROUP = 1024  # Tideos in memory at a time
@@ -27,7 +28,7 @@ def write_parquet(tideos: Iterable[Tideo], path: Path) -> int:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError as error:
-        raise UsageError("export: Parquet needs another package: pip install 'topa[data]'") from error
+        raise UsageError(f"export: Parquet needs another package: {install_line('data')}") from error
     text, texts = pa.string(), pa.list_(pa.string())
     frame = pa.struct([("caption", text), ("objects", texts)])
     question = pa.struct(

@@ -10,7 +10,11 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
+from ..core.calibration import operations_per_second
 from ..core.errors import InputError
+from ..core.processes import Processes
 from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
@@ -27,7 +31,7 @@ class Estimate:
     """trainable: numbers that train, by part. steps, samples, tokens: of the whole run, over all processes. passes: of
     a process in a step, about. left_out: share of samples too long for `max_tokens`. Memory in bytes, of one process:
     frozen weights; adapter with gradients and AdamW's two moments; activations of the largest pass; logits of its
-    targets. flop: of the whole run."""
+    targets. flop: of the whole run. width: of the LLM's rows; compute: bytes of a number in its activations."""
 
     trainable: dict[str, int]
     frozen: int
@@ -42,6 +46,8 @@ class Estimate:
     activation_bytes: int
     logit_bytes: int
     flop: float
+    width: int
+    compute: int
 
     @property
     def bytes(self) -> int:
@@ -109,7 +115,17 @@ def estimate(
         activation_bytes=activation_bytes(model, config, compute) * rows * longest,
         logit_bytes=targets * vocabulary * (_FLOAT if compute == _FLOAT else _FLOAT + compute),
         flop=(6.0 if config.checkpointing else 4.0) * counted.frozen * seen,
+        width=model.llm.config.get_text_config().hidden_size,
+        compute=compute,
     )
+
+
+def measure_speed(cost: Estimate) -> tuple[str, float]:
+    """The device that would train here, and its floating-point operations a second in matrix products of the LLM's
+    width, measured for a second: no run is faster than that."""
+    device = Processes().device
+    dtype = torch.float32 if cost.compute == _FLOAT else torch.bfloat16
+    return device.type, operations_per_second(cost.width, device, dtype)
 
 
 def activation_bytes(model: VideoLanguageModel, config: TrainConfig, size: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 
 from ..core.artifacts import write_atomically
 from ..core.errors import UsageError
+from ..core.install import install_line
 from ..core.progress import console
 from ..core.registry import unknown
 
@@ -87,7 +88,7 @@ def open_trackers(
             try:
                 opened[name] = _OPENERS[name](folder, run, settings, step)
             except ImportError as error:
-                raise UsageError(f"{name} isn't installed: pip install 'topa[track]'") from error
+                raise UsageError(f"{name} isn't installed: {install_line('track')}") from error
     except BaseException:
         Trackers(opened).close()
         raise
