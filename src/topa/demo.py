@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 import random
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,21 +20,31 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus
+from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus, run_files
 from .benchmarks.metrics import accuracy, difference
+from .benchmarks.publish import FILES as REPORT
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
-from .core.artifacts import output_folder, own_version, write_atomically
+from .core.artifacts import (
+    expect_all_ours,
+    output_folder,
+    own_version,
+    remove,
+    remove_folder,
+    write_atomically,
+)
 from .core.progress import bar, console, track
 from .core.resources import measure
 from .core.thumbnails import thumbnail
 from .features.encode import encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
+from .features.run import FILES as STORE
 from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
 from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
+from .microworld.writer import FILES as VIDEO_FILES
 from .microworld.writer import MicroVideo, make_videos, write_tideos
 from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
@@ -62,6 +71,14 @@ ABOUT = {
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 SETTINGS = "demo.json"
+_FILES = (
+    SETTINGS,
+    TIDEOS,
+    *REPORT,
+    *(f"{folder}{name}" for folder in ("", "training-videos/") for name in VIDEO_FILES),
+    *(f"{FEATURES}/{name}" for name in STORE),
+    *(f"model-*/{name}" for name in run_files(None)),
+)
 _SAMPLES = 8
 _EVAL_SEED = 2_000_003
 
@@ -133,7 +150,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     """
     scale = scale or Scale()
     config = _config(seed, scale)
-    _clear(output_folder(out), _settings(config, scale))
+    _clear(output_folder(out, *_FILES), _settings(config, scale))
     log = Log()
     console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}")
     console.print(f"expect {scale.expect} on two cores, and 1.3 GB of memory")
@@ -219,9 +236,12 @@ def _clear(out: Path, now: str) -> None:
     """Remove what a demo of other settings left; keep what a cut-off run of these settings can go on from."""
     path = out / SETTINGS
     if path.is_file() and path.read_text() != now:
-        (out / "report.html").unlink(missing_ok=True)
-        for left in [out / "features", out / "videos", out / "training-videos", *out.glob("model-*")]:
-            shutil.rmtree(left, ignore_errors=True)
+        folders = [out / "features", out / "videos", out / "training-videos", *sorted(out.glob("model-*"))]
+        for left in folders:
+            expect_all_ours(left)
+        remove(out / "report.html")
+        for left in folders:
+            remove_folder(left)
     write_atomically(path, now)
 
 

@@ -15,6 +15,7 @@ from .core.locks import alone
 from .core.progress import console
 from .features.encoder import identify
 from .inference.engine import Topa
+from .memory.bank import FILES as MEMORY
 from .memory.bank import MemoryBank
 from .microworld.paths import fingerprint, resolve
 from .models import saved
@@ -43,6 +44,7 @@ def import_checkpoint(
     without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
     Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
     """
+    output_folder(out, *saved.FILES, *([] if memory is None else MEMORY))
     console.print(f"reading {backbone} once, to know it again; it stays where it is")
     config, state = import_adapter(
         backbone,
@@ -53,7 +55,6 @@ def import_checkpoint(
         prompt_length=prompt_length,
         rope_theta=rope_theta,
     )
-    output_folder(out)
     if memory is not None:
         bank = MemoryBank.load(memory)
         if bank.encoder != config.encoder_identity:

@@ -54,6 +54,11 @@ def explain(
             f"explain {source}: found {'a folder' if source.is_dir() else 'a file'}; expected a video file, or a "
             "library with --video PATH and without --among."
         )
+    from ..core.artifacts import output_folder
+    from ..library.evidence import FILES, write_evidence
+
+    if out is not None:
+        output_folder(out, *FILES)
     images: Sequence[Image]
     if video is not None:
         from ..libraries import Library
@@ -71,8 +76,6 @@ def explain(
         seen = fitting(engine, engine.look(source, among=among))
         found, images = engine.explain(seen, question, choice or (), protocol=way), seen.images
         name = source.name
-    from ..library.evidence import write_evidence
-
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:

@@ -177,6 +177,10 @@ def accustom(
     model: Model = None,
 ) -> None:
     """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
+    from ..core.artifacts import output_folder
+    from ..inference.engine import FILES
+
+    output_folder(out, *FILES)
     engine = _engine(videos[0], model)
     engine.accustom(videos)
     engine.save_pretrained(out)

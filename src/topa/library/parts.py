@@ -6,7 +6,6 @@ is in one is decoded again.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.artifacts import MANIFEST, output_folder
+from ..core.artifacts import MANIFEST, output_folder, remove_folder
 from ..core.errors import ArtifactError, OutputError
 from ..features.shard import NAME, Item, read_shard, write_shard
 from ..features.store import finish_store
@@ -95,4 +94,4 @@ def _finish(folder: Path, files: list[str], settings: Settings, width: int) -> N
     if files:
         finish_store(folder, files, settings.identity, width, "image", config={"rate": settings.rate})
     else:
-        shutil.rmtree(folder)
+        remove_folder(folder)

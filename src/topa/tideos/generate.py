@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..core.artifacts import MANIFEST, output_folder
+from ..core.artifacts import MANIFEST, claim, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from .asking import Asking
-from .assemble import TIDEOS, Mix, assemble
+from .assemble import FILES, TIDEOS, Mix, assemble
 from .batch import BatchFlow
 from .batch_endpoint import BatchEndpoint
 from .flow import Flow, Limits, Outcome
@@ -52,13 +52,13 @@ def generate(
     endpoint can't be reached at all.
     """
     asking, limits = asking or Asking(), limits or Limits()
-    output_folder(out)
+    output_folder(out, *FILES, LEDGER, f"{LEDGER}[-.]*")
     configuration = {"model": writer.model, "prompt": asking.identity, **writer.parameters}
     if shard is not None:
         configuration["shard"] = str(shard)
     parameters = dict(writer.parameters)
     with _settled(), Ledger(out / LEDGER, configuration) as ledger:
-        (out / MANIFEST).unlink(missing_ok=True)
+        remove(out / MANIFEST)
         # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
         number = ledger.plan(
             (call_key(asking.prompt(s), writer.model, parameters, s.id), position, s)
@@ -135,6 +135,7 @@ def _settled() -> Iterator[None]:
 def _alone(out: Path) -> Iterator[None]:
     """One process at a time: of two, the later one sees all that the earlier one saw, and replaces nothing newer."""
     try:
+        claim(out / f"{LEDGER}.export", "lock")
         with (out / f"{LEDGER}.export").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from ..core.artifacts import write_atomically
+from ..core.artifacts import claim_database, remove, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from .seeds import Seed
 
@@ -122,6 +122,7 @@ class Ledger:
         self._lock = -1
         self._after = -1
         self.full: OutputError | None = None
+        claim_database(path)
         with self._explained():
             self.database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
@@ -173,7 +174,7 @@ class Ledger:
         except OutputError as error:
             if not self._reserve.exists():
                 raise
-            self._reserve.unlink()
+            remove(self._reserve)
             self.full = error
             return self._together(operations)
 
@@ -399,6 +400,8 @@ class Ledger:
     def _sweep(self) -> None:
         """Remove the files of dead owners."""
         for path in self._owners.iterdir():
+            if path.is_symlink() or path.lstat().st_size:  # a lock is empty: this is somebody else's
+                continue
             with suppress(BlockingIOError, FileNotFoundError), path.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)
