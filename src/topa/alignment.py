@@ -41,6 +41,7 @@ from .training.estimate import Estimate, estimate
 from .training.loop import BEST, TrainResult, Watch, train
 from .training.loop import FILES as TRAINING
 from .training.prepare import dtype_for, prepare
+from .training.runfile import RUN
 from .training.warm_start import warm_start
 
 TIDEOS = "tideos.jsonl"
@@ -301,7 +302,7 @@ def run_files(features: str | None, *, parts: bool = False) -> tuple[str, ...]:
     is one; parts: of several stores."""
     stores = [] if features is None else [f"{features}/{'part-*/' if parts else ''}{name}" for name in STORE]
     models = [*saved.FILES, *MEMORY, *(f"best/{name}" for name in (*saved.FILES, *MEMORY))]
-    return (*TRAINING, *models, *stores)
+    return (RUN, *TRAINING, *models, *stores)
 
 
 def save_models(

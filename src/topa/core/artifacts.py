@@ -98,10 +98,9 @@ def expect_all_ours(folder: Path) -> None:
 def claim(path: Path, kind: str) -> None:
     """Take a place for a file that grows, or that others write for us, such as a database. kind: see `record.KINDS`.
 
-    Raises OutputError as `expect_ours` does. An empty lock may be anybody's: nothing of it can be lost.
+    Raises OutputError as `expect_ours` does.
     """
-    if not (kind == "lock" and _is_empty(path)):
-        expect_ours(path)
+    expect_ours(path)
     with _explained(path):
         record = record_of(path.parent)
         if all(version.kind != kind for version in record.versions(path.name)):
@@ -137,6 +136,9 @@ def atomic_file(path: Path, kind: str | None = None, *, sync: bool = True) -> It
             written = RecordedFile.of(beside, kind)
             if not _same_content(path, written):
                 expect_ours(path)
+            elif any(version.sha256 == written.sha256 for version in record.versions(path.name)):
+                beside.unlink()  # what is there stays as it is
+                return
             record.add(path.name, written, sync=sync)
             os.replace(beside, path)
         except BaseException:
@@ -146,9 +148,9 @@ def atomic_file(path: Path, kind: str | None = None, *, sync: bool = True) -> It
             raise
 
 
-def write_atomically(path: Path, text: str | bytes) -> None:
-    """Write a whole file or nothing. Raises OutputError as `atomic_file` does."""
-    with atomic_file(path) as file:
+def write_atomically(path: Path, text: str | bytes, kind: str | None = None) -> None:
+    """Write a whole file or nothing. Arguments and errors are those of `atomic_file`."""
+    with atomic_file(path, kind) as file:
         file.write(text.encode() if isinstance(text, str) else text)
 
 
@@ -245,14 +247,6 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: can't be written ({error.strerror}). Name another folder with --out.")
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        found = path.lstat()
-    except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 def _same_content(path: Path, written: RecordedFile) -> bool:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .artifacts import claim
 from .errors import OutputError
 
 LOCK = "run.lock"
@@ -19,7 +18,6 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     wait: until another one has ended. Raises OutputError where another process has the folder, or it can't be written.
     """
-    claim(folder / LOCK, "lock")
     try:
         lock = (folder / LOCK).open("w")
     except OSError as error:

@@ -31,10 +31,9 @@ def sha256(path: Path) -> str:
 
 
 KINDS: dict[str, Callable[[bytes], bool]] = {
-    "arrays": lambda head: head[8:9] == b"{",  # safetensors
+    "arrays": lambda head: head[8:9] in (b"", b"{"),  # safetensors, or the beginning of one
     "database": lambda head: head.startswith(b"SQLite format 3\0"),
     "lines": lambda head: head.startswith(b"{"),
-    "lock": lambda head: not head,
     "beside a database": lambda head: True,
     "unfinished": lambda head: True,
 }

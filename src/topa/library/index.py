@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..core.artifacts import MANIFEST, output_folder, read_manifest, remove
+from ..core.artifacts import MANIFEST, output_folder, read_manifest
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import Bar, bar, console
@@ -88,7 +88,7 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     _check(wanted)
     if kept.read(out) is None and not inputs:  # what isn't ours is refused before anything is written
         _nothing(out)
-    folder = output_folder(out, kept.CATALOGUE, MANIFEST, f"{FEATURES}/part-*/*")
+    folder = output_folder(out, kept.CATALOGUE, MANIFEST)
     with alone(folder, wait=wanted.wait):
         run = _Run(folder, inputs, wanted, towers)
         run.recover()
@@ -198,7 +198,7 @@ class _Run:
                 read_manifest(path, "features")
                 there.add(path.name)
             except ArtifactError:
-                remove(path / MANIFEST)
+                (path / MANIFEST).unlink(missing_ok=True)
         contents = self.catalogue.contents
         self.catalogue.contents = {name: content for name, content in contents.items() if content.part in there}
         known = {content.part for content in self.catalogue.contents.values()}

@@ -94,7 +94,7 @@ class MemoryBank:
             projected = self._project(values, valid, temperature)
             if kept is not None:
                 output_folder(kept.parent)
-                write_atomically(kept, to_bytes({"values": projected}))
+                write_atomically(kept, to_bytes({"values": projected}), "arrays")
         parts = torch.split(projected, [len(video) for video in videos])
         return [
             FrameFeatures(part, video.valid, "projected", video.encoder, video.times)

@@ -14,13 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from ..core.artifacts import MANIFEST, claim, output_folder, remove
+from ..core.artifacts import MANIFEST, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from .asking import Asking
 from .assemble import FILES, TIDEOS, Mix, assemble
 from .batch import BatchFlow
 from .batch_endpoint import BatchEndpoint
 from .flow import Flow, Limits, Outcome
+from .ledger import FILES as LEDGER_FILES
 from .ledger import LEDGER, Ledger, call_key
 from .quality import Checks, Report
 from .seeds import Seed
@@ -52,7 +53,7 @@ def generate(
     endpoint can't be reached at all.
     """
     asking, limits = asking or Asking(), limits or Limits()
-    output_folder(out, *FILES, LEDGER, f"{LEDGER}[-.]*")
+    output_folder(out, *FILES, *LEDGER_FILES)
     configuration = {"model": writer.model, "prompt": asking.identity, **writer.parameters}
     if shard is not None:
         configuration["shard"] = str(shard)
@@ -135,7 +136,6 @@ def _settled() -> Iterator[None]:
 def _alone(out: Path) -> Iterator[None]:
     """One process at a time: of two, the later one sees all that the earlier one saw, and replaces nothing newer."""
     try:
-        claim(out / f"{LEDGER}.export", "lock")
         with (out / f"{LEDGER}.export").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

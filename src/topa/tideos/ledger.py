@@ -33,6 +33,8 @@ OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
 FORMAT = "3"
 LEDGER = "ledger.sqlite"
 """The file's name in the folder of a set."""
+FILES = (LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", f"{LEDGER}.reserve")
+"""What a ledger is kept in."""
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
 _CACHE = 8_000  # kilobytes of the file that are kept in memory
@@ -400,8 +402,6 @@ class Ledger:
     def _sweep(self) -> None:
         """Remove the files of dead owners."""
         for path in self._owners.iterdir():
-            if path.is_symlink() or path.lstat().st_size:  # a lock is empty: this is somebody else's
-                continue
             with suppress(BlockingIOError, FileNotFoundError), path.open("rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink(missing_ok=True)

@@ -42,15 +42,18 @@ def save(
     try:
         remove_folder(beside)
         output_folder(beside)
-        write_atomically(beside / "state.safetensors", to_bytes(tensors))  # save_file's own errors are no OSErrors
-        write_atomically(beside / "about.json", json.dumps({"step": step, **about}))
+        write_atomically(
+            beside / "state.safetensors", to_bytes(tensors), "arrays"
+        )  # save_file's own errors are no OSErrors
+        write_atomically(beside / "about.json", json.dumps({"step": step, **about}), "lines")
         finish(beside, Manifest(kind="checkpoint", counts={"step": step}), ["state.safetensors", "about.json"])
         remove_folder(final)
         move_folder(beside, final)
     except OutputError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         raise OutputError(
-            f"{folder}: can't write a checkpoint; earlier ones are kept. Free space and run the same command again. "
-            f"{error}"
+            f"{folder}: can't write a checkpoint ({reason}); earlier ones are kept. "
+            "Free space and run the same command again."
         ) from error
     for old in sorted(folder.glob("step-*"))[:-_KEEP]:
         remove_folder(old)

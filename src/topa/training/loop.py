@@ -39,8 +39,8 @@ from .validation import HeldOut, validate
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
-FILES = (runfile.RUN, METRICS, runfile.RESULT, BEST, IDENTITY, f"{CHECKPOINTS}/*/*")
-"""What a run writes into its folder."""
+FILES = (METRICS, runfile.RESULT, BEST, IDENTITY, f"{CHECKPOINTS}/*/*")
+"""What a run writes into its folder, beside `run.json`, which is read first and says more where it isn't one."""
 
 
 class NotFinite(TopaError):
