@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..core.artifacts import MANIFEST, output_folder, read_manifest
+from ..core.artifacts import MANIFEST, output_folder, read_manifest, remove, remove_unfinished
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from ..core.locks import alone
 from ..core.progress import Bar, bar, console
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 WORKERS = 4  # at most, unless more are asked for: each may hold the pictures of a long video
 _FLUSH_SECONDS = 60.0  # of work that a kill may lose
 _FLUSH_ROWS = 1 << 16
-_TEMPORARY = (f".{kept.CATALOGUE}.", f".{MANIFEST}.", ".features-", ".index.")
 _TRIED = 3  # videos that an estimate is made of
 
 
@@ -188,17 +187,16 @@ class _Run:
 
     def recover(self) -> None:
         """Take over what a killed run left, and forget features that aren't there any more."""
-        for left in self.folder.rglob(".*"):  # beside its place lies what a killed process was writing
-            if left.name.startswith(_TEMPORARY):
-                left.unlink(missing_ok=True)
         there = set()
         folders = list((self.folder / FEATURES).glob("part-*"))
+        for path in (self.folder, *folders):
+            remove_unfinished(path)
         for path in folders:
             try:
                 read_manifest(path, "features")
                 there.add(path.name)
             except ArtifactError:
-                (path / MANIFEST).unlink(missing_ok=True)
+                remove(path / MANIFEST)
         contents = self.catalogue.contents
         self.catalogue.contents = {name: content for name, content in contents.items() if content.part in there}
         known = {content.part for content in self.catalogue.contents.values()}
