@@ -55,7 +55,18 @@ class Case:
 
 
 SMALL = ["--set", "microworld_tideos=30", "--set", "epochs=1", "--set", "validation=4"]
-TUNE = ["--recipe", "microworld", "--set", "epochs=1", "--set", "batch_size=6", "--set", "validation=4"]
+TUNE = [
+    "--recipe",
+    "microworld",
+    "--set",
+    "held_out=0.25",
+    "--set",
+    "epochs=1",
+    "--set",
+    "batch_size=6",
+    "--set",
+    "validation=4",
+]
 CASES = {
     "demo": Case(lambda i, o: ["demo", "--quick", "--out", o]),
     "accustom": Case(lambda i, o: ["accustom", *[i / "video.mp4"] * 30, "--model", i / "model", "--out", o]),
@@ -120,8 +131,8 @@ CASES = {
     "import memory": Case(lambda i, o: ["import", "memory", i / "memory.pkl", "--out", o]),
     "memory build": Case(lambda i, o: ["memory", "build", i / "store", "--rows", 20, "--out", o]),
 }
-SLOW = {"demo", "align", "finetune", "accustom"}
-"""Those that train, or read many videos, when they run to their ends."""
+SLOW = {"demo", "align", "finetune", "accustom", "runs"}
+"""Those that train, read many videos or draw many plots when they run to their ends."""
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +262,7 @@ STATIC = {
     "demo": ("report.html", "demo.json", "tideos.jsonl", "videos/micro-1.mp4", "model-0/config.json"),
     "align": ("tideos.jsonl", "metrics.jsonl", "README.md", "best/adapter.safetensors", "features/index.safetensors"),
     "finetune": ("metrics.jsonl", "run.json", "left-out.json", "features/part-0/run.json", "memory.safetensors"),
+    "runs": ("report.html", "loss.png"),
     "accustom": ("shift.safetensors", "config.json", "manifest.json"),
 }
 
@@ -259,6 +271,17 @@ STATIC = {
 def test_those_that_take_long_refuse_at_once(call, name, tmp_path):
     for number, one in enumerate(STATIC[name]):
         refused(call, CASES[name], prepared(name, tmp_path / str(number)), [one])
+
+
+def test_a_file_beside_the_users_tideos_is_left_alone(topa, inputs, tmp_path):
+    """What lies beside Tideos to find them quickly isn't worth refusing them: without a place for it, all works."""
+    tideos = shutil.copyfile(inputs / "set" / "tideos.jsonl", tmp_path / "mine.jsonl")
+    beside = tmp_path / "mine.jsonl.index"
+    beside.write_text("my own index")
+    store = ("memory", "build", inputs / "store", "--rows", 5, "--tideos", tideos, "--out", tmp_path / "memory")
+    assert topa(*store).code == 0
+    assert beside.read_text() == "my own index"
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.jsonl", "mine.jsonl.index", "memory"}
 
 
 WRITERS = {

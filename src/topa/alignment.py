@@ -32,7 +32,7 @@ from .models.base import empty_llm, identity, load_llm, load_tokenizer, window
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
-from .tideos.index import TideoFile
+from .tideos.index import SUFFIX, TideoFile
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Tideo, Tideos
 from .training.config import AlignConfig
@@ -238,7 +238,7 @@ def align(
     `out/best`. Raises UsageError where no Tideos are given, and what the stages raise.
     """
     processes, watch = Processes(), watch or Watch()
-    output_folder(out, *run_files(None if features else FEATURES), *([] if tideos else [TIDEOS]))
+    output_folder(out, *run_files(None if features else FEATURES), *([] if tideos else [TIDEOS, f"{TIDEOS}{SUFFIX}"]))
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
     load_tokenizer(config.llm, resolve(config.llm))  # a wrong name is told before hours of encoding
     if processes.first:

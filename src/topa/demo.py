@@ -50,6 +50,7 @@ from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
 from .pipeline import DEFAULT_RECIPE
 from .prompts.prompt import Prompter
+from .tideos.index import SUFFIX
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Question
 from .training.config import AlignConfig, read_recipe
@@ -74,6 +75,7 @@ SETTINGS = "demo.json"
 _FILES = (
     SETTINGS,
     TIDEOS,
+    f"{TIDEOS}{SUFFIX}",
     *REPORT,
     *(f"{folder}{name}" for folder in ("", "training-videos/") for name in VIDEO_FILES),
     *(f"{FEATURES}/{name}" for name in STORE),

@@ -224,11 +224,14 @@ def output_folder(path: Path, *names: str) -> Path:
         for there in sorted(path.glob(name)) if "*" in name else [path / name]:
             if there.name != RECORD:
                 expect_ours(there)
+    folders = {str(Path(name).parent) for name in names} - {"."}
+    for folder in [path, *(there for name in sorted(folders) for there in path.glob(name) if there.is_dir())]:
+        with _explained(folder):
+            record_of(folder).versions("")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-        record_of(path).versions("")
     except OSError as error:
         raise OutputError(
             f"{path}: can't be written ({error.strerror}). Expected a folder to put results in. "

@@ -71,7 +71,7 @@ def inherited_names(folder: Path) -> dict[str, str | None]:
     if _is_ledger(folder / "ledger.sqlite"):
         found |= {name: None for name in inside if name in _SET or name.startswith("ledger.sqlite")}
     manifest = _first_object(folder / "manifest.json")
-    if manifest.keys() == _MANIFEST:
+    if manifest.keys() >= _MANIFEST and isinstance(manifest["files"], dict):
         found |= {"manifest.json": None} | {name: str(digest) for name, digest in manifest["files"].items()}
         if manifest["kind"] == "tideos":
             found |= {name: None for name in inside if name in _CARD}

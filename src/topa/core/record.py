@@ -145,6 +145,8 @@ class FolderRecord:
         try:
             found = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
+            found = None
+        if found is None or (stat.S_ISREG(found.st_mode) and not found.st_size):
             self._forget()
             self._files = {
                 name: [RecordedFile(_KIND_OF_SUFFIX.get(Path(name).suffix), digest)]
