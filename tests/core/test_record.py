@@ -31,6 +31,7 @@ from topa.core.artifacts import (
     write_atomically,
 )
 from topa.core.errors import OutputError
+from topa.core.locks import LOCK, alone
 from topa.core.record import RecordedFile, record_of
 
 FOREIGN = r"found a file that isn't topa's; expected nothing there.*Nothing was changed. Move it away, or name another"
@@ -173,6 +174,8 @@ def test_folders_are_removed_file_by_file(tmp_path: Path) -> None:
     folder = output_folder(tmp_path / "videos")
     write_atomically(output_folder(folder / "below") / "b.mp4", "ours")
     write_atomically(folder / "a.mp4", "ours")
+    with alone(folder):
+        pass
     (folder / "holiday.mp4").write_text("mine")
     with pytest.raises(OutputError, match=r"holiday\.mp4"):
         expect_all_ours(folder)
@@ -182,6 +185,12 @@ def test_folders_are_removed_file_by_file(tmp_path: Path) -> None:
     expect_all_ours(folder)
     remove_folder(folder)
     assert not folder.exists()
+    output_folder(folder)
+    (folder / LOCK).write_text("mine")
+    with pytest.raises(OutputError, match=FOREIGN):
+        expect_all_ours(folder)
+    (folder / LOCK).unlink()
+    folder.rmdir()
     (tmp_path / "elsewhere").mkdir()
     folder.symlink_to("elsewhere")
     with pytest.raises(OutputError, match="found a link"):

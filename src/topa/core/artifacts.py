@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import ArtifactError, OutputError
+from .locks import LOCK
 from .record import RECORD as RECORD
 from .record import RecordedFile, record_of
 from .record import sha256 as sha256
@@ -76,6 +77,8 @@ def expect_ours(path: Path) -> None:
         raise _foreign(path, "a folder")
     if not stat.S_ISREG(found.st_mode):
         raise _foreign(path, "no ordinary file")
+    if path.name == LOCK and not found.st_size:  # locks aren't recorded: they are empty, so nothing can be lost
+        return
     with _explained(path):
         versions = record_of(path.parent).versions(path.name)
         ours = any(version.fits(path, found) for version in versions)
