@@ -13,7 +13,7 @@ from features.naive import encode_tideos
 from features.towers import save_clip
 from topa import Topa, alignment
 from topa.alignment import HELD_OUT_SEED, align
-from topa.core.artifacts import read_manifest
+from topa.core.artifacts import RECORD, read_manifest
 from topa.core.errors import ArtifactMismatch, InputError, UsageError
 from topa.features.encoder import Encoder
 from topa.features.store import FeatureStore, FeatureStoreWriter
@@ -36,7 +36,9 @@ def config(*settings: str) -> AlignConfig:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file but the record of the folder's files, which holds times."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def read(path: Path) -> tuple:

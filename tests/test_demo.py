@@ -189,8 +189,13 @@ def test_other_settings_begin_anew_and_the_same_ones_go_on(tmp_path):
     again, _ = run(tmp_path, scale=SMALL, show=False)
     assert all(mark.exists() for mark in marks)
     assert again.conditions == first.conditions
+    with pytest.raises(OutputError, match=r"features.mark: found a file that isn't topa's"):
+        run(tmp_path, seed=1, scale=SMALL, show=False)
+    assert all(mark.exists() for mark in marks)
+    assert (tmp_path / "report.html").exists()
+    for mark in marks:
+        mark.unlink()
     other, _ = run(tmp_path, seed=1, scale=SMALL, show=False)
-    assert not any(mark.exists() for mark in marks)
     assert not (tmp_path / "model-0").exists()
     assert (tmp_path / "model-1").is_dir()
     assert other.samples != first.samples

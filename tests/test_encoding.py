@@ -23,6 +23,7 @@ from features.naive import encode_tideos
 from features.towers import WORDS, save_clip
 from topa import encoding
 from topa.core.arrays import map_arrays, write_arrays
+from topa.core.artifacts import RECORD
 from topa.core.errors import AllFailed, ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from topa.encoding import Plan
 from topa.features.encode import encode_video
@@ -93,8 +94,8 @@ def encode(inputs: Path | Sequence[Path], out: Path, folder: Path, **options: An
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file but the lock: what a run leaves."""
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "run.lock")
+    """Every file but the lock and the record of the folder's files: what a run leaves."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("run.lock", RECORD))
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 

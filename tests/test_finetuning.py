@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from features.towers import save_clip
 from topa import Topa
 from topa.benchmarks.questions import Unfit
-from topa.core.artifacts import read_manifest
+from topa.core.artifacts import RECORD, read_manifest
 from topa.core.errors import AllFailed, ArtifactMismatch, InputError, UsageError
 from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
@@ -80,7 +80,9 @@ def write(path: Path, items: list[dict]) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """Every file but the record of the folder's files, which holds times."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def adapter(folder: Path) -> dict[str, torch.Tensor]:

@@ -339,7 +339,7 @@ def test_the_report_is_asked_for_by_out(topa, tmp_path):
     done = topa("runs", tmp_path, "--out", tmp_path / "report")
     assert (done.code, done.err) == (0, "")
     assert done.out.splitlines()[-1] == f"report: {tmp_path / 'report' / 'report.html'}"
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.html", "loss.png"}
+    assert {path.name for path in (tmp_path / "report").glob("[!.]*")} == {"report.html", "loss.png"}
     page = (tmp_path / "report" / "report.html").read_text()
     assert f"topa runs {tmp_path} --out {tmp_path / 'report'}</code>" in page
     told = json.loads(topa("runs", tmp_path, "--out", tmp_path / "report", "--json").out)
@@ -348,7 +348,7 @@ def test_the_report_is_asked_for_by_out(topa, tmp_path):
 
 def test_the_report_is_plots_and_a_page(pages):
     folder = pages["several"].parent
-    assert {path.name for path in folder.iterdir()} == {"report.html", *(f"{name}.png" for name in PLOTS)}
+    assert {path.name for path in folder.glob("[!.]*")} == {"report.html", *(f"{name}.png" for name in PLOTS)}
     for name in PLOTS:
         with Image.open(folder / f"{name}.png") as image:
             assert image.width == 2000

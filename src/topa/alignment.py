@@ -5,8 +5,6 @@ Used by `topa align`, by the demo, and wherever the default model is needed for 
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .core.artifacts import MANIFEST, output_folder, sha256
+from .core.artifacts import MANIFEST, link_file, output_folder, sha256
 from .core.command import typed
 from .core.errors import ArtifactMismatch, InputError, UsageError
 from .core.processes import Processes
@@ -25,7 +23,9 @@ from .core.registry import Registry
 from .encoding import Plan, encode
 from .features.encode import encode_frames
 from .features.encoder import Encoder, feature_width, identify
+from .features.run import FILES as STORE
 from .features.store import FeatureStore
+from .memory.bank import FILES as MEMORY
 from .memory.bank import MemoryBank, build_from_store
 from .microworld.paths import resolve
 from .models import saved
@@ -33,15 +33,16 @@ from .models.base import empty_llm, identity, load_llm, load_tokenizer, window
 from .models.saved import SavedConfig
 from .models.topa_model import VideoLanguageModel
 from .prompts.prompt import Prompter
-from .tideos.index import TideoFile
+from .tideos.index import SUFFIX, TideoFile
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Tideo, Tideos
 from .training.config import AlignConfig
 from .training.data import AlignmentSet, StoredSet, batches_per_epoch
 from .training.estimate import Estimate, estimate
 from .training.loop import BEST, TrainResult, Watch, train
+from .training.loop import FILES as TRAINING
 from .training.prepare import dtype_for, prepare
-from .training.runfile import expect_run
+from .training.runfile import RUN, expect_run
 from .training.trackers import check_trackers
 from .training.warm_start import warm_start
 
@@ -240,7 +241,7 @@ def align(
     `out/best`. Raises UsageError where no Tideos are given, and what the stages raise.
     """
     processes, watch = Processes(), watch or Watch()
-    output_folder(out)
+    output_folder(out, *run_files(None if features else FEATURES), *([] if tideos else [TIDEOS, f"{TIDEOS}{SUFFIX}"]))
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
     # What is wrong with the request is told before hours of encoding.
     check_trackers(watch.trackers)
@@ -305,6 +306,14 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
     )
 
 
+def run_files(features: str | None, *, parts: bool = False) -> tuple[str, ...]:
+    """What a run and the models that it leaves write into its folder. features: the folder of the store in it, if there
+    is one; parts: of several stores."""
+    stores = [] if features is None else [f"{features}/{'part-*/' if parts else ''}{name}" for name in STORE]
+    models = [*saved.FILES, *MEMORY, *(f"best/{name}" for name in (*saved.FILES, *MEMORY))]
+    return (RUN, *TRAINING, *models, *stores)
+
+
 def save_models(
     out: Path,
     described: SavedConfig,
@@ -318,18 +327,9 @@ def save_models(
     if result.best is not None:
         best = output_folder(out / "best")
         for name in files:
-            _link(out / name, best / name)
+            link_file(out / name, best / name)
         saved.save(best, described, load_file(out / BEST), about)
     saved.save(out, described, model.adapter_state_dict(), about)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where the file system can't: a memory may have gigabytes."""
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _tideo_file(config: AlignConfig, out: Path, tideos: Path | None) -> Path:

@@ -9,7 +9,6 @@ import json
 import platform
 import random
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,11 +21,19 @@ import transformers
 from torch import Tensor
 from torch.nn import functional as F
 
-from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus
+from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus, run_files
 from .benchmarks.metrics import accuracy, difference
+from .benchmarks.publish import FILES as REPORT
 from .benchmarks.publish import write_report
 from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
-from .core.artifacts import output_folder, own_version, write_atomically
+from .core.artifacts import (
+    expect_all_ours,
+    output_folder,
+    own_version,
+    remove,
+    remove_folder,
+    write_atomically,
+)
 from .core.calibration import Forecast, about, seconds_per_pass
 from .core.progress import bar, console, track
 from .core.resources import measure
@@ -34,16 +41,19 @@ from .core.thumbnails import thumbnail
 from .features.encode import EncodedVideo, encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
+from .features.run import FILES as STORE
 from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
 from .microworld import effort
 from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
+from .microworld.writer import FILES as VIDEO_FILES
 from .microworld.writer import MicroVideo, make_videos, write_tideos
 from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
 from .pipeline import DEFAULT_RECIPE
 from .prompts.prompt import Prompter
+from .tideos.index import SUFFIX
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Question
 from .training.config import AlignConfig, read_recipe
@@ -68,6 +78,15 @@ VIEWS = tuple(name for name in ABOUT if name not in {"chance", *TRAINED})
 NOISE = 0.5
 """Deviation of the noise of `noise_trained`, over the whole unit vector."""
 SETTINGS = "demo.json"
+_FILES = (
+    SETTINGS,
+    TIDEOS,
+    f"{TIDEOS}{SUFFIX}",
+    *REPORT,
+    *(f"{folder}{name}" for folder in ("", "training-videos/") for name in VIDEO_FILES),
+    *(f"{FEATURES}/{name}" for name in STORE),
+    *(f"model-*/{name}" for name in run_files(None)),
+)
 _SAMPLES, _MISTAKES = 8, 4
 _EVAL_SEED = 2_000_003
 
@@ -140,7 +159,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     """
     scale = scale or Scale()
     config = _config(seed, scale)
-    _clear(output_folder(out), _settings(config, scale))
+    _clear(output_folder(out, *_FILES), _settings(config, scale))
     tideos, epochs = config.microworld_tideos, config.epochs
     console.print(f"topa demo: {tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
     log = Log(Forecast(_work(config, scale), seconds_per_pass()))
@@ -241,9 +260,12 @@ def _clear(out: Path, now: str) -> None:
     """Remove what a demo of other settings left; keep what a cut-off run of these settings can go on from."""
     path = out / SETTINGS
     if path.is_file() and path.read_text(encoding="utf-8") != now:
-        (out / "report.html").unlink(missing_ok=True)
-        for left in [out / "features", out / "videos", out / "training-videos", *out.glob("model-*")]:
-            shutil.rmtree(left, ignore_errors=True)
+        folders = [out / "features", out / "videos", out / "training-videos", *sorted(out.glob("model-*"))]
+        for left in folders:
+            expect_all_ours(left)
+        remove(out / "report.html")
+        for left in folders:
+            remove_folder(left)
     write_atomically(path, now)
 
 

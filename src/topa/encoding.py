@@ -23,6 +23,7 @@ from .features.fusion import Fusion
 from .features.run import Result
 from .features.sources import Clips, Source, Tideos
 from .features.store import FeatureStore
+from .memory.bank import FILES as MEMORY
 from .memory.bank import MemoryBank, build_from_store
 from .microworld.paths import resolve
 from .tideos.assemble import TIDEOS
@@ -140,7 +141,7 @@ def build_memory(
     Raises what `build_from_store` raises, and InputError where the Tideos are others than those that were encoded.
     """
     opened = FeatureStore.open(store)
-    output_folder(out)
+    output_folder(out, *MEMORY)
     files = [tideos] if tideos else _noted(opened)
     bank = build_from_store(opened, rows, seed, captions=_captions(files) if files else None, near=near)
     bank.save(out)

@@ -25,11 +25,13 @@ import torch
 import transformers
 
 from .benchmarks.answering import Answering
+from .benchmarks.captioning import CAPTIONS
 from .benchmarks.catalogue import BENCHMARKS, Benchmark
 from .benchmarks.evaluation import MODEL, EvaluationReport, Shown
 from .benchmarks.example import Example
 from .benchmarks.grading import more_scores
 from .benchmarks.predictions import NAME, Prediction
+from .benchmarks.publish import FILES as REPORT
 from .benchmarks.publish import write_evaluation
 from .benchmarks.released import Released, is_released
 from .benchmarks.report import FrameView
@@ -51,11 +53,13 @@ from .core.thumbnails import SIDE, thumbnail
 from .features.decoding import decoders
 from .features.frames import FrameFeatures
 from .features.gathered import Gathered
+from .features.run import FILES as STORE
 from .features.subtitles import WORDS, Cue, read_subtitles, spoken
 from .inference.engine import Topa
 from .inference.protocols import Asker, Choosing
 from .memory.bank import MemoryBank
 from .microworld.paths import resolve
+from .microworld.writer import FILES as VIDEO_FILES
 from .microworld.writer import make_videos
 from .models import saved
 from .models.base import empty_llm
@@ -65,6 +69,8 @@ from .pipeline import default_model, load
 RUN = "run.json"
 SUBMISSION = "submission.json"
 FEATURES = "features"
+FILES = (RUN, NAME, f"{NAME}.*", "baselines/*.jsonl*", SUBMISSION, CAPTIONS, *REPORT)
+"""What an evaluation writes into its folder."""
 MICRO_VIDEOS = 220
 _MICRO_SEED = 2_000_003
 _TOKENS = {"choice": 40, "open": 40, "caption": 80}
@@ -145,7 +151,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
     for settings that don't fit, or where the folder holds another evaluation; what loading the model raises.
     """
     processes = Processes()
-    out = output_folder(asked.out)
+    out = output_folder(asked.out, *FILES, *_elsewhere(asked))
     with alone(out) if processes.first else nullcontext():
         # What can be wrong without a model is told before one is made or loaded.
         benchmark, data = benchmark_of(asked), _data(asked)
@@ -214,6 +220,12 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         )
         page = write_evaluation(report, out)
         return Evaluated(report, page, submission, answered, _failure(examples, found[MODEL], out))
+
+
+def _elsewhere(asked: Evaluation) -> list[str]:
+    """What is written below the folder of an evaluation: the micro world's data, and features."""
+    data = [f"data/{name}" for name in VIDEO_FILES] if asked.data is None and _is_micro(asked) else []
+    return [*data, *([f"{FEATURES}/part-*/{name}" for name in STORE] if asked.features is None else [])]
 
 
 def plan(asked: Evaluation) -> Plan:

@@ -9,8 +9,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from .core.artifacts import output_folder, write_atomically
+from .core.artifacts import output_folder, remove, write_atomically
 from .core.errors import AllFailed, InputError
+from .tideos.assemble import FILES as SET
 from .tideos.assemble import TIDEOS, assemble
 from .tideos.jsonl import read_jsonl, write_jsonl
 from .tideos.quality import Checks, Report
@@ -36,7 +37,7 @@ def import_textvid(path: Path, out: Path, features: Path | None = None, encoder:
     With features, Tideos that have none are left out, so that the two fit each other.
     Raises InputError where nothing can be used, OutputError where `out` can't be written.
     """
-    output_folder(out)
+    output_folder(out, TIDEOS, LEFT_OUT, *_store_files(features))
     tally = Tally()
     tideos = read_textvid(path, tally)
     if features is None:
@@ -46,11 +47,19 @@ def import_textvid(path: Path, out: Path, features: Path | None = None, encoder:
 
         number = len(import_features(tideos, features, out / FEATURES, encoder, tally, also=out / TIDEOS))
     if not number:
-        (out / TIDEOS).unlink()
+        remove(out / TIDEOS)
         reasons = "; ".join(tally.lines()) or "the list is empty"
         raise InputError(f"{path}: found no Tideo that can be used: {reasons}. Give the published textvid.json.")
     write_atomically(out / LEFT_OUT, json.dumps(tally.as_json(), ensure_ascii=False, indent=1) + "\n")
     return Imported(number, tally)
+
+
+def _store_files(features: Path | None) -> list[str]:
+    if features is None:
+        return []
+    from .features.store import FILES
+
+    return [f"{FEATURES}/{name}" for name in FILES]
 
 
 def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
@@ -61,9 +70,9 @@ def import_memory(path: Path, out: Path, encoder: str = ENCODER) -> int:
     from torch.nn.functional import normalize
 
     from .features.textvid import read_tensor
-    from .memory.bank import MemoryBank
+    from .memory.bank import FILES, MemoryBank
 
-    output_folder(out)
+    output_folder(out, *FILES)
     rows = read_tensor(path)
     MemoryBank(normalize(rows, dim=-1), encoder).save(out)
     return len(rows)
@@ -74,7 +83,7 @@ def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
 
     Raises AllFailed where none is kept, InputError where there is none, OutputError where `out` can't be written.
     """
-    output_folder(out)
+    output_folder(out, *SET)
     report = assemble(read_jsonl(path), out, seed=seed, checks=Checks(near=near))
     if not report.kept:
         if not report.dropped:

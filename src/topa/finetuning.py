@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from .alignment import save_models
+from .alignment import run_files, save_models
 from .benchmarks.questions import Unfit, VideoQuestion
 from .core.artifacts import output_folder, sha256, write_atomically
 from .core.errors import InputError, UsageError
@@ -116,7 +116,7 @@ def finetune(
     folder = saved.fetch(model)
     base = saved.read_config(folder)
     memory = _memory(folder, base, config)
-    output_folder(out)
+    output_folder(out, LEFT_OUT, "projected/*", *run_files(None if source.features else FEATURES, parts=True))
     check_trackers(watch.trackers)
     expect_run(out, "finetune", config, accept_changes=accept_changes)
     features = source.features or out / FEATURES

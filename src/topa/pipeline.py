@@ -16,6 +16,7 @@ from .core.locks import alone
 from .core.progress import console
 from .features.encoder import identify
 from .inference.engine import Topa
+from .memory.bank import FILES as MEMORY
 from .memory.bank import MemoryBank
 from .microworld import effort
 from .microworld.paths import fingerprint, resolve
@@ -45,7 +46,7 @@ def import_checkpoint(
     without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
     Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
     """
-    output_folder(out)
+    output_folder(out, *saved.FILES, *([] if memory is None else MEMORY))
     identity = identify(resolve(encoder))
     bank = None if memory is None else MemoryBank.load(memory)
     if bank is not None and bank.encoder != identity:

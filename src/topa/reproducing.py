@@ -75,7 +75,7 @@ def reproduce(
     if strange := set(tables) - {row.table for row in recipe.row}:
         known = ", ".join(dict.fromkeys(repr(row.table) for row in recipe.row))
         raise UsageError(f"--table: found {min(strange)!r}; expected one of {known}.")
-    place = _Places(recipe, output_folder(out), data, models, limit, show)
+    place = _Places(recipe, output_folder(out, RESULT, TABLE), data, models, limit, show)
     # Rows that differ only in what they read off the report share a run; baselines are asked where any row wants one.
     baselines = {_key(row) for row in wanted if row.condition not in (MODEL, "chance", "longest")}
     reports: dict[str, EvaluationReport | _Missing] = {}

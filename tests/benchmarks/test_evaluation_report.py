@@ -40,7 +40,7 @@ def html(report, tmp_path_factory) -> str:
 def test_json_comes_back_as_it_was(report, html, tmp_path):
     assert write_evaluation(report, tmp_path / "new") == tmp_path / "new" / "report.html"
     assert EvaluationReport.model_validate_json((tmp_path / "new" / "report.json").read_text()) == report
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["report.html", "report.json"]
+    assert sorted(p.name for p in (tmp_path / "new").glob("[!.]*")) == ["report.html", "report.json"]
     assert (tmp_path / "new" / "report.html").read_text() == html
 
 

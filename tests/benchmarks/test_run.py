@@ -19,6 +19,7 @@ from topa.benchmarks.predictions import NAME
 from topa.benchmarks.run import answer_all, place, read_predictions
 from topa.benchmarks.sets.own import BENCHMARK
 from topa.benchmarks.watching import Videos
+from topa.core.artifacts import claim
 from topa.core.errors import ArtifactError, InputError
 from topa.core.processes import Processes
 from topa.features.encode import encode_video
@@ -147,7 +148,9 @@ def test_stopped_between_blocks_it_asks_nothing_twice(engine, data, whole, examp
 def test_a_block_that_was_cut_off_is_asked_again(engine, data, whole, examples, tmp_path):
     """Half a block of the model, a torn line of a baseline: what a kill may leave."""
     lines = (whole / NAME).read_bytes().splitlines(keepends=True)
-    place(tmp_path, "blind").parent.mkdir()
+    for view in (MODEL, "blind"):
+        place(tmp_path, view).parent.mkdir(exist_ok=True)
+        claim(place(tmp_path, view), "lines")
     (tmp_path / NAME).write_bytes(b"".join(lines[:8]))
     torn = place(whole, "blind").read_bytes()
     place(tmp_path, "blind").write_bytes(torn[: len(torn) // 2])

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from topa.core.artifacts import FORMAT, MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
+from topa.core.artifacts import (
+    FORMAT,
+    MANIFEST,
+    RECORD,
+    Manifest,
+    finish,
+    output_folder,
+    read_manifest,
+    write_atomically,
+)
 from topa.core.errors import ArtifactError, OutputError
 
 
@@ -94,7 +103,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         write_atomically(path, "new and longer")
     monkeypatch.undo()
     assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert {p.name for p in tmp_path.iterdir()} == {"a.json", RECORD}
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o644

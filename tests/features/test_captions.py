@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from topa.core.errors import OutputError
-from topa.features.captions import SCRATCH, Captions, remove
+from topa.features.captions import SCRATCH, Captions, remove_scratch
 
 WORDS = ["a red ball", "a blue box", "a person walks", "left", "a red ball rolls left"]
 
@@ -24,8 +24,8 @@ def test_only_what_is_new_is_computed(clip, tmp_path: Path) -> None:
         again, _ = captions.rows([WORDS[4], WORDS[1], WORDS[3], WORDS[0]])
         assert captions.encoded == 0
         assert again.tobytes() == second.tobytes()
-    remove(tmp_path / SCRATCH)
-    assert not list(tmp_path.iterdir())
+    remove_scratch(tmp_path / SCRATCH)
+    assert not list(tmp_path.glob("[!.]*"))
 
 
 def test_that_a_caption_was_cut_is_kept(clip, tmp_path: Path) -> None:
@@ -36,12 +36,16 @@ def test_that_a_caption_was_cut_is_kept(clip, tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_begun_anew(clip, tmp_path: Path) -> None:
-    (tmp_path / SCRATCH).write_bytes(b"no database" * 1000)
+    with Captions(tmp_path / SCRATCH, clip):
+        pass
+    with (tmp_path / SCRATCH).open("r+b") as file:
+        file.seek(16)
+        file.write(b"no database" * 1000)
     with Captions(tmp_path / SCRATCH, clip) as captions:
         assert len(captions.rows(WORDS)[0]) == 5
 
 
 def test_a_place_that_cannot_be_written(clip, tmp_path: Path) -> None:
     (tmp_path / SCRATCH).mkdir()
-    with pytest.raises(OutputError, match=r"captions\.sqlite: can't be written"):
+    with pytest.raises(OutputError, match=r"captions\.sqlite: found a folder"):
         Captions(tmp_path / SCRATCH, clip)

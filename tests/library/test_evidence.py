@@ -205,7 +205,7 @@ def test_the_verb(topa, micro_model, micro_video, tmp_path):
     assert lines[0] in ("red", "blue")
     assert sum(" s  " in line for line in lines) == 5
     assert lines[-1] == f"page: {tmp_path / 'why' / 'explain.html'}"
-    assert {path.name for path in (tmp_path / "why").iterdir()} == {"explain.html", "explain.json", "timeline.png"}
+    assert {path.name for path in (tmp_path / "why").glob("[!.]*")} == {"explain.html", "explain.json", "timeline.png"}
     printed = topa(*words, "--model", micro_model, "--json")
     assert json.loads(printed.out) == json.loads((tmp_path / "why" / "explain.json").read_text())
     caption = topa("explain", micro_video, "--model", micro_model, "--among", "9")

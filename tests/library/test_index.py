@@ -21,6 +21,7 @@ from tests.features.clips import steady, write_video
 
 import topa as package
 from topa import libraries
+from topa.core.artifacts import RECORD
 from topa.core.errors import (
     AllFailed,
     ArtifactError,
@@ -30,6 +31,7 @@ from topa.core.errors import (
     OutputError,
     UsageError,
 )
+from topa.core.record import RecordedFile, record_of
 from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
 from topa.library import fingerprint, parts
@@ -461,7 +463,10 @@ def test_a_killed_run_is_gone_on_with(home, make, decoded):
     process.communicate()
     with pytest.raises(ArtifactError, match="no finished library"):
         package.Library.open("lib")
-    (home / "lib" / "features" / "part-00000" / ".features-00002.safetensors.abc_1234").write_bytes(b"half")
+    part = home / "lib" / "features" / "part-00000"
+    for name in (".features-00002.safetensors.ours", ".features-mine"):
+        (part / name).write_bytes(b"half")
+    record_of(part).add(".features-00002.safetensors.ours", RecordedFile("unfinished"))
     result = make("videos")
     assert decoded == ["c.mp4"]
     assert (result.videos, result.frames) == (3, 9)
@@ -471,12 +476,15 @@ def test_a_killed_run_is_gone_on_with(home, make, decoded):
     for video, same in zip(one, other, strict=True):
         assert video == same
         assert torch.equal(one.contents.features(video).values, other.contents.features(same).values)
-    assert not list(home.glob("lib/**/.*"))
+    assert {path.name for path in home.glob("lib/**/.*")} == {RECORD, ".features-mine"}
 
 
 def test_two_writers(home, make):
     process = started(1, "videos")
-    assert set(os.listdir("lib")) == {"catalogue.json", "run.lock"}  # a library before it has any features
+    assert {path.name for path in Path("lib").glob("[!.]*")} == {
+        "catalogue.json",
+        "run.lock",
+    }  # a library before it has any features
     with pytest.raises(OutputError, match="another process is at work in it"):
         make("videos")
     second = subprocess.Popen(

@@ -292,7 +292,7 @@ def test_a_second_projection_is_read_from_the_cache(tmp_path, monkeypatch) -> No
     other.project_all(videos, 0.05, tmp_path / "cache")
     assert len(calls) == 3
     # A damaged file is made again.
-    for path in (tmp_path / "cache").iterdir():
+    for path in (tmp_path / "cache").glob("[!.]*"):
         path.write_bytes(b"cut")
     mended = loaded.project_all(videos, 0.05, tmp_path / "cache")
     assert len(calls) == 4

@@ -27,7 +27,7 @@ def tideo(name: str) -> Tideo:
 
 def test_the_folder_of_a_set(tmp_path: Path) -> None:
     report = assemble(map(tideo, ("a", "b", "a")), tmp_path, seed=3, config={"x": 1}, show=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == [
         "card.html",
         "card.json",
         "card.md",

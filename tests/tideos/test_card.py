@@ -58,6 +58,6 @@ def test_the_verb(topa, tmp_path):
     write_jsonl(SET, tmp_path / "people.jsonl")
     done = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out")
     assert (done.code, done.out) == (0, f"card: {tmp_path / 'out' / 'card.html'} (4 Tideos)\n")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["card.html", "card.json", "card.md"]
+    assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["card.html", "card.json", "card.md"]
     told = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out", "--json").out
     assert Card.model_validate(json.loads(told)) == describe(SET, "people")

@@ -255,6 +255,14 @@ def test_another_configuration_is_refused_and_nothing_changes(path: Path) -> Non
 
 def test_something_else_is_refused(path: Path) -> None:
     path.write_bytes(b"not a database, but a text" * 100)
+    with pytest.raises(OutputError, match=r"found a file that isn't topa's.*Move it away"):
+        opened(path)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_a_damaged_ledger_is_refused(path: Path) -> None:
+    opened(path).close()
+    path.write_bytes(path.read_bytes()[:16] + b"damage" * 1000)
     with pytest.raises(ArtifactError, match="not a ledger of topa"):
         opened(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, capsys, dam
     assert not said.out
 
 
-@pytest.mark.parametrize("fails", ["write_bytes", "write_text", "rename"])
+@pytest.mark.parametrize("fails", [(os, "fsync"), (os, "replace"), (Path, "rename")])
 def test_a_failed_save_keeps_the_older_ones(tmp_path, monkeypatch, fails):
     for step in (1, 2):
         checkpoint.save(tmp_path, step, *setup(seed=step), {})
@@ -110,7 +111,7 @@ def test_a_failed_save_keeps_the_older_ones(tmp_path, monkeypatch, fails):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, fails, full)
+    monkeypatch.setattr(*fails, full)
     with pytest.raises(
         OutputError, match=r"can't write a checkpoint .No space left.*earlier ones are kept.*run the same"
     ):

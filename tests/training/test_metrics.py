@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from topa.core.artifacts import RECORD, claim
 from topa.core.errors import InputError, OutputError
 from topa.training.metrics import Metrics, cut, read_metrics
 
@@ -84,6 +85,7 @@ def test_what_a_kill_cut_off_goes(log):
 
 def test_a_whole_last_line_without_its_end_stays(tmp_path):
     path = tmp_path / "metrics.jsonl"
+    claim(path, "lines")
     path.write_text('{"step": 1, "loss": 2.0}')
     cut(path, 1)
     assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
@@ -99,7 +101,7 @@ def test_a_cut_that_fails_leaves_the_log(log, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         cut(log, 1)
     assert log.read_bytes() == before
-    assert [path.name for path in log.parent.iterdir()] == [log.name]
+    assert {path.name for path in log.parent.iterdir()} == {log.name, RECORD}
 
 
 def test_without_a_log_there_is_nothing_to_cut(tmp_path):
@@ -131,7 +133,8 @@ def test_a_log_that_can_not_be_written_is_an_error(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, as on macOS")
-def test_a_full_disk_is_said():
+def test_a_full_disk_is_said(monkeypatch):
+    monkeypatch.setattr("topa.training.metrics.open_to_append", lambda path: path.open("ab"))
     metrics = Metrics(Path("/dev/full")).__enter__()
     metrics.write(ROWS[0])
     with pytest.raises(OutputError, match=r"No space left on device.*Make room"):

@@ -13,6 +13,9 @@ from .evaluation_page import evaluation_page
 from .page import page
 from .report import DemoReport, Part
 
+FILES = ("report.json", "report.html")
+"""What a report is written as."""
+
 
 def write_report(report: DemoReport, out: Path) -> Path:
     """Write `report.json` and `report.html` into the folder `out`; gives the path of the page.
@@ -20,7 +23,7 @@ def write_report(report: DemoReport, out: Path) -> Path:
     The page is one file and asks no network for anything; videos are played from where they lie, below `out`.
     Raises InputError where a picture named by the report is not there.
     """
-    folder = output_folder(out)
+    folder = output_folder(out, *FILES)
     return _write(report, page(report, folder), folder)
 
 
@@ -30,7 +33,7 @@ def write_evaluation(report: EvaluationReport, out: Path) -> Path:
     The page is one file and asks no network for anything. Raises InputError where a picture named by the report is not
     there, OutputError where `out` can't be written.
     """
-    folder = output_folder(out)
+    folder = output_folder(out, *FILES)
     return _write(report, evaluation_page(report, folder), folder)
 
 

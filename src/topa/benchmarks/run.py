@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..core.ahead import Ahead
-from ..core.artifacts import atomic_file, output_folder
+from ..core.artifacts import atomic_file, open_to_append, output_folder, remove
 from ..core.errors import ArtifactError
 from ..core.processes import Processes
 from ..core.progress import bar, console
@@ -167,7 +167,7 @@ def _tidy(path: Path, blocks: Iterable[Sequence[int]], examples: Sequence[Exampl
     if path.is_file() or kept:
         _write(path, kept.values())
     for part in parts[1:]:
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def _came(prediction: Prediction | None, example: Example) -> bool:
@@ -180,16 +180,16 @@ def _join(path: Path, examples: Sequence[Example], processes: int) -> None:
     found: Mapping[str, Prediction] = {p.id: p for part in _parts(path) for p in read_predictions(part)}
     _write(path, [found[example.id] for example in examples])
     for part in _parts(path)[1:]:
-        part.unlink(missing_ok=True)
+        remove(part)
 
 
 def _append(path: Path, predictions: Iterable[Prediction]) -> None:
-    with path.open("ab") as file:
+    with open_to_append(path) as file:
         file.write(b"".join(map(_line, predictions)))
 
 
 def _write(path: Path, predictions: Iterable[Prediction]) -> None:
-    with atomic_file(path) as file:
+    with atomic_file(path, "lines") as file:
         for prediction in predictions:
             file.write(_line(prediction))
 

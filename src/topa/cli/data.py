@@ -316,9 +316,11 @@ def card(
     as_json: Json = False,
 ) -> None:
     """Describe a set of Tideos: counts, kinds, letters, words, duplicates, and what its questions give away."""
-    from ..tideos.card import describe, write_card
+    from ..core.artifacts import output_folder
+    from ..tideos.card import FILES, describe, write_card
     from ..tideos.jsonl import read_jsonl
 
+    output_folder(out, *FILES)
     made = describe(read_jsonl(tideos), tideos.stem)
     write_card(made, out)
     typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")

@@ -162,9 +162,10 @@ def compare(
     from ..benchmarks.compare_tables import comparison_markdown, comparison_table
     from ..core.artifacts import output_folder, write_atomically
 
+    if out is not None:
+        output_folder(out, "comparison.json", "comparison.md")
     found = compared(a, b, seed=seed)
     if out is not None:
-        output_folder(out)
         write_atomically(out / "comparison.json", found.model_dump_json(indent=1) + "\n")
         write_atomically(out / "comparison.md", comparison_markdown(found))
     if as_json:

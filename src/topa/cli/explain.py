@@ -65,11 +65,13 @@ def explain(
             f"explain {source}: found {'a folder' if source.is_dir() else 'a file'}; expected a video file, or a "
             "library with --video PATH and without --among."
         )
+    from ..library.evidence import FILES, write_evidence
+
     check_explained(question, choice or ())
     if source.is_file():
         _probe(source)
     if out is not None:
-        output_folder(out)
+        output_folder(out, *FILES)
     images: Sequence[Image]
     if video is not None:
         from ..libraries import Library, expect_encoder
@@ -88,8 +90,6 @@ def explain(
         seen = fitting(engine, engine.look(source, among=among))
         found, images = engine.explain(seen, question, choice or (), protocol=way), seen.images
         name = source.name
-    from ..library.evidence import write_evidence
-
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))
     else:

@@ -211,6 +211,7 @@ def accustom(
     model: Model = None,
 ) -> None:
     """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
+    from ..inference.engine import FILES
     from ..memory.shift import FEWEST, few
 
     for video in videos:
@@ -219,7 +220,7 @@ def accustom(
         raise few(len(videos))
     if model is not None:
         check_shiftable(_config(model).bridge)
-    output_folder(out)
+    output_folder(out, *FILES)
     engine = _load(model)
     engine.accustom(videos)
     engine.save_pretrained(out)

@@ -43,8 +43,8 @@ class Arrays:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any] | None = None) -> None:
-    """Write a whole file or nothing. about: plain JSON. Raises OutputError where the folder can't be written."""
-    with atomic_file(path) as file:
+    """Write a whole file or nothing. about: plain JSON. Raises OutputError as `atomic_file` does."""
+    with atomic_file(path, "arrays") as file:
         for piece in pieces(arrays, about):
             file.write(piece)
 

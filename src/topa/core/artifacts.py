@@ -1,7 +1,8 @@
 """Artifacts: folders that say what made them.
 
 Every stage writes a folder whose `manifest.json` is written last and atomically: a folder without one is
-unfinished, and no reader touches it.
+unfinished, and no reader touches it. What isn't ours stays: a file is replaced or removed only where the record of its
+folder names it, and it is what was recorded (`expect_ours`). No other module writes or removes files.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ import hashlib
 import json
 import os
 import platform
+import secrets
+import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
 from .errors import ArtifactError, OutputError
+from .locks import LOCK
+from .record import RECORD as RECORD
+from .record import RecordedFile, record_of
+from .record import sha256 as sha256
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -52,45 +60,178 @@ class Manifest(BaseModel):
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def expect_ours(path: Path) -> None:
+    """Prove that topa may replace or remove a file: nothing is there, or what topa wrote and nobody has changed since.
+
+    Everything that topa writes goes through this. Raises OutputError that names the file. A file whose size, time of
+    change and inode are those of the record isn't read again; a link is never ours.
+    """
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):  # a folder that can't be made is told by who makes it
+        return
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if stat.S_ISLNK(found.st_mode):
+        raise _foreign(path, "a link")
+    if stat.S_ISDIR(found.st_mode):
+        raise _foreign(path, "a folder")
+    if not stat.S_ISREG(found.st_mode):
+        raise _foreign(path, "no ordinary file")
+    if path.name == LOCK and not found.st_size:  # locks aren't recorded: they are empty, so nothing can be lost
+        return
+    with _explained(path):
+        versions = record_of(path.parent).versions(path.name)
+        ours = any(version.fits(path, found) for version in versions)
+    if not ours:
+        raise _foreign(path, "a file that was changed since topa wrote it" if versions else "a file that isn't topa's")
+
+
+def expect_all_ours(folder: Path) -> None:
+    """`expect_ours` of everything below a folder, before it is removed."""
+    if folder.is_symlink():
+        raise _foreign(folder, "a link")
+    if folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink():
+                expect_all_ours(path)
+            elif path.name != RECORD:
+                expect_ours(path)
+
+
+def claim(path: Path, kind: str) -> None:
+    """Take a place for a file that grows, or that others write for us, such as a database. kind: see `record.KINDS`.
+
+    Raises OutputError as `expect_ours` does.
+    """
+    expect_ours(path)
+    with _explained(path):
+        record = record_of(path.parent)
+        if all(version.kind != kind for version in record.versions(path.name)):
+            record.add(path.name, RecordedFile(kind), sync=True)
+
+
+def claim_database(path: Path) -> None:
+    """`claim` for SQLite: the file, and those that it keeps beside it."""
+    claim(path, "database")
+    for suffix in ("-wal", "-shm", "-journal"):
+        claim(path.with_name(path.name + suffix), "beside a database")
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, kind: str | None = None, *, sync: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, piece by piece, that is there whole afterwards or, where something fails, not at all.
 
-    It lies beside its place until it is synced and renamed. Raises OutputError where the folder can't be written.
+    It lies beside its place until it is synced and renamed. kind: of a file that holds gigabytes, see `record.KINDS`;
+    every other is known by its hash. sync: False for many small files that can be made again.
+    Raises OutputError where the folder can't be written, or something that isn't ours is in the way.
     """
-    try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with _explained(path):
+        record = record_of(path.parent)
+        first = not record.exists()
+        record.add(beside.name, RecordedFile("unfinished"))
         try:
-            with os.fdopen(handle, "wb") as file:
+            with beside.open("xb+") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
-            os.chmod(beside, 0o644)
+                if sync:
+                    os.fsync(file.fileno())
+            written = RecordedFile.of(beside, kind)
+            if not _same_content(path, written):
+                expect_ours(path)
+            elif any(version.sha256 == written.sha256 for version in record.versions(path.name)):
+                beside.unlink()  # what is there stays as it is
+                return
+            record.add(path.name, written, sync=sync)
             os.replace(beside, path)
         except BaseException:
-            Path(beside).unlink(missing_ok=True)
+            beside.unlink(missing_ok=True)
+            if first:
+                record.remove_empty()
             raise
-    except OSError as error:
-        raise OutputError(f"{path}: can't be written ({error.strerror}). Name another folder with --out.") from error
 
 
-def write_atomically(path: Path, text: str | bytes) -> None:
-    """Write a whole file or nothing. Raises OutputError where the folder can't be written."""
-    with atomic_file(path) as file:
+def write_atomically(path: Path, text: str | bytes, kind: str | None = None) -> None:
+    """Write a whole file or nothing. Arguments and errors are those of `atomic_file`."""
+    with atomic_file(path, kind) as file:
         file.write(text.encode() if isinstance(text, str) else text)
 
 
-def output_folder(path: Path) -> Path:
-    """Make a folder for results, and prove that it can be written before hours of work are spent.
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a log, to which lines of JSON are added. Raises OSError, and OutputError where it isn't ours."""
+    claim(path, "lines")
+    return path.open("ab")
 
+
+def link_file(source: Path, target: Path) -> None:
+    """The same file under another name, or a copy where the file system can't: it may have gigabytes.
+
+    Raises OutputError where something that isn't ours is in the way.
+    """
+    remove(target)
+    with _explained(target):
+        kind = next((version.kind for version in record_of(source.parent).versions(source.name)), None)
+        record_of(target.parent).add(target.name, RecordedFile.of(source, kind), sync=True)
+        try:
+            os.link(source, target)
+        except OSError:
+            shutil.copyfile(source, target)
+
+
+def remove(path: Path) -> None:
+    """Remove a file of ours, where there is one. Raises OutputError where it isn't ours."""
+    expect_ours(path)
+    with _explained(path):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # on a full disk the record says more than is there, until the name is used again
+        record_of(path.parent).discard(path.name)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove what is ours below a folder, and the folder where nothing else is in it; what isn't ours stays."""
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            remove_folder(path)
+        elif path.name != RECORD:
+            with suppress(OutputError):
+                remove(path)
+    if {path.name for path in folder.iterdir()} <= {RECORD}:
+        (folder / RECORD).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Give a folder of ours another name, where nothing is. Raises OutputError."""
+    with _explained(target):
+        source.rename(target)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were writing beside its place. Only for whoever has the folder alone."""
+    record = record_of(folder)
+    for name in record.names("unfinished"):
+        path = folder / name
+        if path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def output_folder(path: Path, *names: str) -> Path:
+    """Make a folder for results, and prove before hours of work are spent that it can be written.
+
+    names: files that will be written into it, or patterns such as `videos/*.mp4`: what is there already must be ours.
     Raises OutputError with the reason.
     """
+    for name in names:
+        for there in sorted(path.glob(name)) if "*" in name else [path / name]:
+            if there.name != RECORD:
+                expect_ours(there)
+    folders = {str(Path(name).parent) for name in names} - {"."}
+    for folder in [path, *(there for name in sorted(folders) for there in path.glob(name) if there.is_dir())]:
+        with _explained(folder):
+            record_of(folder).versions("")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -101,6 +242,34 @@ def output_folder(path: Path) -> Path:
             "Name another one with --out."
         ) from error
     return path
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"{path}: can't be written ({error.strerror}). Name another folder with --out.")
+
+
+def _same_content(path: Path, written: RecordedFile) -> bool:
+    """Whether the file that is there holds these bytes already: replacing it loses nothing."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == written.size and sha256(path) == written.sha256
+
+
+def _foreign(path: Path, found: str) -> OutputError:
+    return OutputError(
+        f"{path}: found {found}; expected nothing there, or what topa wrote itself. Nothing was changed. Move it away, "
+        "or name another place with --out."
+    )
 
 
 def finish(folder: Path, manifest: Manifest, files: Iterable[str], known: Mapping[str, str] | None = None) -> Manifest:

@@ -16,6 +16,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.artifacts import claim_database, remove
 from ..core.errors import OutputError
 from .encoder import Encoder
 
@@ -92,6 +93,7 @@ class Captions:
             )
 
     def _open(self) -> sqlite3.Connection:
+        claim_database(self.path)
         database = sqlite3.connect(self.path)
         database.execute(f"PRAGMA cache_size=-{_CACHE}")
         database.execute("PRAGMA journal_mode=WAL")
@@ -110,7 +112,7 @@ class Captions:
             ) from error
 
 
-def remove(path: Path) -> None:
+def remove_scratch(path: Path) -> None:
     """Delete such a file, and what SQLite keeps beside it."""
     for own in (path, *path.parent.glob(f"{path.name}-*")):
-        own.unlink(missing_ok=True)
+        remove(own)

@@ -7,7 +7,6 @@ kept, however a process ends; the rest is encoded, and the bytes are those of a 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,22 +14,32 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.artifacts import MANIFEST, output_folder, read_manifest, sha256, write_atomically
+from ..core.artifacts import (
+    MANIFEST,
+    output_folder,
+    read_manifest,
+    remove,
+    remove_unfinished,
+    sha256,
+    write_atomically,
+)
 from ..core.differences import difference
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from ..core.failures import all_failed, nameless
 from ..core.locks import alone
 from ..core.progress import bar, console, track
-from ..core.unfinished import SHARDS, remove_unfinished
 from ..tideos.shards import Shard, parts
-from .captions import SCRATCH, remove
+from .captions import SCRATCH, remove_scratch
 from .encoder import Encoder
 from .frames import Space
 from .shard import NAME, read_shard, write_shard
 from .sources import Encoded, Failure, Source
+from .store import FILES as STORE
 from .store import INDEX, KIND, FeatureStore, finish_store
 
 RUN, FAILED = "run.json", "failed.json"
+FILES = (RUN, FAILED, f"{SCRATCH}*", *STORE)
+"""What a run writes into its folder."""
 _FORMAT = 1
 _LONG = 60.0  # seconds from which it is worth while to say how long a run will take
 _AGAIN = "What is encoded is kept: free some space, then run the same command again."
@@ -77,7 +86,9 @@ def encode(
     written, or another process is at it, AllFailed where not one video can be read.
     """
     began = time.monotonic()
-    folder = output_folder(out if part is None else part.folder(out))
+    folder = output_folder(out if part is None else part.folder(out), *FILES)
+    if part is not None:
+        output_folder(out, *FILES)
     numbers = range(len(source))[slice(None) if part is None else slice(part.index, None, part.of)]
     chunks = [numbers[start : start + source.chunk] for start in range(0, len(numbers), source.chunk)]
     if not chunks:
@@ -91,12 +102,12 @@ def encode(
         done = len(numbers) - sum(len(chunks[number]) for number in left)
         if left or not _finished(folder):
             for place in (folder, out):  # what the parts make together is unfinished too
-                (place / MANIFEST).unlink(missing_ok=True)
+                remove(place / MANIFEST)
             if left:
                 _write(folder, chunks, left, source, load(), batch_size, show)
             names = [NAME.format(number) for number in range(len(chunks))]
             _finish(folder, names, config, source.space, source.parents)
-        remove(folder / SCRATCH)
+        remove_scratch(folder / SCRATCH)
     result = _result(folder, source.noun)
     result.done = done
     if part is not None:
@@ -124,9 +135,10 @@ def join(out: Path) -> Result:
         if other := difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
             raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Encode all shards with the same options.")
     config = {**runs[0]["config"], "shard": _all(len(shards))}
+    output_folder(out, *FILES)
     with alone(out, wait=True):
         _begin(out, config, runs[0]["paths"])
-        (out / MANIFEST).unlink(missing_ok=True)
+        remove(out / MANIFEST)
         known = {
             f"{folder.name}/{name}": found
             for folder, manifest in zip(folders, manifests, strict=True)
@@ -238,7 +250,7 @@ def _finish(
     if failed:
         write_atomically(folder / FAILED, json.dumps(failed, ensure_ascii=False, indent=1) + "\n")
     else:
-        (folder / FAILED).unlink(missing_ok=True)
+        remove(folder / FAILED)
     if not any(len(shard.ends) for shard in shards):
         failures = [(name, nameless(text, [name])) for name, text in failed.items()]
         raise all_failed("encode", "videos", failures, f"{folder / FAILED} has all reasons.")
@@ -277,7 +289,7 @@ def _failed(about: Mapping[str, Any]) -> dict[str, Failure]:
 def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> None:
     """Note what a folder is to hold, or refuse it where it holds something else."""
     _check(folder, config)
-    remove_unfinished(folder, SHARDS, *map(re.escape, (INDEX, MANIFEST, RUN, FAILED)))
+    remove_unfinished(folder)
     noted = {"format": _FORMAT, "config": config, "paths": paths}
     write_atomically(folder / RUN, json.dumps(noted, ensure_ascii=False, indent=1) + "\n")
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..core.arrays import map_arrays, write_arrays
-from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
 from ..core.texts import Names
 from .frames import FrameFeatures, Space
@@ -30,6 +30,8 @@ from .shard import NAME, Item, Shard, read_shard, write_shard
 
 KIND = "features"
 INDEX = "index.safetensors"
+FILES = (INDEX, MANIFEST, "features-*.safetensors")
+"""What a store is written as."""
 _BLOCK = 128  # rows that become float32 together: they stay in a processor's cache
 _TINY = 1e-12
 _UNIT = 1e-2  # how far a stored row's length may be from 1
@@ -261,10 +263,10 @@ class FeatureStoreWriter:
     """
 
     def __init__(self, folder: str | Path, encoder: str, width: int, space: Space, shard_rows: int = 1 << 16) -> None:
-        self.path = output_folder(Path(folder))
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        self.path = output_folder(Path(folder), *FILES)
+        remove(self.path / MANIFEST)
         for old in self.path.glob("features-*.safetensors"):
-            old.unlink()
+            remove(old)
         self._encoder, self._width, self._space = encoder, width, space
         self._shard_rows = shard_rows
         self._ids: dict[str, None] = {}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..core.artifacts import output_folder
 from ..core.command import command_line
 from ..core.devices import default_device
 from ..core.errors import ArtifactMismatch, InputError
@@ -23,6 +24,7 @@ from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.stretches import representatives
 from ..features.video import sample_frames
+from ..memory.bank import FILES as MEMORY
 from ..memory.bank import MemoryBank
 from ..memory.projection import project
 from ..memory.shift import Shift, measure_shift
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 Resolve = Callable[[str], str]
 SHIFT = "shift.safetensors"
+FILES = (*MEMORY, SHIFT, *saved.FILES)
+"""What `Topa.save_pretrained` writes."""
 
 
 def prompter_for(tokenizer: Any, config: SavedConfig, window: int | None) -> Prompter:
@@ -122,7 +126,7 @@ class Topa:
 
         card: the model card's text; by default what the config tells. Raises OutputError where it can't be written.
         """
-        path = Path(folder)
+        path = output_folder(Path(folder), *FILES)
         if self.memory is not None:
             self.memory.save(path)
         if self.shift is not None:

@@ -15,6 +15,9 @@ from ..core.errors import InputError, UsageError, VideoError
 from ..core.thumbnails import thumbnail
 from .evidence_page import evidence_page
 
+FILES = ("explain.json", "explain.html", "timeline.png")
+"""What `write_evidence` writes."""
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -68,7 +71,7 @@ def write_evidence(
     """
     from .evidence_plot import timeline
 
-    folder = output_folder(out)
+    folder = output_folder(out, *FILES)
     shown: list[str | None] = [None] * len(explanation.frames)
     if images:
         shown = [thumbnail(image) for image in images]

@@ -97,7 +97,7 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     _check(wanted)
     if kept.read(out) is None and not inputs:  # what isn't ours is refused before anything is written
         _nothing(out)
-    folder = output_folder(out)
+    folder = output_folder(out, kept.CATALOGUE, MANIFEST)
     with alone(folder, wait=wanted.wait):
         run = _Run(folder, inputs, wanted, towers)
         run.recover()

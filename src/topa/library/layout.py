@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 
-from ..core.artifacts import MANIFEST
-from ..core.unfinished import SHARDS, remove_unfinished
-from .catalogue import CATALOGUE, FEATURES
+from ..core.artifacts import MANIFEST, remove_unfinished
+from .catalogue import FEATURES
 
-_STORE, _INDEX = "features", "index.safetensors"  # of topa.features.store, which would load torch
+_STORE = "features"  # of topa.features.store, which would load torch
 _PART = re.compile(r"part-(\d{5,})")
 
 
@@ -29,17 +27,8 @@ def new_part(library: Path) -> Path:
 
 def remove_leftovers(library: Path) -> None:
     """Remove files that a killed process was writing."""
-    remove_unfinished(library, re.escape(CATALOGUE), re.escape(MANIFEST))
-    for folder in part_folders(library):
-        remove_unfinished(folder, SHARDS, re.escape(_INDEX), re.escape(MANIFEST))
-
-
-def remove_part(folder: Path) -> None:
-    """Remove a store of which no features are left; the folder stays where there is something else in it."""
-    for name in (MANIFEST, _INDEX):
-        (folder / name).unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()
+    for folder in (library, *part_folders(library)):
+        remove_unfinished(folder)
 
 
 def _parts(library: Path) -> list[Path]:

@@ -13,12 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.artifacts import output_folder, read_manifest
+from ..core.artifacts import output_folder, read_manifest, remove_folder
 from ..core.errors import ArtifactError, OutputError
 from ..features.shard import NAME, Item, read_shard, write_shard
 from ..features.store import KIND, finish_store
 from .catalogue import Content, Settings
-from .layout import new_part, part_folders, remove_part
+from .layout import new_part, part_folders
 
 
 class Part:
@@ -93,4 +93,4 @@ def _finish(folder: Path, files: list[str], settings: Settings, width: int) -> N
     if files:
         finish_store(folder, files, settings.identity, width, "image", config={"rate": settings.rate})
     else:
-        remove_part(folder)
+        remove_folder(folder)

@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..core.arrays import map_arrays, write_arrays
-from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, write_atomically
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
 from ..core.texts import Texts
 from ..features.frames import FrameFeatures
@@ -28,6 +28,8 @@ from ..features.store import FeatureStore
 from .projection import explain, project
 
 VALUES, CAPTIONS = "memory.safetensors", "captions.safetensors"
+FILES = (VALUES, CAPTIONS, MANIFEST)
+"""What `MemoryBank.save` writes."""
 _READ = 1 << 13  # rows that are read from a store together
 
 
@@ -92,7 +94,7 @@ class MemoryBank:
             projected = self._project(values, valid, temperature)
             if kept is not None:
                 output_folder(kept.parent)
-                write_atomically(kept, to_bytes({"values": projected}))
+                write_atomically(kept, to_bytes({"values": projected}), "arrays")
         parts = torch.split(projected, [len(video) for video in videos])
         return [
             FrameFeatures(part, video.valid, "projected", video.encoder, video.times)
@@ -138,8 +140,8 @@ class MemoryBank:
 
     def save(self, folder: Path) -> Manifest:
         """Write values (fp16) and captions, manifest last."""
-        output_folder(folder)
-        (folder / MANIFEST).unlink(missing_ok=True)  # what stood here before is unfinished from now on
+        output_folder(folder, *FILES)
+        remove(folder / MANIFEST)  # what stood here before is unfinished from now on
         # Whole or not at all, as a memory may be saved over the files that it is mapped from.
         write_arrays(folder / VALUES, {"values": self.values.detach().cpu().half().contiguous().numpy()})
         files = [VALUES]

@@ -17,6 +17,7 @@ import av
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..core.artifacts import atomic_file
 from .world import Colour, Kind, Place, Position, Scene, Size, Story
 
 RGB = tuple[int, int, int]
@@ -107,7 +108,7 @@ def render_frames(story: Story, seed: int, side: int = SIDE) -> Iterator[Image.I
 
 def write_video(story: Story, path: Path, seed: int, side: int = SIDE) -> None:
     """Render a story into a real h264 mp4 file."""
-    with av.open(str(path), "w", format="mp4") as container:
+    with atomic_file(path, sync=False) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast", "threads": "1"})
         stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"

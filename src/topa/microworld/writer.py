@@ -21,6 +21,8 @@ from .render import FPS, SECONDS_PER_SCENE, write_video
 from .world import Story, write_story
 
 QUESTIONS_PER_STORY = 6
+FILES = ("questions.jsonl", "stories.jsonl", "videos/micro-*.mp4")
+"""What `make_videos` writes."""
 
 
 def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) -> Iterator[Tideo]:
@@ -64,6 +66,7 @@ def make_videos(
     """
     rng = random.Random(f"videos {seed}")
     balance = Balance(rng)
+    output_folder(out, *FILES)
     output_folder(out / "videos")
     made: list[MicroVideo] = []
     asked: list[dict[str, object]] = []

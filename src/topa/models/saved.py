@@ -15,7 +15,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..core.artifacts import output_folder, write_atomically
+from ..core.artifacts import RECORD, output_folder, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
 from ..core.hub import download, locate_saved
 from .base import Legacy, identity, same
@@ -23,6 +23,8 @@ from .topa_model import VideoLanguageModel
 
 CONFIG = "config.json"
 ADAPTER = "adapter.safetensors"
+FILES = (CONFIG, ADAPTER, "README.md")
+"""What `save` writes."""
 
 
 class SavedConfig(BaseModel):
@@ -127,7 +129,9 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
     try:
         api = HfApi()
         address = api.create_repo(repository, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A topa adapter")
+        api.upload_folder(
+            repo_id=repository, folder_path=folder, commit_message="A topa adapter", ignore_patterns=RECORD
+        )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise OutputError(
             f"{repository}: can't be uploaded ({str(error).splitlines()[0]}). Log in with: hf auth login"
@@ -137,7 +141,7 @@ def push(folder: Path, repository: str, *, private: bool) -> str:
 
 def save(folder: Path, config: SavedConfig, state: dict[str, Tensor], card: str) -> None:
     """Write config, adapter and model card; the config last, as the sign that the folder is complete."""
-    output_folder(folder)
+    output_folder(folder, *FILES)
     write_atomically(folder / ADAPTER, to_bytes({name: value.contiguous() for name, value in state.items()}))
     write_atomically(folder / "README.md", card)
     write_atomically(folder / CONFIG, config.model_dump_json(indent=1) + "\n")

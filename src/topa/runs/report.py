@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FILES = ("report.html", *(f"{name}.png" for name in PLOTS))
+"""What a report is written as."""
+
+
 def write_report(runs: Sequence[Run], out: Path, command: str) -> Path:
     """Write `report.html` and a PNG a plot into a folder; gives the path of the page.
 
@@ -33,7 +37,7 @@ def write_report(runs: Sequence[Run], out: Path, command: str) -> Path:
             "Wait for the first steps, then run the same command again."
         )
     drawn = drawn[:OVERLAID]
-    folder = output_folder(out)
+    folder = output_folder(out, *FILES)
     pictures = []
     for name, (heading, plot) in PLOTS.items():
         found = {

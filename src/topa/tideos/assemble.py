@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core.artifacts import MANIFEST, Manifest, finish, write_atomically
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, remove, write_atomically
 from ..core.progress import track
+from .card import FILES as CARD
 from .card import Describer, write_card
 from .jsonl import write_jsonl
 from .quality import Checks, Cleaner, Report
@@ -23,6 +24,8 @@ QUALITY = "quality.json"
 KIND = "tideos"
 KINDS = "kind_descriptions"
 """What the manifest calls the kinds of questions that a prompt declared, with what each means."""
+FILES = (TIDEOS, QUALITY, *CARD, MANIFEST)
+"""What a set is written as."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def assemble(
 
     Raises OutputError where the folder can't be written.
     """
-    (out / MANIFEST).unlink(missing_ok=True)
+    output_folder(out, *FILES)
+    remove(out / MANIFEST)
     checks = checks or Checks()
     cleaner, describer = Cleaner(seed, checks), Describer()
 

@@ -17,6 +17,8 @@ from ..core.artifacts import output_folder, write_atomically
 from .quality import Cleaner, Leakage, Leaks, letters, texts, words
 from .tideo import Tideo
 
+FILES = ("card.json", "card.md", "card.html")
+"""What `write_card` writes."""
 _OPENINGS = 12  # of questions, the most frequent ones
 _OPENING = 40  # characters, in which two words are looked for
 _DECLARED = "What the prompt's own kinds of question mean"
@@ -138,7 +140,7 @@ def describe(tideos: Iterable[Tideo], title: str) -> Card:
 
 def write_card(card: Card, out: Path) -> None:
     """`card.json`, `card.md` and `card.html`. Raises OutputError where the folder can't be written."""
-    output_folder(out)
+    output_folder(out, *FILES)
     write_atomically(out / "card.json", card.model_dump_json(indent=1) + "\n")
     write_atomically(out / "card.md", markdown(card))
     write_atomically(out / "card.html", page(card))

@@ -13,14 +13,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from ..core.artifacts import MANIFEST, output_folder
+from ..core.artifacts import MANIFEST, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from ..core.locks import hold
 from .asking import Asking
-from .assemble import TIDEOS, Mix, assemble
+from .assemble import FILES, TIDEOS, Mix, assemble
 from .batch import BatchFlow
 from .batch_endpoint import BatchEndpoint
 from .flow import Flow, Limits, Outcome, read_written
+from .ledger import FILES as LEDGER_FILES
 from .ledger import LEDGER, Ledger, call_key
 from .prompt_file import DEFAULT_FORM, ReplyForm
 from .quality import Checks, Report
@@ -55,13 +56,13 @@ def generate(
     """
     asking, limits = asking or Asking(), limits or Limits()
     checks = checks or Checks()
-    output_folder(out)
+    output_folder(out, *FILES, *LEDGER_FILES)
     configuration = {"model": writer.model, "prompt": asking.identity, **asking.declaration, **writer.parameters}
     if shard is not None:
         configuration["shard"] = str(shard)
     parameters = {**writer.parameters, **asking.declaration}
     with _settled(), Ledger(out / LEDGER, configuration) as ledger:
-        (out / MANIFEST).unlink(missing_ok=True)
+        remove(out / MANIFEST)
         # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
         number = ledger.plan(
             (call_key(asking.prompt(s), writer.model, parameters, s.id), position, s)

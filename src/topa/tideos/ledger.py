@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from ..core.artifacts import write_atomically
+from ..core.artifacts import claim_database, remove, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from ..core.locks import is_held, take
 from .seeds import Seed
@@ -35,6 +35,8 @@ FORMAT = "3"
 LEDGER = "ledger.sqlite"
 """The file's name in the folder of a set."""
 _OWNER = re.compile("[0-9a-f]{32}")  # a uuid
+FILES = (LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", f"{LEDGER}.reserve")
+"""What a ledger is kept in."""
 _RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
 _CACHE = 8_000  # kilobytes of the file that are kept in memory
@@ -171,6 +173,7 @@ class Ledger:
         self._lock = -1
         self._after = -1
         self.full: OutputError | None = None
+        claim_database(path)
         with self._explained():
             self.database = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
         try:
@@ -222,7 +225,7 @@ class Ledger:
         except OutputError as error:
             if not self._reserve.exists():
                 raise
-            self._reserve.unlink()
+            remove(self._reserve)
             self.full = error
             return self._together(operations)
 

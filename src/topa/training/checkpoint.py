@@ -6,7 +6,6 @@ Written and read by `training.loop`. Only tensors and JSON: nothing that could e
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,15 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from ..core.artifacts import Manifest, finish, read_manifest
+from ..core.artifacts import (
+    Manifest,
+    finish,
+    move_folder,
+    output_folder,
+    read_manifest,
+    remove_folder,
+    write_atomically,
+)
 from ..core.errors import ArtifactError, OutputError
 from ..core.progress import console
 
@@ -33,20 +40,22 @@ def save(
             tensors[f"{key}.{name}"] = torch.as_tensor(kept).detach().contiguous()
     beside, final = folder / ".unfinished", folder / f"step-{step:08d}"
     try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        (beside / "state.safetensors").write_bytes(to_bytes(tensors))  # save_file's own errors are no OSErrors
-        (beside / "about.json").write_bytes(json.dumps({"step": step, **about}).encode())
+        remove_folder(beside)
+        output_folder(beside)
+        # save_file's own errors are no OSErrors
+        write_atomically(beside / "state.safetensors", to_bytes(tensors), "arrays")
+        write_atomically(beside / "about.json", json.dumps({"step": step, **about}), "lines")
         finish(beside, Manifest(kind="checkpoint", counts={"step": step}), ["state.safetensors", "about.json"])
-        shutil.rmtree(final, ignore_errors=True)
-        beside.rename(final)
-    except OSError as error:
+        remove_folder(final)
+        move_folder(beside, final)
+    except OutputError as error:
+        reason = error.__cause__.strerror if isinstance(error.__cause__, OSError) else error
         raise OutputError(
-            f"{folder}: can't write a checkpoint ({error.strerror}); earlier ones are kept. "
+            f"{folder}: can't write a checkpoint ({reason}); earlier ones are kept. "
             "Free space and run the same command again."
         ) from error
     for old in sorted(folder.glob("step-*"))[:-_KEEP]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
 
 
 def load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:

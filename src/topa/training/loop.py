@@ -34,11 +34,13 @@ from .metrics import METRICS, Metrics, cut
 from .optimiser import parameter_groups, schedule
 from .reading import loss_of
 from .stopping import Stopping
-from .trackers import Trackers, open_trackers
+from .trackers import IDENTITY, Trackers, open_trackers
 from .validation import HeldOut, validate
 
 CHECKPOINTS = "checkpoints"
 BEST = "best.safetensors"
+FILES = (METRICS, runfile.RESULT, BEST, IDENTITY, f"{CHECKPOINTS}/*/*")
+"""What a run writes into its folder, beside `run.json`, which is read first and says more where it isn't one."""
 
 
 class NotFinite(TopaError):
@@ -119,7 +121,7 @@ def train(
     gradient is no number, OutputError where `out` can't be written or another run is at it; KeyboardInterrupt after
     a checkpoint when the run is told to stop.
     """
-    output_folder(out)
+    output_folder(out, *FILES)
     processes = processes or Processes()
     per_epoch = batches_per_epoch(len(data), config.batch_size)
     run = _Run(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)

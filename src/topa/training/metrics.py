@@ -5,13 +5,14 @@ Written by the training loop, read by whoever watches.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ..core.artifacts import atomic_file
+from ..core.artifacts import atomic_file, open_to_append
 from ..core.errors import InputError, OutputError
 
 METRICS = "metrics.jsonl"
@@ -25,7 +26,7 @@ class Metrics:
 
     def __enter__(self) -> Self:
         try:
-            self._file = self._path.open("a", encoding="utf-8")
+            self._file = io.TextIOWrapper(open_to_append(self._path), encoding="utf-8")
         except OSError as error:
             raise self._unwritable(error) from error
         return self
@@ -70,7 +71,7 @@ def cut(path: Path, step: int, *, validation: bool = True) -> None:
     """
     if not path.is_file():
         return
-    with atomic_file(path) as kept, path.open("rb") as lines:
+    with atomic_file(path, "lines") as kept, path.open("rb") as lines:
         for line in lines:
             row = _parsed(line)
             if row is None or row["step"] > step or (row["step"] == step and "held_out" in row and not validation):
