@@ -267,7 +267,7 @@ STATIC = {
 }
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize("name", sorted(SLOW))
 def test_those_that_take_long_refuse_at_once(call, name, tmp_path):
     for number, one in enumerate(STATIC[name]):
         refused(call, CASES[name], prepared(name, tmp_path / str(number)), [one])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_the_version_is_written_once() -> None:
 
 
 def test_nobody_asks_for_a_distribution_that_is_not_ours() -> None:
-    asked = re.compile(r"importlib\.metadata|importlib import metadata|\btopa\[(?!-)\w")
+    asked = re.compile(r"(version|distribution|metadata|files)\(['\"]topa['\"]|\btopa\[(?!-)\w")
     wrong = [str(path.relative_to(ROOT)) for path in SOURCE.rglob("*.py") if asked.search(path.read_text())]
     assert not wrong
 
@@ -58,6 +59,31 @@ def test_documents_install_what_is_ours() -> None:
             assert not re.search(r"pip install\s+['\"]?topa(?!-video\b)", text), path
             for extra in re.findall(r"topa-video\[([\w,-]+)\]", text):
                 assert set(extra.split(",")) <= EXTRAS, path
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_where_nothing_else_is(tmp_path: Path) -> None:
+    """Somebody's first command: the wheel into an empty environment, then the demo, in an empty folder."""
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    pins = ["-c", str(ROOT / "constraints-torch.txt")]
+    install = [str(scripts / "python"), "-m", "pip", "install", "--quiet", *pins, str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL", "TOPA"))
+    }
+    environment |= {"TOPA_CACHE": str(tmp_path / "cache")}
+    command = [str(scripts / "topa"), "demo", "--quick"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert (tmp_path / "topa-demo" / "report.html").is_file()
+    following = done.stdout.split("next:")[1].splitlines()[0].strip()
+    shell = subprocess.run(following, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert shell.returncode == 0, shell.stderr
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ __all__ = [
     "attention_implementation",
     "cache_argument",
     "cached_layers",
+    "cached_length",
     "causal_mask_function",
     "checkpoint_layers",
     "copy_cache",
@@ -80,6 +81,11 @@ def passed_cache(arguments: Mapping[str, Any]) -> DynamicCache | None:
     return next((arguments[name] for name in _CACHE_NAMES if arguments.get(name) is not None), None)
 
 
+def cached_length(cache: DynamicCache | None) -> int:
+    """How many tokens were read."""
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
 def cached_layers(cache: DynamicCache) -> list[Any]:
     """The layers that hold something: `keys` and `values` [B, g, K, d]. Others share those of a layer below."""
     return [layer for layer in cache.layers if layer.get_seq_length()]
@@ -99,7 +105,8 @@ def decoder_layers(llm: PreTrainedModel) -> list[nn.Module]:
 
 def checkpoint_layers(llm: PreTrainedModel) -> None:
     """Compute the activations of the decoder layers again in the backward pass, instead of keeping them."""
-    llm.gradient_checkpointing_enable({"use_reentrant": False})
+    enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def recomputes_layers(llm: PreTrainedModel) -> bool:

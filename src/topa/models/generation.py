@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .attention import Call, verify, verify_reached
-from .compat import passed_cache
+from .compat import cached_length, passed_cache
 from .topa_model import VideoLanguageModel
 
 
@@ -49,8 +49,7 @@ def generate(
         times = given.shape[0] // len(is_video)
         call = Call(model.adapted_layers, states=model.prompt_states())
         if has_video:
-            cache = passed_cache(kwargs)
-            first = 0 if cache is None else int(cache.get_seq_length())
+            first = cached_length(passed_cache(kwargs))
             new = first + given.shape[1] - is_video.shape[1]  # tokens generated so far
             call.is_video = functional.pad(is_video, (0, new)).repeat_interleave(times, dim=0)
             behind = torch.cat([after_video, is_video.any(dim=1, keepdim=True).expand(-1, new)], dim=1)
