@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import topa
+from topa.core.artifacts import write_atomically
 from topa.core.errors import TopaError
 from topa.libraries import Library
 from topa.microworld.paths import resolve
@@ -68,7 +69,7 @@ def test_without_torch(tmp_path: Path, micro_video: Path) -> None:
         (["evaluate", "nextq", "--out", out], "did you mean 'nextqa'"),
         (["demo", "--quick", "--full"], "exclude each other"),
         (["serve", "--allow-private"], "means nothing without --allow-urls"),
-        (["generate", "--out", out, "--writer", "openai", "--model", "x"], "needs seeds"),
+        (["generate", "--out", out, "--writer", "openai", "--model", "x"], "needs --base-url"),
     ]
     done = subprocess.run([sys.executable, "-c", LIGHT, json.dumps(cases)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -144,7 +145,7 @@ def test_without_weights(topa, nothing_loaded, tmp_path, micro_video, micro_mode
 
 
 def test_a_run_of_other_settings_is_refused_before_anything_is_encoded(topa, nothing_loaded, tmp_path) -> None:
-    (tmp_path / "run.json").write_text(json.dumps({"kind": "align", "settings": {"epochs": 3}}))
+    write_atomically(tmp_path / "run.json", json.dumps({"kind": "align", "settings": {"epochs": 3}}))
     done = topa("align", "--recipe", "microworld", "--out", tmp_path)
     assert done.code == 2
     assert "epochs: 3 then, 4 now" in done.err

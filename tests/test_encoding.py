@@ -25,6 +25,7 @@ from topa import encoding
 from topa.core.arrays import map_arrays, write_arrays
 from topa.core.artifacts import RECORD
 from topa.core.errors import AllFailed, ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
+from topa.core.record import RecordedFile, record_of
 from topa.encoding import Plan
 from topa.features.encode import encode_video
 from topa.features.encoder import Encoder
@@ -110,6 +111,7 @@ SCRIPT = """
 import json, resource, sys
 from pathlib import Path
 from topa import encoding
+from topa.core.record import RecordedFile, record_of
 from topa.core.errors import AllFailed, TopaError
 from topa.features.encoder import Encoder
 
@@ -585,6 +587,7 @@ def test_hidden_files_of_the_user_stay(tideos, folder, tmp_path) -> None:
         path.write_text("mine")
     left = tmp_path / "store" / ".features-00001.safetensors.abcd_123"
     left.write_bytes(b"half")
+    record_of(left.parent).add(left.name, RecordedFile("unfinished"))
     (tmp_path / "store" / "manifest.json").unlink()
     with pytest.raises(ArtifactMismatch):
         encode(tideos, tmp_path / "store", folder, chunk=32)

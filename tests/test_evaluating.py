@@ -21,6 +21,7 @@ from topa import Topa
 from topa.benchmarks.evaluation import EvaluationReport
 from topa.benchmarks.predictions import NAME, Prediction
 from topa.benchmarks.sets.mvbench import TASKS
+from topa.core.artifacts import write_atomically
 from topa.features.encode import encode_video
 from topa.features.video import sample_frames
 from topa.microworld.paths import resolve
@@ -251,7 +252,7 @@ def test_what_is_wrong_is_told_before_a_model_is_made_or_loaded(topa, data, micr
     aligned = ["--model", micro_model]
     evaluated = tmp_path / "evaluated"
     evaluated.mkdir()
-    (evaluated / "run.json").write_text('{"benchmark": "nextqa"}')
+    write_atomically(evaluated / "run.json", '{"benchmark": "nextqa"}')
     for words, told in (
         (["nextqa", "--data", tmp_path / "gone"], "found nothing there"),
         (["own", "--data", tmp_path], "found no questions.jsonl"),

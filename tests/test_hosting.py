@@ -17,6 +17,7 @@ import pytest
 
 from topa.cli.serve import started
 from topa.cli.use import _to_serve
+from topa.core.command import typed
 from topa.core.install import install_line
 from topa.hosting import address, listen
 
@@ -176,11 +177,14 @@ def test_it_is_named_before_the_demo_has_run(topa, monkeypatch, tmp_path):
 def test_the_demo_names_what_opens_it(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     assert _to_serve(Path("topa-demo"), []) == "make serve"
-    assert _to_serve(Path("topa-demo"), ["--quick"]) == "topa demo --out topa-demo --quick --serve"
+    assert _to_serve(Path("topa-demo"), ["--quick"]) == typed("demo", "--out", "topa-demo", "--quick", "--serve")
     monkeypatch.chdir(tmp_path)
-    assert _to_serve(Path("a demo"), ["--seed", "1"]) == "topa demo --out 'a demo' --seed 1 --serve"
+    assert _to_serve(Path("a demo"), ["--seed", "1"]) == typed("demo", "--out", "a demo", "--seed", "1", "--serve")
     monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
-    assert _to_serve(Path("topa-demo"), []) == f"{install_line('serve')} && topa demo --out topa-demo --serve"
+    assert (
+        _to_serve(Path("topa-demo"), [])
+        == f"{install_line('serve')} && {typed('demo', '--out', 'topa-demo', '--serve')}"
+    )
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="has a screen")

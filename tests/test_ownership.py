@@ -36,6 +36,7 @@ SILENT = {
     "caption": "answers on stdout",
     "search": "answers on stdout",
     "when": "answers on stdout",
+    "config": "answers on stdout",
     "serve": "keeps uploads in a temporary folder of its own",
     "memory inspect": "answers on stdout",
 }
@@ -75,7 +76,18 @@ CASES = {
     "seeds": Case(lambda i, o: ["seeds", "--kind", "text", i / "texts.txt", "--out", o], "seeds.jsonl"),
     "generate": Case(lambda i, o: ["generate", "--limit", 5, "--out", o]),
     "generate, asked": Case(
-        lambda i, o: ["generate", "--seeds", i / "seeds.jsonl", "--base-url", "URL", "--model", "m", "--out", o]
+        lambda i, o: [
+            "generate",
+            "--seeds",
+            i / "seeds.jsonl",
+            "--base-url",
+            "URL",
+            "--model",
+            "m",
+            "--yes",
+            "--out",
+            o,
+        ]
     ),
     "merge": Case(lambda i, o: ["merge", o]),
     "export": Case(
@@ -290,7 +302,6 @@ WRITERS = {
     "core/resources.py": "/proc",
     "features/decoding.py": "/proc",
     "tideos/ledger.py": "a database, claimed first, and locks of its owners",
-    "tideos/generate.py": "a lock",
     "core/locks.py": "locks",
     "features/captions.py": "a database, claimed first",
     "tideos/duplicates.py": "a database without a name",

@@ -132,18 +132,23 @@ def refuse_for_microworld(options: Mapping[str, object]) -> None:
             raise UsageError(f"generate: the micro world has no use for {name}. Leave it out, or name a --writer.")
 
 
-def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) -> Writer:
-    """The writer of a plan, held to this form of replies.
-
-    Raises UsageError where what it needs isn't given, or what it doesn't know is.
-    """
-    from .tideos.asking import reply_schema
-
+def check_writer(plan: Plan, options: Options) -> None:
+    """Raise UsageError where what the writer needs isn't given, or what it doesn't know is."""
     if options.model is None:
         raise UsageError(f"generate: the writer {plan.writer} needs --model.")
+    if plan.writer == "local" and options.base_url is not None:
+        raise UsageError("generate: the writer local has no endpoint. Leave out --base-url, or --writer local.")
+    if plan.writer != "local" and options.base_url is None:
+        raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
+
+
+def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) -> Writer:
+    """The writer of a plan, held to this form of replies. Raises as `check_writer` does."""
+    from .tideos.asking import reply_schema
+
+    check_writer(plan, options)
+    assert options.model is not None
     if plan.writer == "local":
-        if options.base_url is not None:
-            raise UsageError("generate: the writer local has no endpoint. Leave out --base-url, or --writer local.")
         from .tideos.local import Local
 
         return Local(
@@ -154,8 +159,7 @@ def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) ->
             batch=options.batch,
             seed=plan.seed,
         )
-    if options.base_url is None:
-        raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
+    assert options.base_url is not None
     from .tideos.batch_endpoint import BatchEndpoint
     from .tideos.endpoint import Endpoint
 
@@ -190,6 +194,7 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
     """Have the set written by a writer that is asked; see `topa.tideos.generate`."""
     from .tideos.generate import generate as run
 
+    check_writer(plan, options)
     asking, mix = given.asking, _mix(plan.primitives, plan.seed)
     next(given.first(1), None)  # a file that can't be read is told before a writer is opened, or a model loaded
     writer = open_writer(plan, options, asking.form)

@@ -153,7 +153,20 @@ def unknown_names(text: str) -> list[str]:
     return wrong
 
 
-FILES = {".html", ".json", ".jsonl", ".md", ".npy", ".pkl", ".png", ".pth", ".safetensors", ".sqlite", ".index"}
+FILES = {
+    ".html",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".npy",
+    ".pkl",
+    ".png",
+    ".pth",
+    ".safetensors",
+    ".sqlite",
+    ".toml",
+    ".index",
+}
 
 
 def section(title: str) -> str:

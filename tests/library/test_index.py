@@ -715,6 +715,7 @@ def test_what_is_the_users_below_a_library_stays(home, make):
     ours = [Path("lib/.catalogue.json.abcd_123"), Path("lib/features/part-00000/.index.safetensors.abcd_123")]
     for path in ours:
         path.write_bytes(b"half")
+        record_of(path.parent).add(path.name, RecordedFile("unfinished"))
     assert make("videos").new == ["videos/b.mkv", "videos/deep/c.mp4"]
     assert {path for path in own if Path(path).read_text() == "mine"} == own
     assert Path("lib/.catalogue.json.abcd1234").is_symlink()

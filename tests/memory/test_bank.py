@@ -124,7 +124,7 @@ def test_near_rows_of_a_store_are_left_out_with_their_captions(tmp_path: Path) -
 def test_what_cannot_be_built_from_a_store(tmp_path: Path) -> None:
     store = store_of(tmp_path / "text", CORPUS)
     images = store_of(tmp_path / "images", [frames(own.values) for own in CORPUS])
-    with pytest.raises(ArtifactMismatch, match=r"image space; expected text space.*topa encode tideos.jsonl"):
+    with pytest.raises(ArtifactMismatch, match=r"image space; expected text space.*topa encode TIDEOS"):
         build_from_store(images, 5, 0)
     with pytest.raises(InputError, match="asked for 0 rows of 40 frames"):
         build_from_store(store, 0, 0)
@@ -203,8 +203,8 @@ def test_a_save_that_fails_leaves_no_finished_memory(tmp_path: Path, monkeypatch
     [
         (frames(unit(2, D), "text"), "found features in text space; expected image space"),
         (frames(unit(2, D), "projected"), "found features in projected space; expected image space"),
-        (frames(unit(2, D), encoder="other"), "features of other .* topa encode --encoder clip"),
-        (frames(unit(2, D + 1)), rf"\({D + 1} wide\)\. Encode the videos again: topa encode --encoder clip"),
+        (frames(unit(2, D), encoder="other"), "features of other .* topa encode VIDEO --encoder ENCODER"),
+        (frames(unit(2, D + 1)), rf"\({D + 1} wide\)\. Encode the videos again: topa encode VIDEO "),
     ],
 )
 def test_features_that_do_not_fit_are_refused(features: FrameFeatures, told: str) -> None:

@@ -15,6 +15,7 @@ from tiktoken.load import load_tiktoken_bpe
 
 from topa.core.errors import ArtifactMismatch, InputError
 from topa.models.base import Legacy, identity, load_llm, load_tokenizer, same, shape_of
+from topa.models.compat import DynamicCache, cache_argument
 from topa.models.meta import llama_from_meta, load_legacy, merge_shards, read_meta
 
 from . import backbones
@@ -60,8 +61,9 @@ def test_the_rotary_base_and_the_layers_can_be_those_of_released_adapters(tmp_pa
         torch.testing.assert_close(short(ids).logits, model(ids, use_cache=False).logits)
         torch.testing.assert_close(from_hf(ids).logits, short(ids).logits)
         # Keys and values of the layers that are left are kept where they belong.
-        cached = from_hf(ids[:, :30], use_cache=True).past_key_values
-        torch.testing.assert_close(from_hf(ids[:, 30:], past_key_values=cached).logits, short(ids).logits[:, 30:])
+        cached = cache_argument(from_hf, DynamicCache())
+        from_hf(ids[:, :30], use_cache=True, **cached)
+        torch.testing.assert_close(from_hf(ids[:, 30:], **cached).logits, short(ids).logits[:, 30:])
 
 
 def test_half_precision_weights_are_computed_in_full_precision_on_a_cpu(folder: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
     words = ["generate", "--limit", 60, "--seed", 4, "--near", 1]
     done = topa(*words, "--out", tmp_path / "whole", "--primitives", 0.25)
     assert done.code == 0, done.err
-    assert f"topa align --recipe RECIPE --tideos {tmp_path / 'whole' / 'tideos.jsonl'}" in done.out
+    assert f"topa align --recipe microworld --tideos {tmp_path / 'whole' / 'tideos.jsonl'} --out model" in done.out
     made = list(read_jsonl(tmp_path / "whole" / "tideos.jsonl"))
     kinds = [t.source["writer"] for t in made]
     assert kinds.count("microworld") == 60

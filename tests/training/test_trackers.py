@@ -204,7 +204,7 @@ def test_an_unknown_tracker_is_answered_with_the_nearest(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "library"), zip(TRACKERS, ("tensorboard", "wandb", "trackio"), strict=True))
+@pytest.mark.parametrize(("name", "library"), list(zip(TRACKERS, ("tensorboard", "wandb", "trackio"), strict=True)))
 def test_a_missing_library_is_said(tmp_path, monkeypatch, name, library):
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)

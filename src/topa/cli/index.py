@@ -21,7 +21,7 @@ _SHOWN = 10
 
 
 @app.command(
-    epilog="Examples:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5; after its videos were moved:  "
+    epilog="Example:  topa index camera1 'archive/**/*.mkv' --out footage --rate 0.5; after its videos were moved:  "
     "topa index --out footage --root /mnt/archive"
 )
 def index(

@@ -119,7 +119,7 @@ def started(address: str, *, show: bool, as_json: bool = False) -> None:
         import webbrowser
 
         if not (_has_screen() and webbrowser.open(address)):
-            typer.echo(f"note: found no browser to open; go to {address}", err=True)
+            note(f"note: found no browser to open; go to {address}")
 
 
 def _has_screen() -> bool:

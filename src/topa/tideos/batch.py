@@ -47,7 +47,7 @@ class BatchFlow(Run):
         self._asks = True  # whether more may be submitted
 
     def _collects(self) -> bool:
-        return bool(self._batches.open())
+        return bool(self._batches.unfinished())
 
     def _watch(self, rejections: Rejections) -> None:
         super()._watch(rejections)

@@ -75,7 +75,7 @@ class Batches:
                 taken.append(Batch(name, file, remote))
         return taken
 
-    def open(self) -> int:
+    def unfinished(self) -> int:
         """How many batches aren't collected yet, of all processes."""
         with self._transaction():
             (number,) = self._database.execute("SELECT count(*) FROM batches WHERE state = 'open'").fetchone()

@@ -65,7 +65,7 @@ def _changes(path: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[s
     """What a file holds, and by name what is other now. now: "settings", and more beside them."""
     names = [name for name in now if name != "settings"]
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_bytes())
         before = {**found["settings"], **{key: found[key] for key in names}}
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(

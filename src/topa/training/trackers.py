@@ -101,7 +101,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in _OPENERS:
             raise unknown("tracker", name, _OPENERS)
         if find_spec(name) is None:
-            raise UsageError(f"{name} isn't installed: pip install 'topa[track]'")
+            raise UsageError(f"{name} isn't installed: {install_line('track')}")
 
 
 def flatten(row: Mapping[str, Any]) -> dict[str, float]:
