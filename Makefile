@@ -114,7 +114,7 @@ $(LMMS_VENV)/.installed: $(LMMS_VENV)/.python$(NAMED) $(PARENTS) constraints-lmm
 	@touch $@
 
 # Without torch, whose build for some Pythons is gigabytes of CUDA; with the newest of all else that reading needs.
-READING = tests/features/test_video.py tests/features/test_decoding.py
+READING = $(addprefix tests/features/test_,video.py decoding.py guard.py subtitles.py)
 $(VENV)-reading/.installed$(NAMED): $(VENV)-reading/.python$(NAMED) pyproject.toml
 	@$(VENV)-reading/bin/python $(PIP) 'av>=17.1,<20' numpy pillow pydantic typer rich msgspec filelock hatchling editables pytest pytest-xdist pytest-timeout hypothesis
 	@$(VENV)-reading/bin/python $(PIP) --no-build-isolation --no-deps -e .
