@@ -130,6 +130,7 @@ async def host(
                 log_level="warning",
                 access_log=False,
                 server_header=False,
+                ws="none",  # nothing here speaks it
                 timeout_graceful_shutdown=GRACE,
             )
             await Server(config).serve([listener])

@@ -58,7 +58,8 @@ def running(
         service = Service(engine, known, folder, contents)
         try:
             app = wrap(create_app(service, known))
-            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=10)
+            settings = {"log_level": "warning", "access_log": False, "ws": "none", "timeout_graceful_shutdown": 10}
+            config = uvicorn.Config(app, **settings)
             server.append(uvicorn.Server(config))
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             found.append(Running(url, service, folder, asyncio.get_running_loop()))
