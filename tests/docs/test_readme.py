@@ -15,6 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[2]
+TESTED = {"ARGS": "-v -k test_the_name_is_one_that_is_ours"}
 README = (ROOT / "README.md").read_text()
 MEASUREMENTS = (ROOT / "docs" / "measurements.md").read_text()
 
@@ -29,7 +30,7 @@ def commands() -> list[str]:
 
 def test_the_first_two_commands_are_targets_of_the_makefile() -> None:
     make = [c for c in commands() if c.startswith("make ")]
-    assert make == commands()[:2] == ["make demo", "make serve"]
+    assert make == commands()[:3] == ["make demo", "make test", "make serve"]
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     assert {c.split()[1] for c in make} | set(re.findall(r"`make ([a-z-]+)`", README)) <= set(targets)
     assert all(c.split()[0] in ("make", ".venv/bin/topa") for c in commands())
@@ -73,7 +74,8 @@ def test_the_kept_figures_are_of_all_parts() -> None:
 def newcomer(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A copy of the checkout with its environment installed, and the variables of a shell that knows nothing of it.
 
-    The environment is two scripts that start this Python on the copy's source; the demo is the quick one.
+    The environment is two scripts that start this Python on the copy's source; the demo is the quick one, and of the
+    tests one is run.
     """
     checkout, home = tmp_path / "checkout", tmp_path / "home"
     listed = subprocess.run(
@@ -95,7 +97,13 @@ def newcomer(tmp_path: Path) -> tuple[Path, dict[str, str]]:
         (binaries / name).chmod(0o755)
     for stamp in (".python", ".base", ".serve", ".dev"):
         (checkout / ".venv" / stamp).touch()
-    return checkout, {"PATH": os.defpath, "HOME": str(home), "HF_HUB_OFFLINE": "1", "PORT": "0", "BROWSER": "true"}
+    return checkout, {
+        "PATH": os.defpath,
+        "HOME": str(home),
+        "HF_HUB_OFFLINE": "1",
+        "PORT": "0",
+        "BROWSER": "true",
+    } | TESTED
 
 
 def typed(block: str, checkout: Path, environment: dict[str, str]) -> str:
