@@ -63,6 +63,8 @@ def llm(family: str = "llama", **changes: Any) -> PreTrainedModel:
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(6)
+    if getattr(model.config, "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # which caps in every release; fused kernels leave the cap out in some
     return model.eval()
 
 
