@@ -212,7 +212,13 @@ def test_an_estimate_rests_on_what_the_folder_took(topa: Callable[..., Any], see
     assert "3 seeds: about 300 tokens read, 150 written, cost about 4.50 (as 2 seeds of this folder took" in done.err
 
 
-AT_A_TERMINAL = "import os, sys; os.login_tty(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+# Ctrl-C as at a terminal, whatever the tests were started by: nohup and scripts have it ignored.
+AT_A_TERMINAL = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.login_tty(int(sys.argv[1]))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 @pytest.mark.parametrize(
