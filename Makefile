@@ -103,13 +103,15 @@ $(VENV)/.dev: $(VENV)/.python$(NAMED) $(PARENTS)
 	@touch $@ $(VENV)/.base $(VENV)/.serve $(VENV)/.serve
 
 # lmms-eval and topa don't agree on a version of av, so they are installed one after the other; lmms-eval works with
-# topa's. A torchvision that can't be loaded, one for CUDA beside a torch for CPUs, would keep transformers from loading.
-LMMS = lmms-eval>=0.7,<0.8 pytest>=9,<10 pytest-timeout>=2.4,<3
+# topa's. It reaches into filelock below 4, with which topa works as well. A torchvision that can't be loaded, one for
+# CUDA beside a torch for CPUs, would keep transformers from loading.
+LMMS = lmms-eval>=0.7,<0.8 filelock>=3.30,<4 pytest>=9,<10 pytest-timeout>=2.4,<3
 $(LMMS_VENV)/.installed: $(LMMS_VENV)/.python$(NAMED) $(PARENTS) constraints-lmms-eval.txt
 	@echo "Installing lmms-eval and topa into $(LMMS_VENV); it takes some minutes. pip's words about av are expected."
 	@$(LMMS_VENV)/bin/python $(PIP) -c constraints-lmms-eval.txt $(patsubst %,'%',$(LMMS))
 	@$(LMMS_VENV)/bin/python $(BUILDER)
 	@$(LMMS_VENV)/bin/python $(INSTALL) -e .
+	@$(LMMS_VENV)/bin/python $(PIP) -c constraints-lmms-eval.txt 'filelock<4'
 	@$(LMMS_VENV)/bin/python -c 'import torchvision' 2>/dev/null || $(LMMS_VENV)/bin/python -m pip uninstall --quiet --yes torchvision
 	@touch $@
 
