@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import json
 import socket
@@ -70,8 +71,10 @@ def write_gguf(path: Path) -> Path:
     return path
 
 
-def llama_server(model: Path, slots: int = 2) -> Any:
-    """llama.cpp's own server, in this process; `listening_address` is where. Ends when it is no longer referenced."""
+@contextmanager
+def llama_server(model: Path, slots: int = 2) -> Iterator[str]:
+    """The address of llama.cpp's own server, in this process. It ends when it is no longer referenced, and says so on
+    stderr: here, and not in the middle of a later test that reads it."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -82,7 +85,12 @@ def llama_server(model: Path, slots: int = 2) -> Any:
     params.cpuparams.n_threads = 1
     params.n_gpu_layers = 0
     params.warmup = False
-    return xllamacpp.Server(params)
+    server = xllamacpp.Server(params)
+    try:
+        yield server.listening_address
+    finally:
+        del server
+        gc.collect()
 
 
 def completion(text: str | None, *, finish: str = "stop", refusal: str | None = None) -> bytes:

@@ -390,9 +390,10 @@ def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
 
 
 def test_llama_cpp_behind_a_batch_api(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
-    server = llama_server(write_gguf(tmp_path / "tiny.gguf"))
-    provider = Provider(first(sorry, then=llama(server.listening_address)))
-    with providing(provider) as url:
+    with (
+        llama_server(write_gguf(tmp_path / "tiny.gguf")) as address,
+        providing(Provider(first(sorry, then=llama(address)))) as url,
+    ):
         outcome = write(url, tmp_path / "out", 4, schema=real_schema(), temperature=1.0, repairs=3)
     assert outcome.accepted == 4
     assert all(5 <= len(tideo.frames) <= 15 for tideo in tideos(tmp_path / "out"))

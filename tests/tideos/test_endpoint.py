@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 from typing import Any
 
@@ -213,16 +213,17 @@ def test_a_server_that_takes_nothing_is_permanent() -> None:
 
 
 @pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return llama_server(write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf"))
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with llama_server(write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")) as address:
+        yield address
 
 
-def test_llama_cpp_obeys_the_strict_schema(llama: Any, real_schema: Callable[[], dict[str, Any]]) -> None:
+def test_llama_cpp_obeys_the_strict_schema(llama: str, real_schema: Callable[[], dict[str, Any]]) -> None:
     """A random model writes nonsense, in exactly the shape that was asked for."""
     prompt = Asking().prompt(Seed(id="1", kind="own", text="a kite"))
 
     async def run() -> tuple[Probe, list[str]]:
-        url = f"{llama.listening_address}/v1"
+        url = f"{llama}/v1"
         async with Endpoint(url, "tiny", schema=real_schema(), temperature=1.0, timeout=60) as endpoint:
             probed = await endpoint.probe()
             return probed, [await endpoint.ask([{"role": "user", "content": prompt}], probed.mode) for _ in range(3)]
@@ -236,8 +237,8 @@ def test_llama_cpp_obeys_the_strict_schema(llama: Any, real_schema: Callable[[],
         assert count_body(body).tokens_out > 100
 
 
-def test_llama_cpp_cuts_at_the_limit_and_refuses_what_is_too_long(llama: Any) -> None:
-    url = f"{llama.listening_address}/v1"
+def test_llama_cpp_cuts_at_the_limit_and_refuses_what_is_too_long(llama: str) -> None:
+    url = f"{llama}/v1"
     with pytest.raises(BadContent, match="cut off"):
         read_body(ask(url, max_tokens=20))
 

@@ -227,7 +227,6 @@ def test_a_pace_spreads_amounts_evenly() -> None:
 
 def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
     """Every way to fail, one after the other, by a proxy in front of a real server that is held to a strict schema."""
-    llama = llama_server(write_gguf(tmp_path / "tiny.gguf"))
     end = threading.Event()
     harm: list[Answer] = [
         status(429, retry_after="0.05"),
@@ -240,7 +239,10 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
         said(None, refusal="no"),
         said('{"frames": [', finish="length"),
     ]
-    with serving(faults(harm, forward(llama.listening_address))) as (url, _):
+    with (
+        llama_server(write_gguf(tmp_path / "tiny.gguf")) as address,
+        serving(faults(harm, forward(address))) as (url, _),
+    ):
         limits = Limits(2, repairs=4, backoff=0.01)
         outcome = write(url, tmp_path / "out", 6, limits, schema=real_schema(), temperature=1.0, timeout=10)
         end.set()
