@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TESTED = {"ARGS": "-v -k test_the_name_is_one_that_is_ours"}
+TESTED = {"ARGS": "tests/core/test_registry.py"}
 README = (ROOT / "README.md").read_text()
 MEASUREMENTS = (ROOT / "docs" / "measurements.md").read_text()
 
@@ -75,7 +75,7 @@ def newcomer(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """A copy of the checkout with its environment installed, and the variables of a shell that knows nothing of it.
 
     The environment is two scripts that start this Python on the copy's source; the demo is the quick one, and of the
-    tests one is run.
+    tests one file is run.
     """
     checkout, home = tmp_path / "checkout", tmp_path / "home"
     listed = subprocess.run(
