@@ -109,7 +109,7 @@ def full(text: str = "", **changes) -> DemoReport:
     if text:
         found = [condition.model_copy(update={"about": condition.about + text}) for condition in found]
         found[0] = found[0].model_copy(update={"name": text, "kinds": {text: found[0].accuracy}})
-    stages = [("write stories", 2.1, 410.0), ("encode", 11.8, 730.5), ("align", 96.4, 1210.0), ("answer", 14.2, 1190.0)]
+    stages = [("write stories", 2.1, 410.0), ("encode", 11.8, 730.5), ("align", 96.4, 1210.0), ("answer", 14.4, 1190.0)]
     fields = {
         "title": f"Videos answered by a model that never saw one{text}",
         "command": f"topa demo --out out --seed 3{text}",
