@@ -82,7 +82,7 @@ def test_the_wheel_runs_where_nothing_else_is(tmp_path: Path) -> None:
     assert "Warning" not in done.stderr
     assert (tmp_path / "topa-demo" / "report.html").is_file()
     following = done.stdout.split("next:")[1].splitlines()[0].strip()
-    shell = subprocess.run(following, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    shell = subprocess.run(["sh", "-c", following], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert shell.returncode == 0, shell.stderr
 
 
