@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .alignment import align
 from .core.artifacts import output_folder, own_version
-from .core.calibration import about, seconds_per_pass
+from .core.calibration import seconds_per_pass
+from .core.durations import rough_duration
 from .core.errors import ArtifactMismatch, OutputError, UsageError
 from .core.locks import alone
 from .core.progress import console
@@ -89,7 +90,7 @@ def default_model(*, show: bool = True) -> Path:
             if not (folder / saved.CONFIG).is_file():
                 config = read_recipe(DEFAULT_RECIPE)
                 seconds = effort.alignment(config.microworld_tideos, config.epochs) * seconds_per_pass()
-                console.print(f"first use: aligning the micro model, {about(seconds)}; kept in {folder}")
+                console.print(f"first use: aligning the micro model, {rough_duration(seconds)}; kept in {folder}")
                 align(config, folder, watch=Watch(show))
     except OutputError as error:
         raise OutputError(f"{error} The cache folder can be set with TOPA_CACHE.") from error

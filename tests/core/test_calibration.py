@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from topa.core.calibration import Forecast, about, operations_per_second, seconds_per_pass
+from topa.core.calibration import Forecast, operations_per_second, seconds_per_pass
 
 
 def test_a_pass_is_measured_within_its_budget() -> None:
@@ -46,20 +46,3 @@ def test_a_forecast_follows_what_was_measured() -> None:
     assert forecast.left == pytest.approx(0.4 * 500, rel=0.2)
     forecast.advance(500, 200)
     assert forecast.left == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "about 5 seconds"),
-        (17, "about 15 seconds"),
-        (44, "about 40 seconds"),
-        (118, "about 120 seconds"),
-        (170, "about 3 minutes"),
-        (7000, "about 117 minutes"),
-        (20000, "about 6 hours"),
-        (400000, "about 5 days"),
-    ],
-)
-def test_times_are_said_as_roughly_as_they_are_known(seconds: float, words: str) -> None:
-    assert about(seconds) == words

@@ -214,6 +214,30 @@ def test_only_our_own_unfinished_files_are_cleared_away(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {RECORD, ".a.json.12345678"}
 
 
+@pytest.mark.parametrize("name", ["../mine", "{outside}", "..", ".", "", 3])
+def test_a_strangers_record_reaches_no_file_outside_its_folder(tmp_path: Path, name: object) -> None:
+    folder, mine = tmp_path / "downloaded", tmp_path / "mine"
+    mine.write_text("mine")
+    write_atomically(output_folder(folder) / "a.txt", "a")
+    named = str(mine) if name == "{outside}" else name
+    with (folder / RECORD).open("a") as file:
+        file.write(json.dumps({"name": named, "kind": "unfinished"}) + "\n")
+    remove_unfinished(folder)
+    assert mine.read_text() == "mine"
+    assert named not in record_of(folder).names("unfinished")
+
+
+@pytest.mark.parametrize("line", ['{"name": "a.txt", "kind": "new"}', '{"name": "a.txt", "kind": []}', "[]", "3"])
+def test_a_line_of_another_form_says_nothing(tmp_path: Path, line: str) -> None:
+    write_atomically(tmp_path / "b.txt", "b")
+    (tmp_path / "a.txt").write_text("mine")
+    with (tmp_path / RECORD).open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(OutputError, match=FOREIGN):
+        expect_ours(tmp_path / "a.txt")
+    write_atomically(tmp_path / "b.txt", "again")
+
+
 def test_killed_between_the_record_and_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record names what is not there yet, and still what is: both are ours."""
     path = tmp_path / "a.json"
@@ -273,6 +297,14 @@ def test_a_folder_without_a_record_is_known_by_its_manifest(tmp_path: Path) -> N
         ("run.json", {"kind": "align", "settings": {}, "steps": 3}, ["metrics.jsonl", "result.json"], ["README.md"]),
         ("run.json", {"format": 1, "config": {}, "paths": []}, ["failed.json", "features-00001.safetensors"], ["x"]),
         ("demo.json", {"config": {}, "scale": {}}, ["report.html", "videos/micro-1-000001.mp4"], ["videos/me.mp4"]),
+        (
+            "stories.jsonl",
+            {"id": "a", "video": "a", "scenes": [], "changes": [], "events": [], "description": "d"},
+            ["questions.jsonl", "videos/micro-1-000001.mp4"],
+            ["videos/me.mp4"],
+        ),
+        # Questions of a user's own have this form (benchmarks.sets.own); it says nothing about who wrote them.
+        ("questions.jsonl", {"id": 1, "video": "v", "question": "q"}, [], ["questions.jsonl", "videos/micro-1-1.mp4"]),
         ("run.json", {"name": "somebody else's"}, [], ["metrics.jsonl", "run.json"]),
         ("manifest.json", {"name": "an app", "files": {"a": "b"}}, [], ["manifest.json", "a"]),
     ],

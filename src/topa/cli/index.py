@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.command import typed
+from ..core.durations import rough_duration
 from ..core.verbosity import hint, note
 from .app import Json, app
 
@@ -132,7 +133,7 @@ def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     ]
     if planned.tried:
         lines.append(
-            f"estimate:  {_time(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
+            f"estimate:  {rough_duration(planned.seconds)}, {planned.frames:,} frames, {planned.space / 1e6:,.1f} MB "
             f"({planned.free / 1e9:,.1f} GB are free); told from {planned.tried:,} of them"
         )
     options = {
@@ -140,10 +141,3 @@ def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
     }
     given = [word for name, value in options.items() for word in ([name] if value is True else [name, value])]
     return "\n".join([*lines, f"next:      {typed('index', *videos, '--out', planned.path, *given)}"])
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -110,7 +110,7 @@ def align(
 
 def say_plan(found: Estimate, as_json: bool) -> None:
     """Print what a run would take."""
-    from ..core.calibration import about
+    from ..core.durations import rough_duration
     from ..training.estimate import measure_speed
 
     device, speed = measure_speed(found)
@@ -132,7 +132,7 @@ def say_plan(found: Estimate, as_json: bool) -> None:
     hours = found.flop / 1e14 / 3600
     typer.echo(f"tokens:  {found.tokens:,}; {found.flop:.1e} operations, {hours:,.1f} h at 100 TFLOP/s")
     here = f"this {device} reaches {speed / 1e12:.2g} TFLOP/s in products of its size, measured just now"
-    typer.echo(f"here:    {about(found.flop / speed)} or more; {here}")
+    typer.echo(f"here:    {rough_duration(found.flop / speed)} or more; {here}")
 
 
 def _size(number: int) -> str:

@@ -82,12 +82,3 @@ class Forecast:
         prior = _PRIOR * self.work
         pace = (prior * self.pace + self.spent) / (prior + self.done)
         return pace * max(0.0, self.work - self.done)
-
-
-def about(seconds: float) -> str:
-    """Say a duration as roughly as it is known: "about 40 seconds", "about 3 minutes", "about 5 hours"."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"about {seconds / size:.0f} {unit}"
-    step = 10 if seconds >= 20 else 5
-    return f"about {max(step, step * round(seconds / step))} seconds"

@@ -42,7 +42,7 @@ _MARKS: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = (
     ("config.json", frozenset({"llm", "llm_identity", "encoder_identity"}), _MODEL),
     ("catalogue.json", frozenset({"settings", "contents", "files"}), ("catalogue.json", "manifest.json")),
     ("reproduced.json", frozenset({"recipe", "rows"}), ("reproduced.json", "reproduced.md")),
-    ("questions.jsonl", frozenset({"id", "video", "question"}), _VIDEOS),
+    ("stories.jsonl", frozenset({"id", "video", "scenes", "changes", "events", "description"}), _VIDEOS),
 )
 """A file, the keys of the JSON object in it (or in its first line), and what topa has put beside it then."""
 _MANIFEST = frozenset({"format", "kind", "counts", "config", "parents", "files", "versions"})

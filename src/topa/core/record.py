@@ -178,17 +178,17 @@ class FolderRecord:
         try:
             entry = json.loads(line)
             name = entry.pop("name", None)
-            if name is None:
+            if name is None or not _is_plain(name):
                 return
             if entry.pop("gone", False):
                 self._files.pop(name, None)
-            else:
+            elif entry.get("kind") is None or entry["kind"] in KINDS:
                 file = RecordedFile(**entry)
                 known = self._files.setdefault(name, [])
                 if file not in known:
                     known.append(file)
         except (ValueError, TypeError, AttributeError):
-            return  # a line that was cut off
+            return  # a line that was cut off, or isn't of our form
 
     def _foreign(self) -> OutputError:
         return OutputError(
@@ -212,6 +212,11 @@ def record_of(folder: Path) -> FolderRecord:
 
 def _plain(file: RecordedFile) -> dict[str, object]:
     return {key: value for key, value in asdict(file).items() if value is not None}
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file in the folder itself: a record may come with a stranger's folder."""
+    return name not in ("", os.curdir, os.pardir) and os.path.basename(name) == name
 
 
 def _is_header(line: bytes) -> bool:

@@ -24,6 +24,7 @@ from ..core.artifacts import (
     write_atomically,
 )
 from ..core.differences import difference
+from ..core.durations import rough_duration
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from ..core.failures import all_failed, nameless
 from ..core.locks import alone
@@ -229,7 +230,7 @@ def _estimate(folder: Path, first: Encoded, width: int, total: int, seconds: flo
     free = shutil.disk_usage(folder).free
     if seconds / share > _LONG:
         _tell(
-            f"encode: {total:,} {noun} take about {_time(seconds / share)} and {size / 1e9:,.2f} GB in {folder} "
+            f"encode: {total:,} {noun} take {rough_duration(seconds / share)} and {size / 1e9:,.2f} GB in {folder} "
             f"({free / 1e9:,.1f} GB are free)"
         )
     if size > free:
@@ -334,10 +335,3 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _tell(text: str) -> None:
     console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} seconds"
