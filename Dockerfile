@@ -22,7 +22,7 @@ ENV PATH=/venv/bin:$PATH \
 USER topa
 WORKDIR /home/topa
 # The micro model is aligned now, so that a container answers as soon as it runs.
-RUN python -c "from topa.pipeline import default_model; default_model(show=False)"
+RUN python -c "from topa.training.pretrained import default_model; default_model(show=False)"
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \

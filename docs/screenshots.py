@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from topa.libraries import make
 from topa.library.index import Wanted
+from topa.library.library import make
 from topa.microworld.writer import make_videos
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ def topa(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="session")
 def micro_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of the micro world, aligned for a second: whole, not good."""
-    from topa.alignment import align
+    from topa.training.align import align
     from topa.training.config import read_recipe
     from topa.training.loop import Watch
 

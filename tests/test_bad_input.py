@@ -76,7 +76,7 @@ def test_what_is_no_video_is_answered_before_a_model_is_made(topa, tmp_path, mon
     def never(*_, **__):
         raise AssertionError("a model was loaded for nothing")
 
-    monkeypatch.setattr("topa.pipeline.load", never)
+    monkeypatch.setattr("topa.training.pretrained.load", never)
     path = make(tmp_path)
     for more in ([], ["--json"]):
         refused(topa(verb, path, *([QUESTION] if verb == "ask" else []), *more), 2, str(path), words)

@@ -227,7 +227,7 @@ def test_a_stopped_command_says_how_to_go_on(topa, monkeypatch, tmp_path):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("topa.alignment.align", stop)
+    monkeypatch.setattr("topa.training.align.align", stop)
     done = topa("align", "--out", tmp_path)
     assert (done.code, done.out) == (130, "")
     assert "run the same command again" in done.err

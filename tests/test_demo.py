@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from topa import demo
-from topa.benchmarks.report import Condition, DemoReport
 from topa.core.errors import OutputError
 from topa.demo import ABOUT, Log, Scale, run
+from topa.evals.report import Condition, DemoReport
 from topa.microworld.questions import KINDS_OF_QUESTION, TIME_KINDS
 
 DEFAULT = ("chance", "blind", "raw", "centred", "projected", "shuffled_frames", "text")

@@ -11,18 +11,18 @@ import pytest
 
 import topa
 from topa.core.artifacts import write_atomically
+from topa.core.embedded import resolve
 from topa.core.errors import TopaError
-from topa.libraries import Library
-from topa.microworld.paths import resolve
+from topa.library.library import Library
 
 QUESTION = "what colour is the toy at the end ?"
 LOADERS = (
     "topa.inference.engine.load_llm",
-    "topa.alignment.load_llm",
-    "topa.finetuning.load_llm",
+    "topa.training.align.load_llm",
+    "topa.training.finetune.load_llm",
     "topa.features.encoder.Encoder.from_pretrained",
-    "topa.pipeline.import_adapter",
-    "topa.pipeline.align",
+    "topa.training.pretrained.import_adapter",
+    "topa.training.pretrained.align",
     "topa.demo.run",
 )
 
@@ -88,8 +88,8 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory, micro_video: Path) -> Path:
-    from topa.libraries import make
     from topa.library.index import Wanted
+    from topa.library.library import make
 
     out = tmp_path_factory.mktemp("library") / "lib"
     make([str(micro_video)], out, Wanted(encoder="microworld/clip"), show=False)
@@ -153,7 +153,7 @@ def test_a_run_of_other_settings_is_refused_before_anything_is_encoded(topa, not
 
 
 def test_a_demo_that_cannot_be_served_is_not_begun(topa, nothing_loaded, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("topa.hosting.find_spec", lambda name: None)
+    monkeypatch.setattr("topa.serving.serve.find_spec", lambda name: None)
     done = topa("demo", "--serve", "--out", tmp_path / "out")
     assert done.code == 2
     assert "serve: needs fastapi" in done.err

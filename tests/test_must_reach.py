@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from topa.benchmarks.report import Difference
 from topa.demo import run
+from topa.evals.report import Difference
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -150,8 +150,8 @@ SLOW = {"demo", "align", "finetune", "accustom", "runs"}
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_video: Path) -> Path:
     """All that verbs read, by other means than the verbs themselves."""
-    from topa.encoding import Plan, encode
-    from topa.evaluating import Evaluation, evaluate
+    from topa.evals.evaluate import Evaluation, evaluate
+    from topa.features.encode_video import Plan, encode
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
@@ -208,8 +208,9 @@ def prepared(name: str, folder: Path) -> Path:
     """A folder for a verb; for merge with the shards that it is to merge."""
     folder.mkdir()
     if name == "merge":
+        from topa.microworld.generate import write_microworld
+        from topa.tideos.generate import Plan
         from topa.tideos.shards import Shard
-        from topa.writing import Plan, write_microworld
 
         for number in range(2):
             write_microworld(Plan(folder, "microworld", part=Shard(number, 2), limit=6), show=False)

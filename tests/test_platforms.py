@@ -30,7 +30,8 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import topa  # noqa: F401 - as it is imported first
-from topa import cli, hosting
+from topa import cli
+from topa.serving import serve as hosting
 
 assert os.environ["TOPA_TEST_HIDDEN"] == "1" and sys.modules["resource"] is None
 video, model, out = sys.argv[1:]

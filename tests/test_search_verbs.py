@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from topa.features.encode import encode_video
+from topa.core.embedded import resolve
+from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
 from topa.features.store import FeatureStoreWriter
 from topa.library.contents import Contents, Video
-from topa.microworld.paths import resolve
 from topa.microworld.writer import make_videos
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .inference.answer import Answer
     from .inference.engine import Topa
-    from .libraries import Library
-    from .pipeline import load
+    from .library.library import Library
+    from .training.pretrained import load
 
 __all__ = ["Answer", "Library", "Topa", "__version__", "load"]
 
@@ -20,9 +20,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "inference.answer",
-    "Library": "libraries",
+    "Library": "library.library",
     "Topa": "inference.engine",
-    "load": "pipeline",
+    "load": "training.pretrained",
 }
 
 

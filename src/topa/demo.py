@@ -21,11 +21,6 @@ import transformers
 from torch import Tensor
 from torch.nn import functional as F
 
-from .alignment import FEATURES, TIDEOS, Corpus, card, load_prompter, make_memory, new_model, open_corpus, run_files
-from .benchmarks.metrics import accuracy, difference
-from .benchmarks.publish import FILES as REPORT
-from .benchmarks.publish import write_report
-from .benchmarks.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
 from .core.artifacts import (
     expect_all_ours,
     output_folder,
@@ -36,30 +31,45 @@ from .core.artifacts import (
 )
 from .core.calibration import Forecast, seconds_per_pass
 from .core.durations import rough_duration
+from .core.embedded import resolve
 from .core.progress import bar, console, track
 from .core.resources import measure
 from .core.thumbnails import thumbnail
-from .features.encode import EncodedVideo, encode_video
+from .evals.metrics import accuracy, difference
+from .evals.publish import FILES as REPORT
+from .evals.publish import write_report
+from .evals.report import Condition, DemoReport, Difference, FrameView, Sample, Stage
+from .features.encode_video import EncodedVideo, encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
 from .features.run import FILES as STORE
 from .inference.scoring import Protocol, Scores, score_options
 from .memory.bank import MemoryBank
 from .microworld import effort
-from .microworld.paths import resolve
 from .microworld.questions import TIME_KINDS
 from .microworld.writer import FILES as VIDEO_FILES
 from .microworld.writer import MicroVideo, make_videos, write_tideos
 from .models import saved
 from .models.topa_model import VideoLanguageModel, trainable_count
-from .pipeline import DEFAULT_RECIPE
 from .prompts.prompt import Prompter
 from .tideos.index import SUFFIX
 from .tideos.jsonl import write_jsonl
 from .tideos.tideo import Question
+from .training.align import (
+    FEATURES,
+    TIDEOS,
+    Corpus,
+    card,
+    load_prompter,
+    make_memory,
+    new_model,
+    open_corpus,
+    run_files,
+)
 from .training.config import AlignConfig, read_recipe
 from .training.data import AlignmentSet, Labels, add_noise
 from .training.loop import Watch, train
+from .training.pretrained import DEFAULT_RECIPE
 
 ABOUT = {
     "chance": "picks an option at random",

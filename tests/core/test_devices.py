@@ -10,10 +10,10 @@ import torch
 
 import topa
 from topa.core import devices
+from topa.core.embedded import resolve
 from topa.core.errors import UsageError
 from topa.core.processes import Processes
 from topa.features.encoder import Encoder
-from topa.microworld.paths import resolve
 
 SOURCE = Path(topa.__file__).parent
 

@@ -303,7 +303,7 @@ def test_a_folder_without_a_record_is_known_by_its_manifest(tmp_path: Path) -> N
             ["questions.jsonl", "videos/micro-1-000001.mp4"],
             ["videos/me.mp4"],
         ),
-        # Questions of a user's own have this form (benchmarks.sets.own); it says nothing about who wrote them.
+        # Questions of a user's own have this form (evals.datasets.own); it says nothing about who wrote them.
         ("questions.jsonl", {"id": 1, "video": "v", "question": "q"}, [], ["questions.jsonl", "videos/micro-1-1.mp4"]),
         ("run.json", {"name": "somebody else's"}, [], ["metrics.jsonl", "run.json"]),
         ("manifest.json", {"name": "an app", "files": {"a": "b"}}, [], ["manifest.json", "a"]),

@@ -52,7 +52,7 @@ def test_the_python_runs(micro_model, micro_video, tmp_path) -> None:
     """As it stands, on a model and a video that are there."""
     (code,) = [block for block in blocks("python") if "Topa.from_pretrained" in block]
     code = code.replace('"kitchen-model"', f'"{micro_model}", resolve=resolve').replace("own.mp4", str(micro_video))
-    code = "from topa.microworld.paths import resolve\n" + code
+    code = "from topa.core.embedded import resolve\n" + code
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )

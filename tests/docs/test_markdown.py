@@ -17,7 +17,7 @@ from markdown_it.token import Token
 
 ROOT = Path(__file__).parents[2]
 PARSER = MarkdownIt("gfm-like", {"linkify": False})
-FOLDERS = ("benchmarks", "docs", "examples", "src", "tests")
+FOLDERS = ("perf", "docs", "examples", "src", "tests")
 NAMED = re.compile(rf"(?<![\w/.<*$-])(?:{'|'.join(FOLDERS)})/[\w./*-]*\w")
 """A path from the root of the repository; one that belongs to a longer path or address is not."""
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)

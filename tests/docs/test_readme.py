@@ -52,7 +52,7 @@ def test_it_is_a_page_that_is_read_to_its_end() -> None:
     ],
 )
 def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: str) -> None:
-    folder = ROOT / "benchmarks"
+    folder = ROOT / "perf"
     done = subprocess.run(
         [sys.executable, str(folder / script), "--table", str(folder / kept)],
         capture_output=True,
@@ -64,9 +64,9 @@ def test_the_tables_are_those_of_the_kept_figures(part: str, script: str, kept: 
 
 
 def test_the_kept_figures_are_of_all_parts() -> None:
-    names = {row["name"] for row in json.loads((ROOT / "benchmarks" / "results.json").read_text())["rows"]}
+    names = {row["name"] for row in json.loads((ROOT / "perf" / "results.json").read_text())["rows"]}
     assert {"options", "generation", "projection"} < names
-    sizes = {row["tideos"] for row in json.loads((ROOT / "benchmarks" / "writing.json").read_text())}
+    sizes = {row["tideos"] for row in json.loads((ROOT / "perf" / "writing.json").read_text())}
     assert {1_000, 10_000, 100_000} <= sizes
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from topa.features.encode import encode_frames
+from topa.features.encode_video import encode_frames
 from topa.features.encoder import Encoder
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStore, FeatureStoreWriter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from topa.features.encode import encode_frames, encode_video
+from topa.features.encode_video import encode_frames, encode_video
 from topa.features.video import sample_frames
 from topa.tideos.tideo import TextFrame, Tideo
 

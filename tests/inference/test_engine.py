@@ -17,10 +17,10 @@ from features.clips import steady, write_video
 from features.towers import save_clip
 from models.tiny import llm
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from topa.inference.answer import Answer
 from topa.inference.scoring import score_options
-from topa.microworld.paths import resolve
 from topa.microworld.render import render_frames
 from topa.microworld.world import write_story
 from topa.tideos.tideo import Question

@@ -11,8 +11,9 @@ from torch.nn import functional
 from models.tiny import FEATURES, FRAMES
 from models.tiny import model as tiny_model
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import InputError
-from topa.features.encode import encode_video
+from topa.features.encode_video import encode_video
 from topa.inference.engine import Seen
 from topa.inference.explaining import (
     MEASURES,
@@ -23,7 +24,6 @@ from topa.inference.explaining import (
     log_probabilities,
     without_each,
 )
-from topa.microworld.paths import resolve
 from topa.models.base import Legacy
 from topa.models.topa_model import VideoLanguageModel
 from training.small import COLOURS, prompter

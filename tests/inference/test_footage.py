@@ -11,12 +11,12 @@ import torch
 from torch.nn import functional
 
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import ArtifactMismatch, InputError, UsageError
 from topa.features.frames import FrameFeatures
 from topa.features.subtitles import Cue
 from topa.inference import footage as module
 from topa.inference.footage import Footage, Scene, answer_over, frames_by, watch
-from topa.microworld.paths import resolve
 
 QUESTION, CHOICES = "what colour is the ball ?", ("red", "blue", "green")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import InputError
-from topa.microworld.paths import resolve
 
 from .hub import Published, commit_of, hub
 
@@ -28,13 +28,13 @@ FILES = {
 PUSH = """
 import sys
 from topa import Topa
-from topa.microworld.paths import resolve
+from topa.core.embedded import resolve
 print(Topa.from_pretrained(sys.argv[1], resolve=resolve).push_to_hub("me/micro-topa", private=True))
 """
 PULL = """
 import sys
 from topa import Topa
-from topa.microworld.paths import resolve
+from topa.core.embedded import resolve
 engine = Topa.from_pretrained("me/micro-topa", resolve=resolve)
 print(engine.ask(sys.argv[1], sys.argv[2], sys.argv[3:]).text)
 """
@@ -97,7 +97,7 @@ import sys
 import topa
 from topa.core.errors import TopaError
 from topa.features.encoder import Encoder
-from topa.microworld.paths import resolve
+from topa.core.embedded import resolve
 
 def told(act):
     try:

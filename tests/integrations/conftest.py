@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from topa import Topa
-from topa.microworld.paths import resolve
+from topa.core.embedded import resolve
 from topa.microworld.writer import MicroVideo, make_videos
 
 

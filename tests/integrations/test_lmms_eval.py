@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import UsageError
-from topa.microworld.paths import resolve
 from topa.microworld.writer import make_videos
 from topa.tideos.tideo import Question
 

@@ -11,14 +11,14 @@ import torch
 from torch.nn import functional
 
 from topa import Topa
+from topa.core.embedded import resolve
 from topa.core.errors import ArtifactMismatch, InputError, UsageError
-from topa.features.encode import encode_video
+from topa.features.encode_video import encode_video
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStoreWriter
 from topa.inference.footage import Footage, Scene, answer_over
 from topa.library.asking import Asking
 from topa.library.contents import Contents, Moment, Video
-from topa.microworld.paths import resolve
 from topa.microworld.writer import make_videos
 from topa.tideos.tideo import Question
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.webpages import Page, worst_contrast
+from evals.webpages import Page, worst_contrast
 from topa import Topa
-from topa.features.encode import encode_video
+from topa.core.embedded import resolve
+from topa.features.encode_video import encode_video
 from topa.features.store import FeatureStoreWriter
 from topa.inference.explaining import MEASURES, ExplainedFrame, Explanation
 from topa.library import evidence_plot
 from topa.library.contents import Contents, Video
 from topa.library.evidence import explain_indexed, write_evidence
 from topa.library.evidence_page import evidence_page, places
-from topa.microworld.paths import resolve
 
 HOSTILE = """<script>alert("x")</script>'"><img src=x onerror=alert(1)>&amp;</style></title>$x_$"""
 LONG = "averyveryverylongwordwithoutanyspaceinit" * 4

@@ -20,8 +20,8 @@ import torch
 from tests.features.clips import steady, write_video
 
 import topa as package
-from topa import libraries
 from topa.core.artifacts import RECORD
+from topa.core.embedded import resolve
 from topa.core.errors import (
     AllFailed,
     ArtifactError,
@@ -36,9 +36,9 @@ from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
 from topa.library import fingerprint, parts
 from topa.library import index as indexing
+from topa.library import library as libraries
 from topa.library.index import Wanted
 from topa.library.outcome import Result
-from topa.microworld.paths import resolve
 
 MICRO = "microworld/clip"
 Make = Callable[..., Result]
@@ -425,7 +425,7 @@ def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
 SCRIPT = """
 import sys
 from pathlib import Path
-from topa import libraries
+from topa.library import library as libraries
 from topa.library import index
 index._FLUSH_SECONDS = -1
 original = index._Run._save

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from topa.core.embedded import NAMES, resolve
 from topa.core.errors import InputError, UsageError
-from topa.microworld.paths import NAMES, resolve
 
 
 def test_known_names_are_folders_of_the_package() -> None:

@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional
 from transformers import AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
+from topa.core.embedded import resolve
 from topa.microworld import language
-from topa.microworld.paths import resolve
 from topa.microworld.render import render_scene
 from topa.microworld.train_clip import FIELDS, VALUES, draw_scene, with_value
 from topa.microworld.train_llm import Encoder, choices

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from topa.inference.engine import Topa
-from topa.libraries import contents_of, make
 from topa.library.contents import Contents
 from topa.library.index import Wanted
+from topa.library.library import contents_of, make
 from topa.microworld.writer import MicroVideo, make_videos
-from topa.pipeline import load
+from topa.training.pretrained import load
 
 from .running import Running, running
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import uvicorn
 
-from topa.hosting import listen
 from topa.inference.engine import Topa
 from topa.library.contents import Contents
 from topa.serving.app import create_app
+from topa.serving.serve import listen
 from topa.serving.service import Service
 from topa.serving.settings import Settings
 

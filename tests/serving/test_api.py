@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from topa.inference.engine import Topa
-from topa.libraries import Library
 from topa.library.contents import Contents
+from topa.library.library import Library
 from topa.microworld.writer import MicroVideo
 from topa.serving.settings import Limits, Settings
 

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks.webpages import Page, worst_contrast
+from evals.webpages import Page, worst_contrast
 from topa.inference.engine import Topa
-from topa.libraries import contents_of, make
 from topa.library.contents import Contents
 from topa.library.index import Wanted
+from topa.library.library import contents_of, make
 from topa.microworld.writer import MicroVideo
 from topa.serving.page import page as document
 from topa.serving.settings import Settings

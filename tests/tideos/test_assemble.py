@@ -6,14 +6,13 @@ import json
 import random
 import subprocess
 import sys
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from topa.core.artifacts import read_manifest
-from topa.core.errors import UsageError
-from topa.tideos.assemble import Mix, assemble
+from topa.tideos.assemble import assemble
 from topa.tideos.duplicates import Seen
 from topa.tideos.jsonl import read_jsonl
 from topa.tideos.tideo import TextFrame, Tideo
@@ -44,18 +43,6 @@ def test_the_folder_of_a_set(tmp_path: Path) -> None:
     assert not (tmp_path / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.9])
-def test_a_mix_has_its_share_at_every_point(share: float) -> None:
-    others = (tideo(f"mixed {n}") for n in count())
-    found = [t.id for t in Mix(share, others).into(tideo(f"own {n}") for n in range(200))]
-    assert [name for name in found if name.startswith("own")] == [f"own {n}" for n in range(200)]
-    for end in range(20, len(found), 20):
-        part = found[:end]
-        mixed = sum(name.startswith("mixed") for name in part)
-        assert abs(mixed - share * end) <= 1 / (1 - share) + 1
-    assert sum(name.startswith("mixed") for name in found) == round(200 * share / (1 - share) - 0.499)
-
-
 def test_near_duplicates_by_their_overlap() -> None:
     draws = random.Random(0)
     caught = dict.fromkeys((0.6, 0.9), 0)
@@ -74,40 +61,40 @@ def test_near_duplicates_by_their_overlap() -> None:
 GROWTH = """
 import resource, sys
 from pathlib import Path
-from topa.microworld.primitives import write_primitives
+from topa.microworld.writer import write_tideos
 from topa.tideos.assemble import assemble
+from topa.tideos.quality import Checks
 out = Path(sys.argv[2])
 out.mkdir()
-assemble(write_primitives(int(sys.argv[1]), 0), out, seed=0, show=False)
+assemble(write_tideos(int(sys.argv[1]), 0), out, seed=0, checks=Checks(near=1.0), show=False)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path: Path) -> None:
-    """A Tideo is some 6 KB as text and more as objects: 2,500 more of them would take 15 MB at least."""
+    """A Tideo is some 2 KB as text and more as objects: 8,000 more of them would take 16 MB at least."""
     peaks = [
         int(subprocess.check_output([sys.executable, "-c", GROWTH, str(number), str(tmp_path / str(number))])) / 1024
-        for number in (500, 3000)
+        for number in (500, 8500)
     ]
     assert peaks[1] - peaks[0] < 10, peaks
 
 
 def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
     words = ["generate", "--limit", 60, "--seed", 4, "--near", 1]
-    done = topa(*words, "--out", tmp_path / "whole", "--primitives", 0.25)
+    done = topa(*words, "--out", tmp_path / "whole")
     assert done.code == 0, done.err
     assert f"topa align --recipe microworld --tideos {tmp_path / 'whole' / 'tideos.jsonl'} --out model" in done.out
     made = list(read_jsonl(tmp_path / "whole" / "tideos.jsonl"))
     kinds = [t.source["writer"] for t in made]
-    assert kinds.count("microworld") == 60
-    assert kinds.count("primitives") == 20
+    assert kinds == ["microworld"] * 60
     for index in range(2):
         assert topa(*words, "--out", tmp_path / "parts", "--shard", f"{index}/2").code == 0
-    done = topa("merge", tmp_path / "parts", "--seed", 4, "--primitives", 0.25, "--json")
-    assert json.loads(done.out)["kept"] == 80
+    done = topa("merge", tmp_path / "parts", "--seed", 4, "--json")
+    assert json.loads(done.out)["kept"] == 60
     merged = list(read_jsonl(tmp_path / "parts" / "tideos.jsonl"))
     assert [t.id for t in merged] == [t.id for t in made]
-    assert topa(*words, "--out", tmp_path / "again", "--primitives", 0.25).code == 0
+    assert topa(*words, "--out", tmp_path / "again").code == 0
     again = (tmp_path / "again" / "tideos.jsonl").read_bytes()
     assert again == (tmp_path / "whole" / "tideos.jsonl").read_bytes()
 
@@ -119,8 +106,6 @@ def test_the_micro_world_is_written_on_the_command_line(topa, tmp_path):
         ([], "Give --limit"),
         (["--limit", "5", "--seeds", "seeds.jsonl"], "no use for --seeds"),
         (["--limit", "5", "--dry-run"], "no use for --dry-run"),
-        (["--limit", "5", "--primitives", "1"], "from 0 to below 1"),
-        (["--limit", "5", "--primitives", "0.1", "--shard", "0/2"], "Give it to topa merge"),
         (["--writer", "openai", "--model", "m"], "needs --base-url"),
         (["--base-url", "http://localhost:1/v1"], "needs --model"),
         (["--base-url", "http://localhost:1/v1", "--model", "m"], "needs seeds"),
@@ -132,10 +117,3 @@ def test_options_that_cannot_be_meant(topa, tmp_path, words, told):
     assert done.code == 2
     assert told in done.err
     assert not list(islice(tmp_path.rglob("*.sqlite"), 1))
-
-
-def test_a_share_beyond_what_can_be_mixed() -> None:
-    from topa import writing
-
-    with pytest.raises(UsageError, match="from 0 to below 1"):
-        writing.write_microworld(writing.Plan(Path("unused"), "microworld", limit=1, primitives=-0.1))

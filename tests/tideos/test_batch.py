@@ -22,9 +22,9 @@ from topa.core.artifacts import read_manifest
 from topa.tideos import batch as batch_module
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
+from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits, Outcome
-from topa.tideos.generate import generate
 from topa.tideos.ledger import Ledger, Usage
 from topa.tideos.seeds import Seed
 from topa.tideos.submitted import Batches
@@ -408,7 +408,7 @@ from topa.tideos import batch
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
 from topa.tideos.flow import Limits
-from topa.tideos.generate import generate
+from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 batch._SOME = 2
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

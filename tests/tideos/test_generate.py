@@ -21,9 +21,9 @@ import pytest
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, OutputError, UsageError
 from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits, Outcome, Pace
-from topa.tideos.generate import generate
 from topa.tideos.ledger import Ledger, Usage
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
@@ -267,7 +267,7 @@ from pathlib import Path
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits
-from topa.tideos.generate import generate
+from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]

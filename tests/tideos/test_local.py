@@ -19,9 +19,9 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, Qwen2Config
 import topa
 from topa.core.errors import InputError, UsageError
 from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.collect import generate
 from topa.tideos.decoding import Decoder, Row
 from topa.tideos.flow import Limits, Outcome
-from topa.tideos.generate import generate
 from topa.tideos.local import Local
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, count_body, read_body

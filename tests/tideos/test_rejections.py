@@ -14,9 +14,9 @@ import pytest
 
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
+from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits, Outcome
-from topa.tideos.generate import generate
 from topa.tideos.ledger import Verdict
 from topa.tideos.rejections import SAME_TEXT, count_rejections
 from topa.tideos.seeds import Seed
@@ -161,7 +161,7 @@ from pathlib import Path
 from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits
-from topa.tideos.generate import generate
+from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import Transient
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(200)]

@@ -12,9 +12,9 @@ import pytest
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError
 from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import Limits
-from topa.tideos.generate import generate
 from topa.tideos.seeds import Seed
 from topa.tideos.shards import Shard, merge
 

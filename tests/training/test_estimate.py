@@ -8,12 +8,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-from topa.alignment import align, plan
 from topa.core.errors import InputError, UsageError
 from topa.core.processes import Processes
 from topa.microworld.writer import write_tideos
 from topa.models.topa_model import VideoLanguageModel
 from topa.tideos.jsonl import write_jsonl
+from topa.training.align import align, plan
 from topa.training.config import read_recipe
 from topa.training.data import collate
 from topa.training.estimate import activation_bytes

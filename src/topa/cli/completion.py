@@ -14,7 +14,7 @@ def any_of(*names: str) -> Values:
 
 def benchmarks() -> list[str]:
     """What `topa evaluate` measures on."""
-    from ..benchmarks.catalogue import BENCHMARKS
+    from ..evals.catalogue import BENCHMARKS
 
     return list(BENCHMARKS)
 

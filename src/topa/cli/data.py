@@ -117,9 +117,6 @@ def generate(
             min=1,
         ),
     ] = None,
-    primitives: Annotated[
-        float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
-    ] = 0.0,
     near: Annotated[
         float | None,
         typer.Option(
@@ -195,7 +192,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Have a Tideo written for every seed: paced, within a budget, resumable; then cleaned, balanced and described."""
-    from .. import writing
+    from ..tideos import generate as writing
     from ..tideos.flow import Limits
     from ..tideos.shards import Shard
 
@@ -206,13 +203,14 @@ def generate(
         limit=limit,
         seed=seed,
         near=near,
-        primitives=primitives,
         resume=resume,
     )
     if plan.writer == "microworld":
         asked = {"--seeds": seeds, "--prompt": prompt, "--model": model, "--ray": ray, "--dry-run": dry_run}
         writing.refuse_for_microworld(asked)
-        report = writing.write_microworld(plan)
+        from ..microworld.generate import write_microworld
+
+        report = write_microworld(plan)
         if as_json:
             typer.echo(report.model_dump_json(indent=1))
         else:
@@ -245,12 +243,9 @@ def generate(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example:  topa merge tideos --primitives 0.1")
+@app.command(epilog="Example:  topa merge tideos")
 def merge(
     out: Annotated[Path, typer.Argument(help="The folder with the shards; gets the set.", metavar="OUT")],
-    primitives: Annotated[
-        float, typer.Option("--primitives", help="Share of procedural Tideos on direction, order, counting and state.")
-    ] = 0.0,
     near: Annotated[
         float | None,
         typer.Option("--near", help="Overlap of near duplicates. Default: that of the shards.", min=0.01, max=1),
@@ -259,10 +254,10 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Make one set of the finished shards of topa generate --shard."""
-    from .. import writing
+    from ..tideos import generate as writing
     from ..tideos.quality import Checks
 
-    report = writing.merge(out, seed=seed, checks=None if near is None else Checks(near=near), primitives=primitives)
+    report = writing.merge(out, seed=seed, checks=None if near is None else Checks(near=near))
     if as_json:
         typer.echo(report.model_dump_json(indent=1))
     else:
@@ -300,7 +295,7 @@ def clean(
     as_json: Json = False,
 ) -> None:
     """Leave out Tideos that are double or malformed, and balance the places of right answers."""
-    from ..exchange import clean_tideos
+    from ..tideos.clean import clean_tideos
 
     report = clean_tideos(tideos, out, seed, near)
     if as_json:

@@ -78,8 +78,8 @@ def encode(
     if shard and ray:
         raise UsageError("--shard and --ray exclude each other: --ray makes all shards. Give one of them.")
     part = None if shard is None else Shard.parse(shard)
-    from .. import encoding
-    from ..exchange import ENCODER
+    from ..core.embedded import PAPER_ENCODER
+    from ..features import encode as encoding
 
     if merge:
         result = encoding.merge(out)
@@ -87,7 +87,7 @@ def encode(
         plan = encoding.Plan(
             tuple(inputs or ()),
             out,
-            encoder or ENCODER,
+            encoder or PAPER_ENCODER,
             part=part,
             frames=frames,
             fusion=fusion,
@@ -102,7 +102,7 @@ def encode(
 
 
 def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
-    from .. import encoding
+    from ..features import encode as encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:
         note(f"left out: {reason}")
@@ -135,11 +135,11 @@ def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | No
 def _align(tideos: Path | str | None, features: Path, encoder: str | None) -> str:
     """The command that trains on a store: a recipe's features are of its encoder and its fusion."""
     from ..core.artifacts import read_manifest
-    from ..exchange import ENCODER
+    from ..core.embedded import PAPER_ENCODER
 
     made = read_manifest(features, "features")
     toy = encoder == "microworld/clip"
-    changes = [] if toy or made.encoder == ENCODER else [f"encoder={encoder or 'ENCODER'}"]
+    changes = [] if toy or made.encoder == PAPER_ENCODER else [f"encoder={encoder or 'ENCODER'}"]
     if (fusion := made.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
         changes.append(f"fusion={fusion}")
     where = ["--tideos", tideos or "TIDEOS", "--features", features, "--out", "model"]
@@ -164,9 +164,9 @@ def build(
     as_json: Json = False,
 ) -> None:
     """Draw a memory of captions' features, by which pictures are later expressed in the language of text."""
-    from .. import encoding
+    from ..memory.build import build_memory
 
-    bank = encoding.build_memory(store, out, rows, seed=seed, near=near, tideos=tideos)
+    bank = build_memory(store, out, rows, seed=seed, near=near, tideos=tideos)
     told = bank.captions is not None
     if as_json:
         typer.echo(json.dumps({"out": str(out), "rows": len(bank), "encoder": bank.encoder, "captions": told}))
@@ -185,9 +185,9 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Say what is in a memory: its size, how many of its rows are nearly the same, and what they say."""
-    from .. import encoding
+    from ..memory.build import inspect_memory
 
-    found = encoding.inspect_memory(folder)
+    found = inspect_memory(folder)
     typer.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else _described(found))
 
 

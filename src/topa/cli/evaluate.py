@@ -90,7 +90,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a model on a benchmark: every published record, with intervals, baselines and a report."""
-    from ..benchmarks.catalogue import BENCHMARKS
+    from ..evals.catalogue import BENCHMARKS
 
     if listed:
         _list(as_json)
@@ -106,8 +106,8 @@ def evaluate(
 
     if processes is not None and processes > 1 and not started_by_launcher() and not dry_run:
         launch(processes, sys.argv[1:])
-    from ..evaluating import Evaluation, plan
-    from ..evaluating import evaluate as run
+    from ..evals.evaluate import Evaluation, plan
+    from ..evals.evaluate import evaluate as run
 
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     by = None if protocol is None else choosing(protocol)
@@ -130,7 +130,7 @@ def evaluate(
         return
     from rich.console import Console
 
-    from ..benchmarks.evaluation_tables import evaluation_table
+    from ..evals.evaluation_tables import evaluation_table
 
     console = Console()
     console.width = max(console.width, _TABLE)
@@ -158,9 +158,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Say whether one of two evaluations is better, and which answers differ."""
-    from ..benchmarks.compare import compare as compared
-    from ..benchmarks.compare_tables import comparison_markdown, comparison_table
     from ..core.artifacts import output_folder, write_atomically
+    from ..evals.compare import compare as compared
+    from ..evals.compare_tables import comparison_markdown, comparison_table
 
     if out is not None:
         output_folder(out, "comparison.json", "comparison.md")
@@ -181,7 +181,7 @@ def compare(
 
 
 def _list(as_json: bool) -> None:
-    from ..benchmarks.catalogue import BENCHMARKS
+    from ..evals.catalogue import BENCHMARKS
 
     found = [BENCHMARKS.load(name) for name in BENCHMARKS]
     if as_json:
@@ -233,8 +233,8 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """The numbers of a source's tables beside ours; "no data" or "no model" where something isn't at hand."""
-    from ..reproducing import RESULT, TABLE, cells
-    from ..reproducing import reproduce as run
+    from ..evals.reproduce import RESULT, TABLE, cells
+    from ..evals.reproduce import reproduce as run
 
     found = run(recipe, out, data=data, models=models, tables=table or (), limit=limit)
     failures = [(one.row.name, one.why) for one in found if one.verdict == "failed"]

@@ -74,9 +74,9 @@ def explain(
         output_folder(out, *FILES)
     images: Sequence[Image]
     if video is not None:
-        from ..libraries import Library, expect_encoder
         from ..library.asking import find
         from ..library.evidence import explain_indexed
+        from ..library.library import Library, expect_encoder
 
         contents = Library.open(source).contents
         own = find(contents, video)

@@ -69,9 +69,9 @@ def finetune(
 ) -> None:
     """Train an aligned model further, on questions about real videos."""
     from ..core.processes import is_first, launch, started_by_launcher
-    from ..finetuning import configuration, plan
-    from ..finetuning import finetune as run
-    from ..labelled import Source
+    from ..training.finetune import configuration, plan
+    from ..training.finetune import finetune as run
+    from ..training.labelled import Source
     from ..training.loop import Watch
 
     given = {"bridge": bridge, "fraction": fraction}

@@ -40,14 +40,14 @@ def checkpoint(
     as_json: Json = False,
 ) -> None:
     """An adapter that TOPA's authors released, as a saved model that behaves like their code."""
-    from ..models.released import RELEASED_ENCODER
-    from ..pipeline import import_checkpoint
+    from ..core.embedded import PAPER_ENCODER
+    from ..training.pretrained import import_checkpoint
 
     config = import_checkpoint(
         backbone,
         adapter,
         out,
-        encoder=encoder or RELEASED_ENCODER,
+        encoder=encoder or PAPER_ENCODER,
         memory=memory,
         family=family,
         prompt_length=prompt_length,
@@ -76,9 +76,10 @@ def textvid(
     as_json: Json = False,
 ) -> None:
     """TextVid, the textual videos of TOPA's authors, as Tideos; on request with their published features."""
-    from ..exchange import ENCODER, import_textvid
+    from ..core.embedded import PAPER_ENCODER
+    from ..features.import_textvid import import_textvid
 
-    done = import_textvid(path, out, features, encoder or ENCODER)
+    done = import_textvid(path, out, features, encoder or PAPER_ENCODER)
     if as_json:
         typer.echo(json.dumps({"tideos": done.tideos, "left_out": done.left_out.as_json()}, ensure_ascii=False))
         return
@@ -101,9 +102,10 @@ def memory(
     as_json: Json = False,
 ) -> None:
     """The memory that TOPA's authors published. It has no captions: what frames were read as can't be said."""
-    from ..exchange import ENCODER, import_memory
+    from ..core.embedded import PAPER_ENCODER
+    from ..memory.import_memory import import_memory
 
-    rows = import_memory(path, out, encoder or ENCODER)
+    rows = import_memory(path, out, encoder or PAPER_ENCODER)
     if as_json:
         typer.echo(json.dumps({"rows": rows}))
         return

@@ -85,7 +85,7 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Make a library of videos that is searched and asked without decoding again; bring one up to date."""
-    from .. import libraries
+    from ..library import library as libraries
     from ..library.index import Wanted
 
     wanted = Wanted(encoder, rate, cap, scenes, workers, wait, root, forget_missing)

@@ -15,8 +15,8 @@ from .app import Json, app
 from .completion import any_of
 
 if TYPE_CHECKING:
-    from ..libraries import Library
     from ..library.contents import Contents, Moment
+    from ..library.library import Library
     from ..library.search import Search
     from ..library.similarity import Similarity
     from ..memory.bank import MemoryBank
@@ -128,7 +128,7 @@ def as_dict(moment: Moment) -> dict[str, Any]:
 
 
 def _open(path: Path) -> Library:
-    from ..libraries import Library
+    from ..library.library import Library
 
     return Library.open(path)
 
@@ -137,8 +137,8 @@ def _in_file(
     video: Path, query: str, top: int, encoder: str | None, similarity: str | None, model: str | None
 ) -> list[Moment]:
     """The moments of a video that no library holds."""
-    from ..encoding import towers
-    from ..features.encode import encode_video
+    from ..features.encode import towers
+    from ..features.encode_video import encode_video
     from ..features.video import probe
     from ..library.contents import Video
     from ..library.search import moments_of

@@ -71,7 +71,7 @@ def serve(
     if allow_private and not allow_urls:
         raise UsageError("--allow-private: means nothing without --allow-urls. Give both, or neither.")
     tokens = _tokens(token_file)
-    from ..hosting import serve as run
+    from ..serving.serve import serve as run
     from ..serving.settings import Limits, Settings
 
     if host not in _LOOPBACK and not tokens:

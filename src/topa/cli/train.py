@@ -83,7 +83,7 @@ def align(
     changes = [*(settings or []), *([] if llm is None else [f"llm={llm}"])]
     config = read_recipe(recipe or DEFAULT_RECIPE, changes)
     if dry_run:
-        from ..alignment import plan
+        from ..training.align import plan
 
         say_plan(plan(config, tideos=tideos, processes=processes or 1), as_json)
         return
@@ -91,8 +91,8 @@ def align(
 
     if processes is not None and processes > 1 and not started_by_launcher():
         launch(processes, sys.argv[1:])
-    from ..alignment import align as run
     from ..core.processes import is_first
+    from ..training.align import align as run
     from ..training.loop import Watch
 
     watch = Watch(trackers=tuple(track or ()))

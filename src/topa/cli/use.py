@@ -68,7 +68,7 @@ def demo(
     from ..demo import Scale, finished
 
     if serve:
-        from ..hosting import expect_packages
+        from ..serving.serve import expect_packages
 
         expect_packages()  # before minutes of work
     scale = Scale.quick() if quick else Scale.full() if full else Scale()
@@ -76,15 +76,15 @@ def demo(
         flags = [*(["--seed", str(seed)] if seed else []), *(["--quick"] if quick else ["--full"] if full else [])]
         _run_demo(out, seed, scale, flags, as_json=as_json)
     if serve:
-        from ..hosting import serve_demo
+        from ..serving.serve import serve_demo
         from .serve import started
 
         serve_demo(out, seed, port, started=lambda address: started(address, show=True))
 
 
 def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bool) -> None:
-    from ..benchmarks.tables import table
     from ..demo import run
+    from ..evals.tables import table
 
     report, page = run(out, seed=seed, scale=scale)
     if as_json:
@@ -107,7 +107,7 @@ def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bo
 def _to_serve(out: Path, flags: list[str]) -> str:
     """The command that opens a page on a finished demo, whatever is installed. flags: those that the demo ran with."""
     from ..core.install import checkout_folder, install_line
-    from ..hosting import missing_packages
+    from ..serving.serve import missing_packages
 
     if checkout_folder() == Path.cwd() and Path("Makefile").is_file() and out == _DEMO and not flags:
         return "make serve"
@@ -250,7 +250,7 @@ def _config(model: str) -> SavedConfig:
 
 
 def _load(model: str | None) -> Any:
-    from ..pipeline import load
+    from ..training.pretrained import load
 
     _warn(model)
     return load(model)
@@ -262,7 +262,7 @@ def _warn(model: str | None) -> None:
 
 
 def _open(library: Path) -> Any:
-    from ..libraries import Library
+    from ..library.library import Library
 
     return Library.open(library)
 

@@ -11,7 +11,7 @@ _BETA = 1.2  # recall weighs more than precision, as in COCO's scorer
 def rouge_l(said: str, reference: str) -> float:
     """The F-measure of the longest common subsequence of words, 0 to 1; lower case, punctuation apart.
 
-    For a look at a run: papers' numbers are those of `benchmarks.captioning`, which takes the Penn Treebank's words.
+    For a look at a run: papers' numbers are those of `evals.captioning`, which takes the Penn Treebank's words.
     Source: Lin (2004), with the beta of the COCO caption evaluation.
     """
     return rouge_l_of_words(_words(said), [_words(reference)])

@@ -1,70 +1,137 @@
-"""Features of one thing at a time: the frames of a Tideo in text space, those of a video in image space.
+"""Stores of any size: the verb behind `topa encode`, put together from its parts.
 
-Many of them are encoded by `features.run`.
+What is left is decided by what lies on the disk: every verb can be cut off, and goes on when it is given again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, get_args
 
-import torch
-from PIL import Image
-from torch import Tensor
+from ..core.cluster import map_shards
+from ..core.embedded import resolve
+from ..core.errors import ArtifactMismatch, UsageError
+from ..core.registry import unknown
+from ..tideos.assemble import TIDEOS
+from ..tideos.shards import Shard
+from . import run
+from .clips import find_clips
+from .encoder import Encoder, identify
+from .fusion import Fusion
+from .run import Result
+from .sources import Clips, Source, Tideos
 
-from ..tideos.tideo import TextFrame
-from .encoder import Encoder
-from .frames import FrameFeatures
-from .fusion import Fusion, fuse
-from .video import SampledVideo, sample_frames
-
-_THUMBNAIL = (320, 320)
+FRAMES = 10
+_WORKERS = 8  # at most, unless more are asked for
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedVideo:
-    """One video as features, with what a person needs to check them.
+@dataclass(frozen=True)
+class Plan:
+    """What is encoded, and where to. encoder: a folder, hub id or microworld/clip. part: of the items a shard.
+    frames, workers: for videos; fusion: for Tideos. batch_size: captions or pictures computed together. chunk: items
+    of one file of the store. None: the default. here: what inputs are relative to, also where another process works on
+    the plan; the ids of videos are the paths as they were given."""
 
-    features: image space, with times. images: a thumbnail for each frame. sampled: the frames as they were decoded.
+    inputs: tuple[Path, ...]
+    out: Path
+    encoder: str
+    part: Shard | None = None
+    frames: int | None = None
+    fusion: str | None = None
+    workers: int | None = None
+    batch_size: int | None = None
+    chunk: int | None = None
+    here: Path = field(default_factory=Path.cwd)
+
+
+def encode(plan: Plan, *, show: bool = True) -> Result:
+    """Encode the inputs of a plan into a store, or go on with it; see `topa.features.run`.
+
+    Raises UsageError for options that don't fit the inputs, InputError for inputs that can't be used.
     """
+    source = source_of(plan, show=show)
+    name = resolve(plan.encoder)
+    return run.encode(
+        source,
+        plan.out,
+        identify(name),
+        partial(Encoder.from_pretrained, name),
+        part=plan.part,
+        batch_size=plan.batch_size,
+        show=show,
+    )
 
-    features: FrameFeatures
-    images: list[Image.Image]
-    sampled: SampledVideo
 
+def on_ray(plan: Plan, number: int) -> Result:
+    """Encode in `number` shards on the workers of a Ray cluster, or of this machine, and join them.
 
-def encode_frames(frames: Sequence[TextFrame], encoder: Encoder, fusion: Fusion) -> Tensor:
-    """One unit row of text space for each textual frame: float32 [T, D]."""
-    captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
-    rows = encoder.encode_texts([caption for texts in captions for caption in texts])
-    return fuse(rows, [len(texts) for texts in captions], fusion)
-
-
-def encode_video(
-    path: str | Path,
-    encoder: Encoder,
-    frames: int,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    short_side: int | None = None,
-) -> EncodedVideo:
-    """`frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
-
-    Raises what `sample_frames` raises.
+    The folder must be one that all workers see. The same call again goes on with what is left. Raises UsageError where
+    Ray isn't installed, WorkerError where shards fail, with their own words.
     """
-    sampled = sample_frames(path, frames, start=start, end=end, short_side=short_side)
-    return EncodedVideo(_encode(sampled, encoder), [_thumbnail(picture) for picture in sampled.frames], sampled)
+    source_of(plan)  # what is wrong with the inputs is told once, before any worker starts
+    encoder = str(Path(plan.encoder).absolute()) if Path(plan.encoder).is_dir() else plan.encoder
+    made = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
+    joined = run.join(plan.out)
+    joined.done = sum(one["done"] for one in made)
+    joined.seconds = max(one["seconds"] for one in made)
+    return joined
 
 
-def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
-    values = encoder.encode_images(sampled.frames)
-    times = torch.tensor(sampled.times, dtype=torch.float64)
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
+def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
+    return encode(replace(plan, part=Shard(index, number)), show=False).as_json()
 
 
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.copy()
-    small.thumbnail(_THUMBNAIL)
-    return small
+def merge(out: Path) -> Result:
+    """Join the finished shards in a folder; see `topa.features.run.join`."""
+    return run.join(out)
+
+
+def source_of(plan: Plan, *, show: bool = True) -> Source:
+    """The items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
+    if not plan.inputs:
+        raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
+    files = [tideos_in(plan.here / path) for path in plan.inputs]
+    tideos = [file for file in files if file is not None]
+    if not tideos:
+        if plan.fusion is not None:
+            raise UsageError("--fusion: videos have no captions to fuse. Leave it out.")
+        workers = plan.workers or min(os.cpu_count() or 1, _WORKERS)
+        paths = [plan.here / path for path in plan.inputs]
+        return Clips(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
+    if len(tideos) < len(files):
+        other = next(path for path, file in zip(plan.inputs, files, strict=True) if file is None)
+        raise UsageError(
+            f"encode: found Tideos ({tideos[0]}) and videos ({other}); expected one of the two, as a store is of text "
+            "or of images. Encode them into two folders."
+        )
+    for option, value in (("--frames", plan.frames), ("--workers", plan.workers)):
+        if value is not None:
+            raise UsageError(f"{option}: is for videos; Tideos have frames of their own. Leave it out.")
+    fusion = plan.fusion or "mean"
+    if fusion not in get_args(Fusion):
+        raise unknown("fusion", fusion, get_args(Fusion))
+    return Tideos(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
+
+
+def tideos_in(path: Path) -> Path | None:
+    """The file of Tideos that is meant; None for what is none."""
+    if path.is_dir():
+        return path / TIDEOS if (path / TIDEOS).is_file() else None
+    return path if path.suffix.lower() == ".jsonl" else None
+
+
+def towers(name: str, identity: str | None = None) -> Encoder:
+    """The encoder of a name, microworld/clip among them.
+
+    Raises InputError where there is none, ArtifactMismatch where features are of another identity than it has now.
+    """
+    found = Encoder.from_pretrained(resolve(name))
+    if identity not in (None, found.identity):
+        raise ArtifactMismatch(
+            f"{name}: is {found.identity} now, the features are of {identity}; expected the same. Bring the old one "
+            "back, or index the videos again: topa index VIDEOS --out ANOTHER"
+        )
+    return found

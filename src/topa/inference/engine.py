@@ -19,7 +19,7 @@ from ..core.artifacts import output_folder
 from ..core.command import command_line
 from ..core.devices import default_device
 from ..core.errors import ArtifactMismatch, InputError
-from ..features.encode import encode_video
+from ..features.encode_video import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.stretches import representatives

@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.errors import UsageError
 from ..core.registry import unknown
 from ..features.choosing import even, likest, query, relevant, segments
-from ..features.encode import encode_video
+from ..features.encode_video import encode_video
 from ..features.frames import FrameFeatures
 from ..features.stretches import representatives
 from ..features.subtitles import Cue, spoken

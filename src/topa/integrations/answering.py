@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..core.errors import InputError
 from ..core.progress import Bar, bar
-from ..features.encode import encode_video
+from ..features.encode_video import encode_video
 from ..inference.engine import Topa
 from ..inference.protocols import Asker, Choosing
 from ..inference.scoring import nll_of_targets, read, tidy

@@ -23,7 +23,7 @@ from ..core.errors import UsageError
 from ..core.processes import started_by_launcher
 from ..inference.engine import Topa
 from ..inference.protocols import Choosing
-from ..pipeline import load
+from ..training.pretrained import load
 from .answering import Answering
 from .requests import Request, documents, open_questions
 

@@ -22,7 +22,6 @@ from .meta import is_meta_folder, load_legacy
 from .saved import SavedConfig
 
 Family = Literal["llama2", "llama3"]
-RELEASED_ENCODER = "openai/clip-vit-large-patch14"
 _PROMPT_LENGTH = 50  # of all released adapters
 _TEMPERATURE = 100.0  # the released code multiplies by it
 

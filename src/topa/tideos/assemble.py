@@ -7,7 +7,6 @@ Tideo is in memory at a time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +27,12 @@ FILES = (TIDEOS, QUALITY, *CARD, MANIFEST)
 """What a set is written as."""
 
 
-@dataclass(frozen=True)
-class Mix:
-    """Tideos of another source, mixed in evenly: `share` of all, from 0 to below 1; `tideos` as many as are needed."""
-
-    share: float
-    tideos: Iterator[Tideo]
-
-    def into(self, tideos: Iterable[Tideo]) -> Iterator[Tideo]:
-        """Both. After each of the others come as many as keep the share, rounded down."""
-        number = mixed = 0
-        for number, tideo in enumerate(tideos, start=1):
-            yield tideo
-            due = int(number * self.share / (1 - self.share) + 1e-9)
-            for _ in range(due - mixed):
-                yield next(self.tideos)
-            mixed = due
-
-
 def assemble(
     tideos: Iterable[Tideo],
     out: Path,
     *,
     seed: int,
     checks: Checks | None = None,
-    mix: Mix | None = None,
     refused: Mapping[str, int] | None = None,
     cost: Mapping[str, float] | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -73,7 +53,7 @@ def assemble(
     cleaner, describer = Cleaner(seed, checks), Describer()
 
     def kept() -> Iterator[Tideo]:
-        for tideo, told in cleaner(track(tideos if mix is None else mix.into(tideos), "cleaning", total, show=show)):
+        for tideo, told in cleaner(track(tideos, "cleaning", total, show=show)):
             describer.add(tideo, told)
             yield tideo
 

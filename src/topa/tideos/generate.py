@@ -1,166 +1,237 @@
-"""Seeds to a set of Tideos by way of a writer: paced, within a budget, and resumable at any moment.
+"""Sets of Tideos by any writer: the verbs behind `topa generate` and `topa merge`, put together from their parts.
 
-All that was paid for is in the ledger. Stopping, by Ctrl-C, by the budget or by `kill -9`, costs nothing but the calls
-that were in flight; the same command goes on.
+The micro world's writer is asked for nothing: it has no endpoint, no seeds and no ledger, since nothing of it can be
+lost. What all sets share is that they are cleaned, balanced and described.
 """
 
 from __future__ import annotations
 
-import asyncio
-import gc
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from ..core.artifacts import MANIFEST, output_folder, remove
-from ..core.errors import OutputError, TopaError
-from ..core.locks import hold
+from ..core.cluster import map_shards
+from ..core.errors import UsageError
+from ..core.registry import unknown
+from . import shards
 from .asking import Asking
-from .assemble import FILES, TIDEOS, Mix, assemble
-from .batch import BatchFlow
-from .batch_endpoint import BatchEndpoint
-from .flow import Flow, Limits, Outcome, read_written
-from .ledger import FILES as LEDGER_FILES
-from .ledger import LEDGER, Ledger, call_key
+from .assemble import TIDEOS
+from .estimate import WritingEstimate
+from .estimate import estimate as estimate_flow
+from .flow import Limits, Outcome
+from .ledger import LEDGER, Progress, read_progress
 from .prompt_file import DEFAULT_FORM, ReplyForm
 from .quality import Checks, Report
-from .rejections import WINDOW, Rejections, count_rejections
-from .seeds import Seed
+from .seeds import Seed, read_seeds
 from .shards import Shard
-from .tideo import Tideo
 from .writers import Writer
 
+WRITERS = ("openai", "batch", "local", "microworld")
+NEAR = 0.8
+"""From which overlap two Tideos of a language model are near duplicates, by default."""
 
-def generate(
-    seeds: Iterable[Seed],
-    out: Path,
-    writer: Writer,
-    *,
-    asking: Asking | None = None,
-    limits: Limits | None = None,
-    shard: Shard | None = None,
-    seed: int = 0,
-    checks: Checks | None = None,
-    mix: Mix | None = None,
-    show: bool = True,
-) -> Outcome:
-    """Have a Tideo written for every seed; the same call again goes on where this one stopped.
 
-    `out` gets `ledger.sqlite` and what `assemble` writes, its manifest when no seed is left. `shard`: of the seeds
-    only every n-th. `seed`, `checks`, `mix`: for `assemble`; they may change from run to run, nothing is asked again.
+@dataclass(frozen=True)
+class Plan:
+    """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`; by
+    default only exact duplicates are looked for in the micro world, whose stories are short and alike, and near ones
+    elsewhere. resume: whether to go on with a folder that holds
+    some of it already."""
 
-    Raises UsageError for a wrong request, InputError for seeds of one id, ArtifactMismatch for a ledger of another
-    configuration, OutputError where the disk is full, Permanent where no request can succeed, Transient where the
-    endpoint can't be reached at all.
+    out: Path
+    writer: str
+    part: Shard | None = None
+    limit: int | None = None
+    seed: int = 0
+    near: float | None = None
+    resume: bool = True
+
+    def __post_init__(self) -> None:
+        found = next((name for name in (LEDGER, TIDEOS) if (self.folder / name).exists()), None)
+        if found and not self.resume:
+            raise UsageError(
+                f"--no-resume: found {found} in {self.folder}; expected a folder without one. Leave the option out to "
+                "go on with what is there, or name another folder with --out."
+            )
+
+    @property
+    def checks(self) -> Checks:
+        """What Tideos of this writer must be like."""
+        near = self.near if self.near is not None else 1.0 if self.writer == "microworld" else NEAR
+        return Checks(near=near)
+
+    @property
+    def folder(self) -> Path:
+        """Where the set, or the part of it, lies."""
+        return self.out if self.part is None else self.part.folder(self.out)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a writer is given: the file of the seeds, and the user's own prompt, if there is one."""
+
+    seeds: Path | None
+    prompt: Path | None = None
+
+    @property
+    def asking(self) -> Asking:
+        """How seeds become prompts."""
+        return Asking() if self.prompt is None else Asking.from_file(self.prompt)
+
+    def first(self, limit: int | None) -> Iterator[Seed]:
+        """The seeds, or the first of them. Raises UsageError where no file is given."""
+        if self.seeds is None:
+            raise UsageError(
+                "generate: this writer needs seeds. Give --seeds FILE. Make one: topa seeds FILE --kind text "
+                "--out seeds.jsonl"
+            )
+        return islice(read_seeds(self.seeds), limit)
+
+
+def is_paid(writer: str) -> bool:
+    """Whether whoever runs this writer may have to pay for what it writes."""
+    return writer not in ("microworld", "local")
+
+
+def name_of(writer: str | None, base_url: str | None) -> str:
+    """The writer that is meant. Raises UsageError for one that nobody knows."""
+    name = writer or ("microworld" if base_url is None else "openai")
+    if name not in WRITERS:
+        raise unknown("writer", name, WRITERS)
+    return name
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which writer is asked, and how; nothing of it is open yet, so that it can travel to other processes.
+
+    model: its name at the endpoint, or for `local` a folder or hub id. batch: for `local`, requests in one batch.
     """
-    asking, limits = asking or Asking(), limits or Limits()
-    checks = checks or Checks()
-    output_folder(out, *FILES, *LEDGER_FILES)
-    configuration = {"model": writer.model, "prompt": asking.identity, **asking.declaration, **writer.parameters}
-    if shard is not None:
-        configuration["shard"] = str(shard)
-    parameters = {**writer.parameters, **asking.declaration}
-    with _settled(), Ledger(out / LEDGER, configuration) as ledger:
-        remove(out / MANIFEST)
-        # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
-        number = ledger.plan(
-            (call_key(asking.prompt(s), writer.model, parameters, s.id), position, s)
-            for position, s in enumerate(seeds)
-            if shard is None or shard.has(position)
+
+    model: str | None = None
+    base_url: str | None = None
+    key_env: str | None = None
+    max_tokens: int = 8192
+    temperature: float | None = None
+    timeout: float = 300.0
+    batch: int = 8
+
+
+def refuse_for_microworld(options: Mapping[str, object]) -> None:
+    """Raises UsageError for the first option, by its name, that was given and that only a writer that is asked has."""
+    for name, value in options.items():
+        if value:
+            raise UsageError(f"generate: the micro world has no use for {name}. Leave it out, or name a --writer.")
+
+
+def check_writer(plan: Plan, options: Options) -> None:
+    """Raise UsageError where what the writer needs isn't given, or what it doesn't know is."""
+    if options.model is None:
+        raise UsageError(f"generate: the writer {plan.writer} needs --model.")
+    if plan.writer == "local" and options.base_url is not None:
+        raise UsageError("generate: the writer local has no endpoint. Leave out --base-url, or --writer local.")
+    if plan.writer != "local" and options.base_url is None:
+        raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
+
+
+def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) -> Writer:
+    """The writer of a plan, held to this form of replies. Raises as `check_writer` does."""
+    from .asking import reply_schema
+
+    check_writer(plan, options)
+    assert options.model is not None
+    if plan.writer == "local":
+        from .local import Local
+
+        return Local(
+            options.model,
+            schema=reply_schema(form),
+            max_tokens=options.max_tokens,
+            temperature=options.temperature,
+            batch=options.batch,
+            seed=plan.seed,
         )
+    assert options.base_url is not None
+    from .batch_endpoint import BatchEndpoint
+    from .endpoint import Endpoint
 
-        def finish(done: bool) -> Report:
-            with _alone(out):
-                return assemble(
-                    (Tideo.model_validate_json(line) for _, line in ledger.results()),
-                    out,
-                    seed=seed,
-                    checks=checks,
-                    mix=mix,
-                    refused=ledger.errors(),
-                    cost=asdict(ledger.spent()),
-                    kinds=dict(asking.form.kinds) if asking.form != DEFAULT_FORM else None,
-                    config={**configuration, "seeds": number},
-                    done=done,
-                    total=ledger.counts().get("accepted", 0),
-                    show=show,
-                )
-
-        outcome = _written(writer, ledger, asking, limits, checks, finish, show=show)
-        counts = ledger.counts()
-        outcome.seeds, outcome.spent, outcome.elsewhere = number, ledger.spent(), ledger.held_elsewhere()
-        outcome.accepted, outcome.rejected, outcome.failed = (
-            counts.get(state, 0) for state in ("accepted", "rejected", "failed")
-        )
-        outcome.refused = ledger.errors()
-        if outcome.stopped == "rejections":
-            outcome.rejections = _rejections(ledger, asking.form)
-        outcome.submitted = counts.get("submitted", 0)
-        outcome.left = number - outcome.accepted - outcome.rejected - outcome.failed - outcome.elsewhere
-        outcome.report = finish(not outcome.left and not outcome.elsewhere)
-        outcome.path = out / TIDEOS
-        return outcome
+    kind = BatchEndpoint if plan.writer == "batch" else Endpoint
+    return kind(
+        options.base_url,
+        options.model,
+        key_env=options.key_env,
+        schema=reply_schema(form),
+        max_tokens=options.max_tokens,
+        temperature=options.temperature,
+        timeout=options.timeout,
+    )
 
 
-def _written(
-    writer: Writer,
-    ledger: Ledger,
-    asking: Asking,
-    limits: Limits,
-    checks: Checks,
-    finish: Callable[[bool], Report],
-    *,
-    show: bool,
-) -> Outcome:
-    async def run() -> Outcome:
-        async with writer:
-            if isinstance(writer, BatchEndpoint):
-                return await BatchFlow(writer, ledger, asking, limits, checks).run(show=show)
-            return await Flow(writer, ledger, asking, limits, checks).run(show=show)
-
-    try:
-        return asyncio.run(run())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    except TopaError:
-        # What was written before can be used; that it can't even be put together is no news after this error.
-        with suppress(TopaError):
-            finish(False)
-        raise
+def estimate(
+    given: Given, plan: Plan, options: Options, limits: Limits, shards: int | None = None
+) -> tuple[str, WritingEstimate]:
+    """The prompt of the first seed, and about what the seeds take that have no result yet. `shards`: into how many the
+    work is divided, where all are meant."""
+    asking = given.asking
+    first = next(given.first(1))
+    seeds = (s for n, s in enumerate(given.first(plan.limit)) if plan.part is None or plan.part.has(n))
+    folders = [plan.folder] if shards is None else [Shard(n, shards).folder(plan.out) for n in range(shards)]
+    progress = sum((read_progress(folder / LEDGER) for folder in folders), Progress())
+    return asking.prompt(first), estimate_flow(
+        seeds, asking, limits, progress, longest=options.max_tokens, batched=plan.writer == "batch"
+    )
 
 
-def _rejections(ledger: Ledger, form: ReplyForm) -> Rejections:
-    """Why the run stopped, with an example."""
-    rejections = count_rejections(ledger.verdicts(WINDOW))
-    commonest = next(iter(rejections.reasons), "")
-    example = ledger.example(commonest)
-    if example is None:
-        return rejections
-    seed, reply = example
-    return replace(rejections, seed=seed, problem=read_written(reply, form)[1] or commonest)
+def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show: bool = True) -> Outcome:
+    """Have the set written by a writer that is asked; see `topa.tideos.collect`."""
+    from .collect import generate as run
+
+    check_writer(plan, options)
+    asking = given.asking
+    next(given.first(1), None)  # a file that can't be read is told before a writer is opened, or a model loaded
+    writer = open_writer(plan, options, asking.form)
+    if plan.writer == "local":  # while a batch is written, the next one gathers
+        limits = replace(limits, concurrency=2 * limits.concurrency)
+    return run(
+        given.first(plan.limit),
+        plan.folder,
+        writer,
+        asking=asking,
+        limits=limits,
+        shard=plan.part,
+        seed=plan.seed,
+        checks=plan.checks,
+        show=show,
+    )
 
 
-@contextmanager
-def _settled() -> Iterator[None]:
-    """What is loaded by now stays: to look through it again and again takes the collector a tenth of the time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: int) -> Outcome:
+    """Write the set in `number` shards on the workers of a Ray cluster, or of this machine, and merge them.
+
+    The folder must be one that all workers see. The same call again goes on with what is left. The budget and the rates
+    are for all shards together. Raises UsageError where Ray isn't installed, WorkerError where shards fail, with their
+    own words.
+    """
+    whole = replace(plan, out=plan.out.absolute())  # a worker may have another working folder
+    given = Given(*(path and path.absolute() for path in (given.seeds, given.prompt)))
+    if options.model is not None and Path(options.model).is_dir():
+        options = replace(options, model=str(Path(options.model).absolute()))
+    shard = partial(_shard, whole, given, options, limits.part(number), number)
+    outcome = Outcome.total(map_shards(shard, number))
+    if outcome.stopped is None and not outcome.left:
+        outcome.report = merge(plan.out, seed=plan.seed, checks=plan.checks, show=False)
+        outcome.path = plan.out / TIDEOS
+    return outcome
 
 
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One process at a time: of two, the later one sees all that the earlier one saw, and replaces nothing newer."""
-    try:
-        with hold(out / f"{LEDGER}.export", wait=True):
-            yield
-    except OutputError as error:
-        raise OutputError(f"{error} All replies are kept in {out / LEDGER}.") from error
-    except OSError as error:
-        raise OutputError(
-            f"{out}: can't be written ({error.strerror}). All replies are kept in {LEDGER}: free some space, then run "
-            "the same command again."
-        ) from error
+def _shard(plan: Plan, given: Given, options: Options, limits: Limits, number: int, index: int) -> dict[str, Any]:
+    part = replace(plan, part=Shard(index, number))
+    return generate(part, given, options, limits, show=False).as_json()
+
+
+def merge(out: Path, *, seed: int, checks: Checks | None, show: bool = True) -> Report:
+    """One set of the finished shards in a folder; see `topa.tideos.shards`."""
+    return shards.merge(out, seed=seed, checks=checks, show=show)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..core.artifacts import Manifest, read_manifest
 from ..core.errors import ArtifactMismatch, InputError, UsageError
-from .assemble import KIND, KINDS, TIDEOS, Mix, assemble
+from .assemble import KIND, KINDS, TIDEOS, assemble
 from .jsonl import read_jsonl
 from .ledger import LEDGER, Ledger, Usage
 from .quality import Checks, Report
@@ -58,7 +58,6 @@ def merge(
     *,
     seed: int = 0,
     checks: Checks | None = None,
-    mix: Mix | None = None,
     show: bool = True,
 ) -> Report:
     """Make one set of the finished shards in a folder, in the order that a run without shards has.
@@ -90,7 +89,6 @@ def merge(
             out,
             seed=seed,
             checks=checks,
-            mix=mix,
             refused=refused,
             cost=asdict(sum(spent, Usage())) if spent else None,
             kinds=manifests[0].config.get(KINDS),

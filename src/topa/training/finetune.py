@@ -1,127 +1,352 @@
-"""What fine-tuning is told, and what it draws from: questions about clips, many of which share a clip.
+"""The verb `finetune`: from a pre-aligned model and labelled videos to a model that has seen videos.
 
-Read by `topa.finetuning`; the loop knows the settings as `TrainConfig` and the questions as `Samples`.
+Reads questions about video files (`evals.questions`), writes a run folder and a saved model. Running the same
+command again goes on where it stopped, to the bit.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-from torch import Tensor
+import torch
+from transformers import PreTrainedModel
 
-from ..core.errors import UsageError
-from ..core.registry import unknown
-from .config import RECIPES, TrainConfig, configure
-from .data import AlignmentSet, Labels
+from ..core.artifacts import output_folder, sha256, write_atomically
+from ..core.embedded import resolve
+from ..core.errors import InputError, UsageError
+from ..core.processes import Processes
+from ..core.progress import console
+from ..evals.questions import Unfit, VideoQuestion
+from ..features.encoder import Encoder
+from ..features.frames import FrameFeatures
+from ..features.gathered import Gathered, gather
+from ..inference.engine import prompter_for
+from ..memory.bank import MemoryBank
+from ..models import saved
+from ..models.base import empty_llm, load_llm, load_tokenizer, window
+from ..models.saved import SavedConfig
+from ..models.topa_model import VideoLanguageModel
+from ..prompts.prompt import Prompter
+from ..tideos.tideo import TextFrame, Tideo
+from .align import run_files, save_models
+from .data import AlignmentSet, Labels, batches_per_epoch
+from .estimate import Estimate, estimate
+from .finetune_config import FinetuneConfig, LabelledSet, read_finetune_recipe
+from .labelled import Selection, Source, nothing, select
+from .loop import TrainResult, Watch, train
+from .prepare import dtype_for, prepare
+from .runfile import expect_run
+from .trackers import check_trackers
 
-FINETUNE_RECIPES = RECIPES / "finetune"
-_SCRATCH = "from_scratch"
-_WITHOUT = {"epochs": 10, "warmup": 0.2}
-"""Of a run without pre-alignment: twice the epochs. Source: the released baseline."""
-
-
-class FinetuneConfig(TrainConfig):
-    """A fine-tuning run. Defaults are the paper's for a 7B language model on NExT-QA and STAR, but for two: gates,
-    biases and embeddings don't decay, and gradients are clipped."""
-
-    choose: float = Field(2.0, ge=0, description="share of multiple choice, answered by letter")
-    answer: float = Field(1.0, ge=0, description="share of open questions; also of the right option's text")
-    describe: float = Field(0.0, ge=0, description="share of summaries, of questions that come with a description")
-    epochs: int = Field(5, gt=0, description="passes over all questions")
-    warmup: float = Field(0.2, ge=0, lt=1, description="share of the steps with a rising learning rate")
-    batch_size: int = Field(320, gt=0, description="questions of one step, over all processes")
-    lr: float = Field(1.25e-2, gt=0, description="learning rate at the end of the warm-up")
-    bridge: Literal["raw", "projected"] = Field(
-        "raw", description="pictures as they are, the paper's, or through the model's memory"
-    )
-    raw_projector: Literal["aligned", "fresh"] = Field(
-        "aligned",
-        description="bridge raw: the projector goes on from the aligned one, or is drawn anew, as after a warm start, "
-        "whose large weights hardly move",
-    )
-    fraction: float = Field(
-        1.0, gt=0, le=1, description="share of the training videos; a smaller one is part of a larger one"
-    )
-    held_out: float = Field(0.1, ge=0, lt=1, description="share of the videos that is held out for validation")
-    validation: int = Field(200, ge=0, description="questions about held-out videos, at most")
-    from_scratch: bool = Field(False, description="without pre-alignment: the adapter begins at random")
-    video_bias: float = Field(
-        3.5, description="from scratch: video bias at the start, subtracted from scores of frames"
-    )
-    init_std: float = Field(1.0, gt=0, description="from scratch: deviation of prompts and temporal vectors")
-
-
-def finetune_recipes() -> list[str]:
-    """The names of the recipes for fine-tuning that come with topa."""
-    return sorted(path.stem for path in FINETUNE_RECIPES.glob("*.toml"))
-
-
-def read_finetune_recipe(
-    name: str | None, base: Mapping[str, Any], settings: Sequence[str] = (), *, from_scratch: bool = False
-) -> FinetuneConfig:
-    """Settings of a run: `base`, changed by a recipe (name or file, or none), changed by `key=value` settings.
-
-    from_scratch: also by ten epochs, two of them warm-up, and by the recipe's table `[from_scratch]`.
-    Raises UsageError for an unknown recipe, key, or a value of the wrong type.
-    """
-    values: dict[str, Any] = {}
-    where = "fine-tuning"
-    if name is not None:
-        path = Path(name) if name.endswith(".toml") else FINETUNE_RECIPES / f"{name}.toml"
-        if not path.is_file():
-            if name.endswith(".toml"):
-                known = ", ".join(finetune_recipes())
-                raise UsageError(f"{name}: no such recipe file. Known recipes for fine-tuning: {known}.")
-            raise unknown("recipe for fine-tuning", name, finetune_recipes())
-        where = path.name
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: not a TOML file ({error}). Expected lines of the form key = value.") from error
-    table = values.pop(_SCRATCH, {})
-    if not isinstance(table, dict):
-        raise UsageError(f"{where}: from_scratch is a table of settings; found {table!r}. Give --from-scratch instead.")
-    without = {**_WITHOUT, **table, _SCRATCH: True} if from_scratch else {}
-    return configure(FinetuneConfig, {**base, **values, **without}, settings, where)
+FEATURES = "features"
+LEFT_OUT = "left-out.json"
+_FEW_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledSet:
-    """Questions about clips, in memory. values: float32 [C, T, D] and valid: bool [C, T] of the clips; clip: which of
-    them each of N questions is about; labels, names: N."""
+class FinetuneResult:
+    """How a run ended, and what it was trained on. left_out: questions by reason."""
 
-    values: Tensor
-    valid: Tensor
-    clip: tuple[int, ...]
-    labels: tuple[Labels, ...]
-    names: tuple[str, ...]
+    training: TrainResult
+    questions: int
+    videos: int
+    held_out_questions: int
+    left_out: dict[str, int]
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "training": self.training.as_json()}
 
-    def name(self, index: int) -> str:
-        """The question's id."""
-        return self.names[index]
 
-    def labels_of(self, index: int) -> Labels:
-        """The question, and what the clip's description is."""
-        return self.labels[index]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run would do. to_encode: clips without features. left_out: questions by reason. cost: of the training."""
 
-    def shown(self, index: int) -> int:
-        """How many of the clip's frames are valid."""
-        return int(self.valid[self.clip[index]].sum())
+    questions: int
+    videos: int
+    held_out_questions: int
+    held_out_videos: int
+    to_encode: int
+    left_out: dict[str, int]
+    cost: Estimate
 
-    def features(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Copies: float32 [B, T, D] and bool [B, T]."""
-        at = [self.clip[i] for i in members]
-        return self.values[at], self.valid[at]
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return {**asdict(self), "cost": self.cost.as_json()}
 
-    def take(self, members: Sequence[int]) -> AlignmentSet:
-        """These questions, each with its own copy of the features."""
-        values, valid = self.features(members)
-        return AlignmentSet(values, valid, tuple(self.labels[i] for i in members))
+
+def configuration(
+    model: str | Path, recipe: str | None = None, settings: Sequence[str] = (), *, from_scratch: bool = False
+) -> FinetuneConfig:
+    """The settings of a run that starts from a saved model: its own protocol, where no recipe or setting says other;
+    a model that compares options by their text is trained on their text.
+
+    Raises ArtifactError where this isn't a saved model, UsageError for what can't be set.
+    """
+    protocol = saved.read_config(saved.fetch(model)).protocol
+    base = {"protocol": protocol} if protocol == "selection" else {"protocol": protocol, "choose": 0.0}
+    return read_finetune_recipe(recipe, base, settings, from_scratch=from_scratch)
+
+
+def finetune(
+    config: FinetuneConfig,
+    model: str | Path,
+    source: Source,
+    out: Path,
+    *,
+    workers: int = 1,
+    watch: Watch | None = None,
+    accept_changes: bool = False,
+) -> FinetuneResult:
+    """Fine-tune a saved model on labelled videos into `out`: features, training, a saved model. Resumes.
+
+    Frames, adapter and language model are the saved model's; its memory is taken along for bridge "projected". The
+    result is the adapter after the last step; the best on held-out videos is `out/best`. What can't be used is left
+    out, counted, and listed in `out/left-out.json`. workers: videos decoded at the same time.
+    Raises InputError where nothing can be used or a line is malformed, ArtifactError where `model` isn't a saved model,
+    ArtifactMismatch where parts don't fit each other, UsageError for settings that don't, and what training raises.
+    """
+    processes, watch = Processes(), watch or Watch()
+    folder = saved.fetch(model)
+    base = saved.read_config(folder)
+    memory = _memory(folder, base, config)
+    output_folder(out, LEFT_OUT, "projected/*", *run_files(None if source.features else FEATURES, parts=True))
+    check_trackers(watch.trackers)
+    expect_run(out, "finetune", config, accept_changes=accept_changes)
+    features = source.features or out / FEATURES
+    chosen = select(source, config, Gathered(features, base.encoder_identity, base.frames))
+    failed: dict[str, str] = {}
+    if processes.first:
+        failed = gather(
+            [source.clip(q) for q in (*chosen.training, *chosen.held_out)],
+            lambda: Encoder.from_pretrained(resolve(base.encoder)),
+            base.encoder_identity,
+            base.frames,
+            features,
+            workers=workers,
+            show=watch.show,
+        )
+    processes.wait()
+    known = Gathered(features, base.encoder_identity, base.frames)
+    chosen, data = _read(chosen, source, known, failed, base, memory, out)
+    if processes.first:
+        _tell(chosen, source, config, out)
+    learner, prompter = _learner(folder, base, config, processes)
+    console.print(str(learner.parameter_report()))
+    result = train(
+        learner,
+        prompter,
+        data[0],
+        config,
+        out,
+        held_out=_some(data[1], config),
+        kind="finetune",
+        parents=_parents(folder, chosen, source, config, memory),
+        watch=watch,
+        accept_changes=accept_changes,
+        processes=processes,
+    )
+    if processes.first:
+        described = base.model_copy(update={"bridge": config.bridge, "protocol": config.protocol})
+        about = _about(config, model, source, chosen, result)
+        text = saved.card(described, str(learner.parameter_report()), about)
+        save_models(out, described, learner, result, memory, text)
+    videos = len({source.name(q) for q in chosen.training})
+    return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
+
+
+def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *, processes: int = 1) -> Plan:
+    """What `finetune` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written.
+
+    Raises what reading the questions, the saved model's and the LLM's configuration raises.
+    """
+    folder = saved.fetch(model)
+    base = saved.read_config(folder)
+    _memory(folder, base, config)
+    known = Gathered(source.features or out / FEATURES, base.encoder_identity, base.frames)
+    chosen = select(source, config, known)
+    llm = empty_llm(base.llm, resolve(base.llm, weights=False))
+    tideos = [_as_tideo(q, base.frames) for q in chosen.training]
+    dtype = dtype_for(config, Processes().device)
+    cost = estimate(
+        saved.shape(llm, base),
+        _prompter(base, config, llm),
+        tideos,
+        range(len(tideos)),
+        config,
+        frames=base.frames,
+        compute=dtype.itemsize,
+        bits=8 * dtype.itemsize,
+        processes=processes,
+    )
+    clips = {source.clip(q).id for q in (*chosen.training, *chosen.held_out)}
+    return Plan(
+        len(chosen.training),
+        len({source.name(q) for q in chosen.training}),
+        len(chosen.held_out),
+        len({source.name(q) for q in chosen.held_out}),
+        sum(name not in known for name in clips),
+        chosen.tally.counts,
+        cost,
+    )
+
+
+def _as_tideo(question: VideoQuestion, frames: int) -> Tideo:
+    """The texts of a sample as the estimate reads them."""
+    return Tideo(
+        id=question.id,
+        frames=(TextFrame(caption="a frame"),) * frames,
+        description=question.description or question.question.question,
+        questions=(question.question,),
+    )
+
+
+def _read(
+    chosen: Selection,
+    source: Source,
+    known: Gathered,
+    failed: dict[str, str],
+    base: SavedConfig,
+    memory: MemoryBank | None,
+    out: Path,
+) -> tuple[Selection, tuple[LabelledSet, LabelledSet]]:
+    """The questions whose features are there and sound, and these questions with their features."""
+    found: dict[str, FrameFeatures] = {}
+    for name in dict.fromkeys(source.clip(q).id for q in (*chosen.training, *chosen.held_out)):
+        try:
+            found[name] = known[name]
+        except InputError as error:
+            failed.setdefault(name, str(error))
+    ids = list(found)
+    features = list(found.values())
+    if memory is not None:
+        features = memory.project_all(features, base.temperature, cache=out / "projected")
+    taken = [f.resample(base.frames) for f in features]
+    place = {name: number for number, name in enumerate(ids)}
+
+    def kept(questions: Sequence[VideoQuestion]) -> tuple[VideoQuestion, ...]:
+        return tuple(q for q in questions if source.clip(q).id in place)
+
+    lost = [
+        Unfit(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
+        for q in (*chosen.training, *chosen.held_out)
+        if source.clip(q).id not in place
+    ]
+    rest = Selection(kept(chosen.training), kept(chosen.held_out), (*chosen.left_out, *lost), chosen.unseen)
+    if not rest.training:
+        raise nothing(source.data, rest.left_out)
+    values, valid = torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken])
+
+    def labelled(questions: Sequence[VideoQuestion]) -> LabelledSet:
+        return LabelledSet(
+            values,
+            valid,
+            tuple(place[source.clip(q).id] for q in questions),
+            tuple(Labels(q.description, (q.question,)) for q in questions),
+            tuple(q.id for q in questions),
+        )
+
+    return rest, (labelled(rest.training), labelled(rest.held_out))
+
+
+def _tell(chosen: Selection, source: Source, config: FinetuneConfig, out: Path) -> None:
+    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
+    console.print(
+        f"{len(chosen.training):,} questions about {videos[0]:,} videos; held out: {len(chosen.held_out):,} about "
+        f"{videos[1]:,}"
+    )
+    for line in chosen.tally.lines():
+        console.print(f"left out, {line}", style="yellow")
+    steps = config.epochs * batches_per_epoch(len(chosen.training), config.batch_size)
+    if steps < _FEW_STEPS:
+        console.print(
+            f"only {steps} steps of {config.batch_size} questions: a smaller --set batch_size= will learn more, with "
+            "--set lr= smaller by as much",
+            style="yellow",
+        )
+    listed = [asdict(unfit) for unfit in chosen.left_out]
+    told = {"left_out": len(listed), "reasons": chosen.tally.counts, "questions": listed}
+    write_atomically(out / LEFT_OUT, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+
+
+def _some(held_out: LabelledSet, config: FinetuneConfig) -> AlignmentSet | None:
+    number = min(len(held_out), config.validation)
+    if not number:
+        return None
+    return held_out.take(sorted(random.Random(f"{config.seed} validation").sample(range(len(held_out)), number)))
+
+
+def _memory(folder: Path, base: SavedConfig, config: FinetuneConfig) -> MemoryBank | None:
+    if config.bridge == "raw":
+        return None
+    if base.bridge == "raw":
+        raise UsageError(
+            f"{folder}: has no memory, as it reads pictures as they are; bridge 'projected' needs one. Start from a "
+            "model that topa align made, or leave out --bridge."
+        )
+    return MemoryBank.load(folder)
+
+
+def _learner(
+    folder: Path, base: SavedConfig, config: FinetuneConfig, processes: Processes
+) -> tuple[VideoLanguageModel, Prompter]:
+    device = torch.device("cpu") if config.sharded else processes.device  # a shard at a time goes further
+    dtype = dtype_for(config, processes.device)
+    llm = load_llm(base.llm, resolve(base.llm), legacy=base.legacy, dtype=dtype, device=device)
+    torch.manual_seed(config.seed)
+    model = saved.build(llm, base, bias=config.video_bias, std=config.init_std)
+    if not config.from_scratch:
+        state = saved.read_adapter(folder)
+        if config.bridge == "raw" and config.raw_projector == "fresh":
+            state["projector.linear.weight"] = model.projector.linear.weight.detach()
+        model.load_adapter_state_dict(state)
+    return prepare(model, config, processes), _prompter(base, config, llm)
+
+
+def _prompter(base: SavedConfig, config: FinetuneConfig, llm: PreTrainedModel) -> Prompter:
+    limits = [length for length in (window(llm), config.max_tokens) if length is not None]
+    return prompter_for(load_tokenizer(base.llm, resolve(base.llm, weights=False)), base, min(limits, default=None))
+
+
+def _parents(
+    folder: Path, chosen: Selection, source: Source, config: FinetuneConfig, memory: MemoryBank | None
+) -> dict[str, str]:
+    """Hashes of what a run is made of: another adapter or other questions would be another run."""
+    digest = hashlib.sha256()
+    for part in (chosen.training, chosen.held_out):
+        for q in part:
+            told = [q.id, source.clip(q).id, q.question.model_dump_json(), q.description]
+            digest.update(json.dumps(told).encode() + b"\0")
+        digest.update(b"\0")
+    adapter = "none" if config.from_scratch else sha256(folder / saved.ADAPTER)[:16]
+    parents = {"adapter": adapter, "questions": digest.hexdigest()[:16]}
+    return parents if memory is None else {**parents, "memory": memory.hash[:16]}
+
+
+def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult) -> str:
+    """What the model card says of a run."""
+    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
+    accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
+    name = Path(model).resolve().name if Path(model).exists() else str(model)
+    start = (
+        f"from a random adapter, without pre-alignment (in the sizes of `{name}`)"
+        if config.from_scratch
+        else f"from the pre-aligned adapter `{name}`"
+    )
+    pictures = "as they are" if config.bridge == "raw" else "projected through the memory"
+    share = "" if config.fraction == 1 else f" (a share of {config.fraction:g} of the training videos)"
+    if config.bridge == "raw" and config.raw_projector == "fresh" and not config.from_scratch:
+        start += " with a projector drawn anew"
+    return (
+        f"Fine-tuned on labelled videos, after TOPA (arXiv 2405.13911): `{source.data.name}` ({source.format}), "
+        f"{len(chosen.training):,} questions about {videos[0]:,} videos{share}, pictures {pictures}, {start}. "
+        f"{len(chosen.left_out):,} questions left out. Steps {result.steps}, {result.seconds:.0f} s, last loss "
+        f"{result.loss:.3f}, right on {videos[1]:,} held-out videos {accuracy}.\n\n"
+        f"```json\n{config.model_dump_json(indent=1)}\n```"
+    )
