@@ -110,6 +110,7 @@ def test_a_file_for_each_video(tmp_path) -> None:
             released.features(example(video), everything)
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_file_that_would_run_something(tmp_path) -> None:
     class Bomb:
         def __reduce__(self):

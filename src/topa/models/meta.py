@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def load_legacy(path: Path) -> dict[str, Any]:
     """
     for mapped in (True, False):  # files of old torch versions can't be mapped
         try:
-            with torch.serialization.safe_globals([argparse.Namespace]):
+            with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickle protocols that torch reads or refuses all the same
                 loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # torch.load has no family of errors of its own
             if not mapped:
