@@ -28,13 +28,13 @@ from unittest import mock
 import torch
 from long import compose, render
 from measure import interleaved
+from topa.library.asking import Asking
 
 from topa.features.choosing import query
 from topa.features.encode_video import encode_video
 from topa.features.store import FeatureStoreWriter
 from topa.inference.engine import Topa
-from topa.inference.scoring import score_options
-from topa.library.asking import Asking
+from topa.inference.scorer import score_options
 from topa.library.contents import Contents, Video
 from topa.microworld.questions import OPTIONS
 from topa.microworld.world import COLOURS, KINDS, PLACES

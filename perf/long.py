@@ -22,6 +22,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from topa.inference.footage import PARTS, Footage, Scene, answer_over, watch
 from torch import Tensor
 
 from topa.core.progress import track
@@ -30,8 +31,8 @@ from topa.features.choosing import likest, query, relevant, segments
 from topa.features.frames import FrameFeatures
 from topa.features.stretches import representatives
 from topa.inference.engine import Topa
-from topa.inference.footage import PARTS, Footage, Scene, answer_over, watch
-from topa.inference.scoring import Scores, score_options
+from topa.inference.scorer import OptionScores as Scores
+from topa.inference.scorer import score_options
 from topa.microworld.questions import candidates, lay_out
 from topa.microworld.render import FPS, SIDE, render_frames
 from topa.microworld.world import SCENES, Story, write_story

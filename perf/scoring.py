@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from measure import _status
 from naive import Naive
+from topa.inference.protocols import Asker
 
 import topa
 from topa.core.processes import Processes
@@ -33,7 +34,6 @@ from topa.evals.evaluation import MODEL
 from topa.evals.predictions import NAME
 from topa.evals.runner import answer_all, read_predictions
 from topa.evals.watching import Videos
-from topa.inference.protocols import Asker
 from topa.microworld.writer import make_videos
 
 QUESTIONS = 5_000

@@ -33,6 +33,7 @@ from .core.calibration import Forecast, seconds_per_pass
 from .core.durations import rough_duration
 from .core.embedded import resolve
 from .core.progress import bar, console, track
+from .core.protocols import LikelihoodProtocol as Protocol
 from .core.resources import measure
 from .core.thumbnails import thumbnail
 from .evals.metrics import accuracy, difference
@@ -43,7 +44,8 @@ from .features.encode_video import EncodedVideo, encode_video
 from .features.encoder import Encoder
 from .features.frames import FrameFeatures
 from .features.run import FILES as STORE
-from .inference.scoring import Protocol, Scores, score_options
+from .inference.scorer import OptionScores as Scores
+from .inference.scorer import score_options
 from .memory.bank import MemoryBank
 from .microworld import effort
 from .microworld.questions import TIME_KINDS

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..features.frames import FrameFeatures
 from ..inference.engine import Topa
+from ..inference.video_inputs import VideoInputs
 from .evaluation import MODEL
 
 VIEWS = (MODEL, "blind", "shuffled_frames", "single_frame", "no_projection")
@@ -24,40 +26,32 @@ def baselines(engine: Topa) -> tuple[str, ...]:
     return tuple(name for name in VIEWS if name != MODEL and (name != "no_projection" or engine.memory is not None))
 
 
-def show(engine: Topa, watched: Mapping[str, FrameFeatures], views: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
-    """What the LLM gets of each video under each view: values float32 [V, T, D], valid bool [V, T], in the order of
-    `watched`. watched: by clip, in image space; its names seed the random orders, so that they don't depend on what
-    else is shown."""
+def ablate(
+    engine: Topa, watched: Mapping[str, FrameFeatures], views: Sequence[str]
+) -> dict[str, dict[str, VideoInputs]]:
+    """Return what the model reads of each video under each view, by view and clip. watched: by clip, in image space;
+    the clips' names seed the random orders, so that they don't depend on what else is read."""
     images = list(watched.values())
-    inputs = [engine.inputs(features) for features in engine.project(images)]
-    values, valid = _stacked(inputs)
-    shown: dict[str, tuple[Tensor, Tensor]] = {}
-    for view in views:
-        if view == MODEL:
-            shown[view] = values, valid
-        elif view == "blind":
-            shown[view] = torch.zeros_like(values), valid
-        elif view == "shuffled_frames":
-            orders = [_order(name, own) for name, own in zip(watched, valid, strict=True)]
-            shown[view] = torch.stack([v[order] for v, order in zip(values, orders, strict=True)]), valid
-        elif view == "single_frame":
-            middle = (valid.sum(dim=1) - 1) // 2
-            single = torch.zeros_like(values)
-            single[:, 0] = values[torch.arange(len(values)), middle]
-            shown[view] = single, torch.arange(valid.shape[1]).expand(valid.shape) < 1
-        elif view == "no_projection":
-            shown[view] = _stacked([engine.inputs(image) for image in images])
-    return shown
+    whole = [engine.inputs_of_projected(features) for features in engine.project(images)]
+    made = {view: [_ablated(view, *pair) for pair in zip(watched, whole, strict=True)] for view in views}
+    if "no_projection" in views:
+        made["no_projection"] = [engine.inputs_of_projected(image) for image in images]
+    return {view: dict(zip(watched, inputs, strict=True)) for view, inputs in made.items()}
 
 
-def _stacked(inputs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Videos of unlike numbers of frames, padded: [V, T, D] and bool [V, T]."""
-    longest = max(len(values) for values, _ in inputs)
-    values = torch.zeros(len(inputs), longest, inputs[0][0].shape[1])
-    valid = torch.zeros(len(inputs), longest, dtype=torch.bool)
-    for row, (own, there) in enumerate(inputs):
-        values[row, : len(own)], valid[row, : len(own)] = own, there
-    return values, valid
+def _ablated(view: str, clip: str, whole: VideoInputs) -> VideoInputs:
+    """One video under a view."""
+    values, valid = whole.values, whole.valid
+    if view == "blind":
+        return replace(whole, values=torch.zeros_like(values))
+    if view == "shuffled_frames":
+        return replace(whole, values=values[_order(clip, valid)])
+    if view == "single_frame":
+        middle = (int(valid.sum()) - 1) // 2
+        single = torch.zeros_like(values)
+        single[0] = values[middle]
+        return replace(whole, values=single, valid=torch.arange(len(valid)) < 1)
+    return whole
 
 
 def _order(name: str, valid: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from ..core.failures import all_failed
 from ..core.locks import alone
 from ..core.processes import Processes
 from ..core.progress import console
+from ..core.protocols import Protocol
 from ..core.registry import unknown
 from ..core.thumbnails import SIDE, thumbnail
 from ..features.decoding import decoders
@@ -41,7 +42,7 @@ from ..features.gathered import Gathered
 from ..features.run import FILES as STORE
 from ..features.subtitles import WORDS, Cue, read_subtitles, spoken
 from ..inference.engine import Topa
-from ..inference.protocols import Asker, Choosing
+from ..inference.request import check_permutations
 from ..memory.bank import MemoryBank
 from ..microworld.writer import FILES as VIDEO_FILES
 from ..microworld.writer import make_videos
@@ -50,7 +51,7 @@ from ..models.base import empty_llm
 from ..models.saved import SavedConfig
 from ..training.pretrained import default_model, load
 from .ablations import VIEWS, baselines
-from .answering import Answering
+from .answering import RecordAnswerer
 from .captioning import CAPTIONS
 from .catalogue import BENCHMARKS, Benchmark
 from .datasets import own
@@ -98,7 +99,7 @@ class Evaluation:
     videos: Path | None = None
     split: str | None = None
     model: str | Path | None = None
-    protocol: Choosing | None = None
+    protocol: Protocol | None = None
     permutations: bool = False
     frames: int | None = None
     max_tokens: int | None = None
@@ -164,6 +165,8 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         processes.wait()
         folder = saved.fetch(default if processes.first else asked.model or default_model(show=False))
         config = saved.read_config(folder)
+        if asked.permutations:
+            check_permutations(asked.protocol or config.protocol)
         known = _known(asked, config)
         if asked.require_all:
             _require(_missing(known, examples, _root(asked, data)))
@@ -172,14 +175,13 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
         engine = load(folder, device=str(processes.device))
         if engine.memory is not None:
             engine.memory = engine.memory.to(processes.device)
-        asker = _asker(asked, benchmark, engine)
+        answerer = _answerer(asked, benchmark, engine)
         watching = _watching(asked, benchmark, engine, data)
         if processes.first:
             write_atomically(out / RUN, json.dumps({**settings, **hashes}, indent=1) + "\n")
         processes.wait()
         views = (MODEL, *baselines(engine)) if asked.baselines else (MODEL,)
-        answering = Answering(engine, asker, benchmark.task, _speech(asked))
-        answered = answer_all(examples, watching, answering, views, out, processes, show=show)
+        answered = answer_all(examples, watching, answerer, views, out, processes, show=show)
         if not processes.first:
             return None
         found = {view: list(read_predictions(place(out, view))) for view in views}
@@ -196,14 +198,14 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
             scores=more_scores(benchmark, examples, found, coco=asked.coco, seed=asked.seed, out=out),
             seed=asked.seed,
         )
-        notes = (*summary.notes, *_notes(asked, benchmark, asker, watching, examples))
+        notes = (*summary.notes, *_notes(asked, benchmark, answerer, watching, examples))
         report = EvaluationReport(
             **{**dict(summary), "notes": notes},
             title=f"{benchmark.title}: {'the micro model' if asked.model is None else folder.name}",
             benchmark=benchmark.name,
             split=asked.split or next(iter(benchmark.splits)),
             task=benchmark.task,
-            protocol=asker.protocol if benchmark.task == "choice" else "greedy",
+            protocol=answerer.protocol if benchmark.task == "choice" else "greedy",
             command=command() or f"topa evaluate {benchmark.name}",
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             samples=tuple(_samples(asked, examples, found[MODEL], engine, watching, data)),
@@ -334,14 +336,14 @@ def _root(asked: Evaluation, data: Path) -> Path:
     return data if data.is_dir() else data.parent
 
 
-def _asker(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> Asker:
-    return Asker(
-        engine.model,
-        engine.prompter,
-        engine.encoder,
+def _answerer(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> RecordAnswerer:
+    return RecordAnswerer(
+        engine,
+        benchmark.task,
         asked.protocol or engine.config.protocol,
         asked.permutations,
         asked.max_tokens or _TOKENS[benchmark.task],
+        _speech(asked),
     )
 
 
@@ -462,11 +464,11 @@ def _expect(out: Path, told: Mapping[str, Any]) -> None:
 
 
 def _notes(
-    asked: Evaluation, benchmark: Benchmark, asker: Asker, watching: Watching, examples: Sequence[Example]
+    asked: Evaluation, benchmark: Benchmark, answerer: RecordAnswerer, watching: Watching, examples: Sequence[Example]
 ) -> Iterator[str]:
     if benchmark.task != "choice":
-        yield f"Answers are generated greedily, and end by themselves or at {asker.max_tokens} tokens."
-    elif asker.permutations:
+        yield f"Answers are generated greedily, and end by themselves or at {answerer.max_tokens} tokens."
+    elif answerer.permutations:
         yield "Options were listed in every cyclic order, and each one's probability is the mean."
     if asked.limit is not None:
         yield f"Of a part of the records only, {asked.limit:,} drawn by seed {asked.seed}: not the benchmark's number."

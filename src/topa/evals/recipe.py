@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from ..core.errors import InputError
+from ..core.protocols import Protocol
 from ..core.registry import unknown
-from ..inference.protocols import Choosing
 
 RECIPES = Path(__file__).parent / "recipes"
 MICRO = "micro"
@@ -73,7 +73,7 @@ class Row(_Strict):
     model: str
     benchmark: str
     split: str | None = None
-    protocol: Choosing | None = None
+    protocol: Protocol | None = None
     permutations: bool = False
     frames: int | None = None
     subtitles: bool = False
