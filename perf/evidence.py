@@ -79,7 +79,7 @@ def questions(story: Story, rng: random.Random) -> Iterator[Asked]:
 
 def evidence(engine: Topa, seen, asked: Question) -> tuple[int, dict[str, Tensor]]:
     """The choice, and for each measure how strongly each frame supports it: float [frames]."""
-    values, valid = engine.inputs(seen.features)
+    values, valid = seen.values, seen.valid
     number = int(valid.sum())
     by_letter = engine.config.protocol == "selection"
     prompts = engine.prompter.candidates(asked.question, asked.options, number, by_letter)
@@ -166,7 +166,7 @@ def speed(engine: Topa, folder: Path, rounds: int) -> dict:
     write_video(story, path, seed=1)
     asked = lay_out(candidates(story, "colour")[0], rng)
     seen = engine.encode_video(path)
-    values, valid = engine.inputs(seen.features)
+    values, valid = seen.values, seen.valid
     number = int(valid.sum())
     prompts = engine.prompter.candidates(asked.question, asked.options, number, engine.config.protocol == "selection")
     versions = without_each(values, valid, number, None)

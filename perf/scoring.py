@@ -24,11 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from measure import _status
 from naive import Naive
-from topa.inference.protocols import Asker
 
 import topa
 from topa.core.processes import Processes
-from topa.evals.answering import Answering
+from topa.evals.answering import RecordAnswerer
 from topa.evals.datasets.microworld import BENCHMARK
 from topa.evals.evaluation import MODEL
 from topa.evals.predictions import NAME
@@ -64,7 +63,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
     features = {}
     for start in range(0, len(clips), 200):
         features |= next(videos.watch([list(clips.values())[start : start + 200]]))
-    answering = Answering(engine, Asker(engine.model, engine.prompter, engine.encoder, "logits"), "choice")
+    answering = RecordAnswerer(engine, "choice", "logits")
     reference, prompter = Naive(engine.model), engine.prompter
     values = dict(zip(features, engine.project(list(features.values())), strict=True))
 

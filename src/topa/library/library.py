@@ -5,6 +5,7 @@ Used by the command line and as `topa.Library`. Nothing of torch is loaded where
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,11 @@ class Library:
         `topa.library.requests.LibraryRequests.over_all`, or `about`. Raises what these raise.
         """
         check_question(question, choices)
+        if "frames_by" in how:
+            warnings.warn(
+                "frames_by is frame_selection now; the old name leaves with the next release", DeprecationWarning, 2
+            )
+            how["frame_selection"] = how.pop("frames_by")
         own = None if video is None else self._find(video)
         requests = self.requests(model)
         if own is None:
