@@ -189,7 +189,7 @@ def test_what_cannot_be_explained(engine, seen, monkeypatch):
     with pytest.raises(InputError, match="question: found nothing"):
         explain(engine, seen, " ")
     monkeypatch.setattr(
-        "topa.inference.engine.complete",
+        "topa.inference.execute.complete",
         lambda model, tokenizer, tasks, *_: [Completion("", (), "stop") for _ in tasks],
     )
     with pytest.raises(InputError, match="said nothing"):

@@ -104,7 +104,7 @@ def test_an_answer_over_parts_is_the_weighted_mean_of_each(engine, video, protoc
 
 def test_of_free_answers_the_one_with_most_weight_behind_it(engine, video, monkeypatch):
     texts = [Completion(text, (), "stop") for text in ("red", "blue", "red")]
-    monkeypatch.setattr("topa.inference.engine.complete", lambda *given: texts)
+    monkeypatch.setattr("topa.inference.execute.complete", lambda *given: texts)
     scenes = [segment(video, 0, 10, 0.2), segment(video, 10, 20, 0.25), segment(video, 20, 30, 0.2)]
     answer = answer_over(engine, scenes)
     assert (answer.text, answer.choice, answer.probabilities) == ("red", None, ())

@@ -103,7 +103,7 @@ def test_permutations_average_over_every_cyclic_order(engine):
 
 def test_a_model_that_always_says_a_is_cured_by_permutations(engine, monkeypatch):
     """Every letter gets the same share in the mean, so the order of the options decides nothing."""
-    from topa.inference import engine as module
+    from topa.inference import execute as module
 
     def biased(model, rows, *_, **__):
         return [OptionScores((0.0, 3.0, 3.0), (0.9, 0.05, 0.05)) for _ in rows]

@@ -42,12 +42,13 @@ from ..prompts.prompt import Prompt, Prompter, check_number
 from ..prompts.released import ReleasedPrompter
 from ..prompts.templates import subtitled
 from .answer import Answer, EvidenceFrame
-from .combine import ChoiceResult, answer_of, choice_of
+from .combine import answer_of
 from .detokenizer import IncrementalDetokenizer
+from .execute import execute
 from .explain import Explanation, explain
 from .frame_selection import BY_QUESTION, FrameSelection, select_frames
-from .generator import Completion, ContinuousBatcher, complete
-from .prefix_cache import CachedVideos, PrefixCache, UniqueObjects
+from .generator import ContinuousBatcher
+from .prefix_cache import PrefixCache
 from .prepared import PreparedRequest
 from .projected_video import ProjectedVideo, encode_whole_video
 from .request import (
@@ -59,7 +60,6 @@ from .request import (
     check_question,
     check_shiftable,
 )
-from .scorer import score_rows, stack
 from .video_inputs import SegmentedInputs, VideoInputs
 
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Resolve = Callable[[str], str]
-_TEMPERATURE = 0.01  # of the softmax over cosines of `similarity`, CLIP's own
 SHIFT = "shift.safetensors"
 FILES = (*MEMORY, SHIFT, *saved.FILES)
 """What `Topa.save_pretrained` writes."""
@@ -370,7 +369,7 @@ class Topa:
         """
         prepared = [self.prepare(one) if isinstance(one, Request) else one for one in requests]
         units = [unit for one in prepared for unit in one.units]
-        results = iter(self._results(units, prefix_cache))
+        results = iter(execute(self.model, self.prompter.tokenizer, self.encoder, units, prefix_cache))
         return [answer_of(one, list(islice(results, len(one.units)))) for one in prepared]
 
     def stream(self, request: Request) -> Iterator[str]:
@@ -432,56 +431,6 @@ class Topa:
             self.prompter.candidates(question, options[turn:] + options[:turn], frames, protocol == "selection")
             for turn in turns
         ]
-
-    def _results(
-        self, units: Sequence[PreparedRequest], prefix_cache: PrefixCache | None
-    ) -> list[ChoiceResult | Completion]:
-        """What the model makes of requests without parts, in their order."""
-        results: dict[int, ChoiceResult | Completion] = {}
-        for protocol in ("selection", "logits"):
-            numbers = [n for n, unit in enumerate(units) if not unit.is_generated and unit.protocol == protocol]
-            results |= zip(numbers, self._score([units[n] for n in numbers], prefix_cache), strict=True)
-        numbers = [n for n, unit in enumerate(units) if unit.is_generated]
-        tasks = [units[n].task() for n in numbers]
-        results |= zip(numbers, complete(self.model, self.prompter.tokenizer, tasks, prefix_cache), strict=True)
-        nearest = [n for n in numbers if units[n].request.options]
-        texts = [results[n].text for n in nearest]
-        results |= zip(nearest, self._nearest([units[n].request.options for n in nearest], texts), strict=True)
-        return [results[number] for number in range(len(units))]
-
-    def _score(self, units: Sequence[PreparedRequest], prefix_cache: PrefixCache | None) -> list[ChoiceResult]:
-        """Choices by likelihood, of requests of one protocol."""
-        if not units:
-            return []
-        unique = UniqueObjects.of([unit.inputs for unit in units])
-        values, valid = stack([(units[n].inputs.values, units[n].inputs.valid) for n in unique.first])
-        rows = [row for unit in units for row in unit.orders]
-        about = [video for unit, video in zip(units, unique.index, strict=True) for _ in unit.orders]
-        scores = iter(
-            score_rows(
-                self.model,
-                rows,
-                values,
-                valid,
-                about,
-                by_letter=units[0].protocol == "selection",
-                cached=None if prefix_cache is None else CachedVideos(prefix_cache, unique.objects),
-            )
-        )
-        return [choice_of(unit.request.options, list(islice(scores, len(unit.orders)))) for unit in units]
-
-    def _nearest(self, options: Sequence[tuple[str, ...]], texts: Sequence[str]) -> list[ChoiceResult]:
-        """For each generated text, the option nearest to it in the encoder's text space."""
-        if not texts:
-            return []
-        groups = [(text, *own) for text, own in zip(texts, options, strict=True)]
-        rows = self.encoder.encode_texts([text for group in groups for text in group])
-        choices = []
-        for text, part in zip(texts, torch.split(rows, [len(group) for group in groups]), strict=True):
-            cosines = part[1:] @ part[0]
-            probabilities = torch.softmax(cosines / _TEMPERATURE, dim=0)
-            choices.append(ChoiceResult(tuple((1 - cosines).tolist()), tuple(probabilities.tolist()), text))
-        return choices
 
     def _inputs(
         self,
