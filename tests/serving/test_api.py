@@ -54,7 +54,7 @@ def test_an_upload(engine: Topa, client: httpx2.Client, uploaded: dict[str, Any]
     assert (uploaded["name"], uploaded["bytes"]) == ("Käfer (1).mp4", path.stat().st_size)
     assert (uploaded["width"], uploaded["height"]) == seen.images[0].size
     assert not uploaded["truncated"]
-    assert [frame["captions"] for frame in uploaded["frames"]] == [list(f.captions) for f in seen.evidence]
+    assert [frame["captions"] for frame in uploaded["frames"]] == [list(f.captions) for f in seen.readings]
     assert [frame["time"] for frame in uploaded["frames"]] == pytest.approx(seen.times)
     assert client.get(f"/v1/videos/{uploaded['id']}").json() == uploaded
 
