@@ -27,15 +27,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from topa.tideos.asking import reply_schema
-from topa.tideos.card import Describer
+from topa.tideos.card import CardBuilder
 from topa.tideos.collect import generate
 from topa.tideos.commits import Commits
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.ledger import Ledger
-from topa.tideos.quality import Cleaner, Leaks
+from topa.tideos.quality import Cleaner, LeakageCounter
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import reply_schema
 from topa.tideos.writers import Counted, Mode, Probe
 
 WAYS = {
@@ -167,10 +167,12 @@ def run(way: str, count: int, out: Path) -> dict[str, Any]:
         Commits.__call__ = one_by_one  # type: ignore[method-assign]
     if way == "core":
         Cleaner._balance = lambda self, tideo: tideo  # type: ignore[method-assign]
-        Leaks.add = Describer.add = lambda *_: None  # type: ignore[method-assign,assignment]
+        LeakageCounter.add = CardBuilder.add = lambda *_: None  # type: ignore[method-assign,assignment]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.perf_counter()
-    outcome = generate(seeds, out, writer, limits=Limits(concurrency=32 if way == "http" else 256), show=False)
+    outcome = generate(
+        seeds, out, writer, limits=GenerationLimits(concurrency=32 if way == "http" else 256), show=False
+    )
     own = writer.seconds if isinstance(writer, Instant) else 0.0
     seconds = time.perf_counter() - began - own
     if server is not None:

@@ -151,7 +151,7 @@ SLOW = {"demo", "align", "finetune", "accustom", "runs"}
 def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_video: Path) -> Path:
     """All that verbs read, by other means than the verbs themselves."""
     from topa.evals.evaluate import Evaluation, evaluate
-    from topa.features.encode_video import Plan, encode
+    from topa.features.encode_video import GenerationPlan, encode
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
@@ -163,7 +163,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_vi
     make_videos(made / "labelled", 4, 7, show=False)
     (made / "set").mkdir()
     assemble(write_tideos(8, 0), made / "set", seed=0, show=False)
-    encode(Plan((made / "set" / "tideos.jsonl",), made / "store", "microworld/clip"), show=False)
+    encode(GenerationPlan((made / "set" / "tideos.jsonl",), made / "store", "microworld/clip"), show=False)
     for name in ("evaluated", "evaluated-again"):
         evaluate(Evaluation("own", made / name, made / "labelled", model=made / "model", workers=1), show=False)
     (made / "published").mkdir()
@@ -209,11 +209,11 @@ def prepared(name: str, folder: Path) -> Path:
     folder.mkdir()
     if name == "merge":
         from topa.microworld.generate import write_microworld
-        from topa.tideos.generate import Plan
-        from topa.tideos.shards import Shard
+        from topa.tideos.generate import GenerationPlan
+        from topa.tideos.shards import ShardSpec
 
         for number in range(2):
-            write_microworld(Plan(folder, "microworld", part=Shard(number, 2), limit=6), show=False)
+            write_microworld(GenerationPlan(folder, "microworld", part=ShardSpec(number, 2), limit=6), show=False)
     return folder
 
 

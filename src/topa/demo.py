@@ -30,8 +30,8 @@ from .core.artifacts import (
     write_atomically,
 )
 from .core.calibration import Forecast, seconds_per_pass
-from .core.durations import rough_duration
 from .core.embedded import resolve
+from .core.formatting import rough_duration
 from .core.progress import bar, console, track
 from .core.protocols import LikelihoodProtocol as Protocol
 from .core.resources import measure

@@ -14,13 +14,13 @@ import pytest
 
 from topa.core import locks
 from topa.core.errors import OutputError
-from topa.core.locks import LOCK, LocksUnsupported, alone, is_held, take
+from topa.core.locks import LOCK, LocksUnsupported, exclusive, is_held, take
 
 HOLDER = """
 import sys
 from pathlib import Path
-from topa.core.locks import alone
-with alone(Path(sys.argv[1])):
+from topa.core.locks import exclusive
+with exclusive(Path(sys.argv[1])):
     print("here", flush=True)
     sys.stdin.read()
 """
@@ -39,15 +39,15 @@ def holder(folder: Path) -> subprocess.Popen[str]:
 def test_one_process_at_a_time_and_a_killed_one_has_nothing(tmp_path: Path) -> None:
     process = holder(tmp_path)
     assert is_held(tmp_path / LOCK)
-    with pytest.raises(OutputError, match="another process is at work in it"), alone(tmp_path):
+    with pytest.raises(OutputError, match="another process is at work in it"), exclusive(tmp_path):
         pytest.fail("two at a time")
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not is_held(tmp_path / LOCK)
-    with alone(tmp_path), pytest.raises(OutputError, match="another process"), alone(tmp_path):
+    with exclusive(tmp_path), pytest.raises(OutputError, match="another process"), exclusive(tmp_path):
         pytest.fail("two at a time")
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass
 
 
@@ -66,7 +66,7 @@ def test_to_wait_ends_with_the_other_one(tmp_path: Path) -> None:
 
 def test_a_file_that_was_there_keeps_its_bytes(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_bytes(b"somebody's")
-    with alone(tmp_path):
+    with exclusive(tmp_path):
         pass
     assert (tmp_path / LOCK).read_bytes() == b"somebody's"
 
@@ -123,7 +123,10 @@ def test_what_is_no_lock_file_is_refused_and_stays(
             return original(path, *given)
 
         monkeypatch.setattr(locks.os, "open", late)
-    with pytest.raises(OutputError, match=r"run\.lock: (found a (link|folder|pipe)|can't be written)"), alone(inside):
+    with (
+        pytest.raises(OutputError, match=r"run\.lock: (found a (link|folder|pipe)|can't be written)"),
+        exclusive(inside),
+    ):
         pytest.fail("locked")
     monkeypatch.undo()
     assert os.path.lexists(at)
@@ -160,7 +163,7 @@ def test_where_there_are_no_locks_it_is_told_once(
 
     monkeypatch.setattr(locks, "lock_descriptor", missing)
     for _ in range(2):
-        with alone(tmp_path):
+        with exclusive(tmp_path):
             pass
     assert capsys.readouterr().err.count("can't be locked here (No locks available)") == 1
     with pytest.raises(LocksUnsupported):  # whoever can't do without one isn't given one
@@ -171,9 +174,9 @@ NO_FCNTL = """
 import sys
 from pathlib import Path
 sys.modules["fcntl"] = None
-from topa.core.locks import alone
+from topa.core.locks import exclusive
 from topa.tideos.ledger import Ledger
-with alone(Path(sys.argv[1])):
+with exclusive(Path(sys.argv[1])):
     print("alone")
 Ledger(Path(sys.argv[1]) / "ledger.sqlite", {})
 """
@@ -189,6 +192,6 @@ def test_a_python_without_locks_warns_and_never_pays_twice(tmp_path: Path) -> No
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"can't be written \(No such file.*--out"), alone(tmp_path / "absent"):
+    with pytest.raises(OutputError, match=r"can't be written \(No such file.*--out"), exclusive(tmp_path / "absent"):
         pytest.fail("locked")
     assert not is_held(tmp_path / "absent")

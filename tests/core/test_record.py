@@ -31,7 +31,7 @@ from topa.core.artifacts import (
     write_atomically,
 )
 from topa.core.errors import OutputError
-from topa.core.locks import LOCK, alone
+from topa.core.locks import LOCK, exclusive
 from topa.core.record import RecordedFile, record_of
 
 FOREIGN = r"found a file that isn't topa's; expected nothing there.*Nothing was changed. Move it away, or name another"
@@ -174,7 +174,7 @@ def test_folders_are_removed_file_by_file(tmp_path: Path) -> None:
     folder = output_folder(tmp_path / "videos")
     write_atomically(output_folder(folder / "below") / "b.mp4", "ours")
     write_atomically(folder / "a.mp4", "ours")
-    with alone(folder):
+    with exclusive(folder):
         pass
     (folder / "holiday.mp4").write_text("mine")
     with pytest.raises(OutputError, match=r"holiday\.mp4"):

@@ -14,7 +14,7 @@ from topa.core.embedded import resolve
 from topa.microworld import language
 from topa.microworld.render import render_scene
 from topa.microworld.train_clip import FIELDS, VALUES, draw_scene, with_value
-from topa.microworld.train_llm import Encoder, choices
+from topa.microworld.train_llm import CachedTokenizer, choices
 from topa.microworld.words import vocabulary
 
 HARD_NEGATIVES = 0.95
@@ -59,7 +59,7 @@ def test_the_clip_sees_every_aspect() -> None:
 def test_the_llm_understands_words() -> None:
     model = AutoModelForCausalLM.from_pretrained(LLM, dtype=torch.float32).eval()
     assert isinstance(model, LlamaForCausalLM)
-    found = choices(model, Encoder(AutoTokenizer.from_pretrained(LLM)), "sentences", STORIES, seed=5)
+    found = choices(model, CachedTokenizer(AutoTokenizer.from_pretrained(LLM)), "sentences", STORIES, seed=5)
     assert sum(found.values()) / len(found) >= CHOICE_MEAN, found
 
 

@@ -17,9 +17,9 @@ from topa.microworld.train_llm import (
     SPELLINGS,
     STAGES,
     TASKS,
-    Encoder,
-    Item,
-    Stage,
+    CachedTokenizer,
+    StoryTree,
+    TrainingStage,
     choices,
     collate,
     examine,
@@ -32,8 +32,8 @@ from topa.microworld.world import Scene, Story, write_story
 
 
 @pytest.fixture(scope="module")
-def encode(words: PreTrainedTokenizerFast) -> Encoder:
-    return Encoder(words)
+def encode(words: PreTrainedTokenizerFast) -> CachedTokenizer:
+    return CachedTokenizer(words)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def tiny(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def items(encode: Encoder, spelling: str, task: str, number: int = 3) -> list[Item]:
+def items(encode: CachedTokenizer, spelling: str, task: str, number: int = 3) -> list[StoryTree]:
     rng = random.Random(f"{spelling} {task}")
     return [make_item(rng, encode, spelling, task, min(4, BRANCHES[task])) for _ in range(number)]
 
 
-def read(model: LlamaForCausalLM, made: list[Item]) -> list[Tensor]:
+def read(model: LlamaForCausalLM, made: list[StoryTree]) -> list[Tensor]:
     """Logits of each branch of the batch, in order."""
     batch = collate(made, int(model.config.pad_token_id))
     with torch.no_grad():
@@ -61,7 +61,9 @@ def read(model: LlamaForCausalLM, made: list[Item]) -> list[Tensor]:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("task", TASKS)
-def test_a_branch_reads_as_if_it_were_alone(tiny: LlamaForCausalLM, encode: Encoder, spelling: str, task: str) -> None:
+def test_a_branch_reads_as_if_it_were_alone(
+    tiny: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, task: str
+) -> None:
     """Against the plain model on story + branch, without tree, mask, positions or padding."""
     made = items(encode, spelling, task)
     found = iter(read(tiny, made))
@@ -80,7 +82,7 @@ def test_a_branch_reads_as_if_it_were_alone(tiny: LlamaForCausalLM, encode: Enco
 
 
 @pytest.mark.parametrize("spelling", ["sentences", "bags"])
-def test_a_branch_does_not_see_another(tiny: LlamaForCausalLM, encode: Encoder, spelling: str) -> None:
+def test_a_branch_does_not_see_another(tiny: LlamaForCausalLM, encode: CachedTokenizer, spelling: str) -> None:
     (item,) = items(encode, spelling, "answer", 1)
     assert len(item.branches) > 2
     before = read(tiny, [item])
@@ -92,7 +94,7 @@ def test_a_branch_does_not_see_another(tiny: LlamaForCausalLM, encode: Encoder, 
         assert same == (i != 1)
 
 
-def test_targets_are_the_right_answers_with_their_end(encode: Encoder) -> None:
+def test_targets_are_the_right_answers_with_their_end(encode: CachedTokenizer) -> None:
     made = items(encode, "sentences", "answer")
     batch = collate(made, 0)
     branches = [(row, branch) for row, item in enumerate(made) for branch in item.branches]
@@ -129,7 +131,7 @@ def test_facts_are_true() -> None:
     assert "after red" not in found  # red comes twice
 
 
-def test_choices_lay_out_every_option(encode: Encoder, words: PreTrainedTokenizerFast) -> None:
+def test_choices_lay_out_every_option(encode: CachedTokenizer, words: PreTrainedTokenizerFast) -> None:
     made = make_choices(random.Random(1), encode, "sentences", Balance(random.Random(1)))
     assert len(made) > 3
     for item, answer in made:
@@ -139,15 +141,15 @@ def test_choices_lay_out_every_option(encode: Encoder, words: PreTrainedTokenize
         assert 0 <= answer < 5
 
 
-def test_an_untrained_model_is_at_chance(tiny: LlamaForCausalLM, encode: Encoder) -> None:
+def test_an_untrained_model_is_at_chance(tiny: LlamaForCausalLM, encode: CachedTokenizer) -> None:
     found = choices(tiny, encode, "sentences", 20, 1)
     assert sum(found.values()) / len(found) < 0.45
     assert max(examine(tiny, encode, "key words", "answer", 50).values()) < 0.6
 
 
 SHORT = (
-    Stage(1, {"bags": 1.0}, {"facts": 1.0}, 0.02, 3e-3),
-    Stage(1, {"sentences": 1.0}, {"answer": 1.0}, 0.006, 0.012),
+    TrainingStage(1, {"bags": 1.0}, {"facts": 1.0}, 0.02, 3e-3),
+    TrainingStage(1, {"sentences": 1.0}, {"answer": 1.0}, 0.006, 0.012),
 )
 
 
@@ -191,7 +193,7 @@ def test_the_recipe_practises_every_spelling_and_starts_with_facts() -> None:
     assert {"facts", "answer", "describe"} <= {t for stage in STAGES for t in stage.tasks} <= set(TASKS)
 
 
-def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, encode: Encoder) -> None:
+def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, encode: CachedTokenizer) -> None:
     made = items(encode, "bags", "facts")
     batch = collate(made, 0)
     assert batch.bags is not None
@@ -204,7 +206,7 @@ def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, enc
     assert nn.functional.cross_entropy(plain, batch.targets).isfinite()
 
 
-def test_stories_are_drawn_by_the_seed_alone(encode: Encoder) -> None:
+def test_stories_are_drawn_by_the_seed_alone(encode: CachedTokenizer) -> None:
     for spelling in SPELLINGS:
         drawn = [make_item(random.Random(3), encode, spelling, "answer", 4) for _ in range(2)]
         assert drawn[0] == drawn[1]

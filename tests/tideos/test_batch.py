@@ -20,28 +20,30 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.tideos import batch as batch_module
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
+from topa.tideos.batch_jobs import BatchJobs
 from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome
-from topa.tideos.ledger import Ledger, Usage
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
+from topa.tideos.ledger import Ledger, TokenUsage
 from topa.tideos.seeds import Seed
-from topa.tideos.submitted import Batches
 from topa.tideos.tideo import Tideo
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import Permanent, Transient
 
 from .batches import Line, Made, Provider, llama, providing, well
 from .servers import completion, is_probe, llama_server, prompt_of, write_gguf
 
-ASKING = Asking("About {seed}.")
+ASKING = WriterPrompt("About {seed}.")
 
 
-def limits(**options: Any) -> Limits:
-    return Limits(**{"backoff": 0.01, "poll": 0.01, **options})
+def limits(**options: Any) -> GenerationLimits:
+    return GenerationLimits(**{"backoff": 0.01, "poll": 0.01, **options})
 
 
-def write(url: str, out: Path, count: int = 4, writer: type[Endpoint] = BatchEndpoint, **options: Any) -> Outcome:
+def write(
+    url: str, out: Path, count: int = 4, writer: type[Endpoint] = BatchEndpoint, **options: Any
+) -> GenerationOutcome:
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     own = {name: options.pop(name) for name in ("schema", "max_tokens", "temperature", "key_env") if name in options}
     endpoint = writer(url, "m", **{"schema": reply_schema(), **own})
@@ -88,7 +90,7 @@ def test_every_seed_becomes_a_tideo_at_half_the_price(tmp_path: Path) -> None:
         options: dict[str, Any] = {"batch_requests": 3, "price_in": 1.0, "price_out": 2.0, "temperature": 0.5}
         outcome = write(url, tmp_path, 7, **options)
         assert (outcome.accepted, outcome.left, outcome.submitted, outcome.stopped) == (7, 0, 0, None)
-        assert outcome.spent == Usage(700, 350, pytest.approx(700e-6))  # type: ignore[arg-type]
+        assert outcome.spent == TokenUsage(700, 350, pytest.approx(700e-6))  # type: ignore[arg-type]
         assert [len(batch.requests) for batch in provider.batches] == [3, 3, 1]
         assert [tideo.id for tideo in tideos(tmp_path)] == [f"s{n}" for n in range(7)]
         assert tideos(tmp_path)[0].source == {"writer": "m", "prompt": ASKING.identity, "seed_kind": "own"}
@@ -182,7 +184,7 @@ def test_a_repair_says_what_was_wrong_in_a_batch_of_its_own(tmp_path: Path) -> N
         outcome = write(url, tmp_path, 2, price_in=1.0)
     assert (outcome.accepted, outcome.repaired) == (2, 1)
     assert outcome.failures == {"content: frames: too short": 1}
-    assert outcome.spent == Usage(300, 150, pytest.approx(150e-6))  # type: ignore[arg-type]
+    assert outcome.spent == TokenUsage(300, 150, pytest.approx(150e-6))  # type: ignore[arg-type]
     (bad, _), (repair,) = [[request["body"]["messages"] for request in made.requests] for made in provider.batches]
     assert repair[:2] == [*bad, {"role": "assistant", "content": '{"frames": []}'}]
     assert "frames" in repair[2]["content"]
@@ -347,22 +349,22 @@ def test_the_online_flow_leaves_room_for_what_is_submitted(tmp_path: Path) -> No
 def test_the_same_results_twice_are_kept_and_counted_once(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", {}) as ledger:
         ledger.plan([("a", 0, Seed(id="s", kind="own", text="t"))])
-        batches = Batches(ledger)
+        batches = BatchJobs(ledger)
         batch = batches.submit(["a"], 10, 20)
         assert ledger.pledged() == (10, 20)
         assert ledger.claim(9) == []
-        assert batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))
-        assert not batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))
+        assert batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
+        assert not batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
         batches.refuse(batch.name, "a", 1)  # the line of an error beside the reply changes nothing
         assert ledger.counts() == {"replied": 1}
         assert batches.end(batch.name, "completed", 3) == 0
         assert ledger.pledged() == (0, 0)
         assert [reply.raw for reply in ledger.replies("a")] == ["one"]
         again = batches.submit(["a"], 0, 0)
-        batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))  # nor the earlier batch's results a later one's
+        batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))  # nor the earlier batch's results a later one's
         assert ledger.counts() == {"submitted": 1}
-        assert batches.record(again.name, "a", "two", Usage(1, 2, 0.5))
-        assert ledger.spent() == Usage(2, 4, 1.0)
+        assert batches.record(again.name, "a", "two", TokenUsage(1, 2, 0.5))
+        assert ledger.spent() == TokenUsage(2, 4, 1.0)
 
 
 def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
@@ -370,15 +372,15 @@ def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
 ) -> None:
     monkeypatch.setattr(batch_module, "_SOME", 2)
     provider = Provider()
-    record, recorded = Batches.record, []
+    record, recorded = BatchJobs.record, []
 
-    def stopping(self: Batches, *words: Any) -> bool:
+    def stopping(self: BatchJobs, *words: Any) -> bool:
         recorded.append(words)
         if len(recorded) == 3:
             interrupt()
         return record(self, *words)
 
-    monkeypatch.setattr(Batches, "record", stopping)
+    monkeypatch.setattr(BatchJobs, "record", stopping)
     with providing(provider) as url:
         outcome = write(url, tmp_path, 20)
         assert outcome.stopped == "interrupted"
@@ -405,17 +407,17 @@ RUN = """
 import sys
 from pathlib import Path
 from topa.tideos import batch
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 batch._SOME = 2
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = BatchEndpoint(url, "m", schema=reply_schema())
-limits = Limits(backoff=0.01, poll=0.01, batch_requests=6)
-outcome = generate(seeds, out, writer, asking=Asking("About {seed}."), limits=limits, show=False)
+limits = GenerationLimits(backoff=0.01, poll=0.01, batch_requests=6)
+outcome = generate(seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=limits, show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
 

@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-from topa.tideos.card import Card, describe, markdown, page
+from topa.tideos.card import DataCard, describe, markdown, page
 from topa.tideos.jsonl import write_jsonl
 from topa.tideos.tideo import Question, TextFrame, Tideo
 
@@ -60,4 +60,4 @@ def test_the_verb(topa, tmp_path):
     assert (done.code, done.out) == (0, f"card: {tmp_path / 'out' / 'card.html'} (4 Tideos)\n")
     assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["card.html", "card.json", "card.md"]
     told = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out", "--json").out
-    assert Card.model_validate(json.loads(told)) == describe(SET, "people")
+    assert DataCard.model_validate(json.loads(told)) == describe(SET, "people")

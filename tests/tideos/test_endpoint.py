@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from topa.core.errors import UsageError
-from topa.tideos.asking import Asking, read_reply, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import WriterPrompt, read_reply, reply_schema
 from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, Transient, count_body, read_body
 
 from .replies import good_reply
@@ -220,7 +220,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_llama_cpp_obeys_the_strict_schema(llama: str, real_schema: Callable[[], dict[str, Any]]) -> None:
     """A random model writes nonsense, in exactly the shape that was asked for."""
-    prompt = Asking().prompt(Seed(id="1", kind="own", text="a kite"))
+    prompt = WriterPrompt().prompt(Seed(id="1", kind="own", text="a kite"))
 
     async def run() -> tuple[Probe, list[str]]:
         url = f"{llama}/v1"

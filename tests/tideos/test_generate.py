@@ -20,13 +20,13 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, OutputError, UsageError
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome, Pace
-from topa.tideos.ledger import Ledger, Usage
+from topa.tideos.flow import GenerationLimits, GenerationOutcome, RateLimiter
+from topa.tideos.ledger import Ledger, TokenUsage
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import Permanent, Transient
 
 from .replies import good_reply
@@ -45,15 +45,15 @@ from .servers import (
     write_gguf,
 )
 
-ASKING = Asking("About {seed}.")
-QUICK = Limits(concurrency=2, backoff=0.01)
+ASKING = WriterPrompt("About {seed}.")
+QUICK = GenerationLimits(concurrency=2, backoff=0.01)
 
 
 def seeds(count: int) -> list[Seed]:
     return [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 
 
-def write(url: str, out: Path, count: int = 4, limits: Limits = QUICK, **options: Any) -> Outcome:
+def write(url: str, out: Path, count: int = 4, limits: GenerationLimits = QUICK, **options: Any) -> GenerationOutcome:
     options = {"schema": reply_schema(), **options}
     return generate(seeds(count), out, Endpoint(url, "m", **options), asking=ASKING, limits=limits, show=False)
 
@@ -69,9 +69,9 @@ def asked(requests: list[dict[str, Any]]) -> Counter[str]:
 
 def test_every_seed_becomes_a_tideo_and_nothing_is_asked_twice(tmp_path: Path) -> None:
     with serving(good) as (url, seen):
-        outcome = write(url, tmp_path, 7, Limits(3, price_in=1.0, price_out=2.0))
+        outcome = write(url, tmp_path, 7, GenerationLimits(3, price_in=1.0, price_out=2.0))
         assert (outcome.accepted, outcome.left, outcome.stopped) == (7, 0, None)
-        assert outcome.spent == Usage(700, 350, pytest.approx(700e-6 + 700e-6))  # type: ignore[arg-type]
+        assert outcome.spent == TokenUsage(700, 350, pytest.approx(700e-6 + 700e-6))  # type: ignore[arg-type]
         assert [tideo.id for tideo in tideos(tmp_path)] == [f"s{n}" for n in range(7)]
         assert tideos(tmp_path)[0].source == {"writer": "m", "prompt": ASKING.identity, "seed_kind": "own"}
         assert read_manifest(tmp_path, "tideos", verify=True).counts["tideos"] == 7
@@ -151,7 +151,7 @@ def test_what_stays_bad_is_rejected_and_not_paid_for_again(tmp_path: Path) -> No
 @pytest.mark.parametrize("code", [401, 403, 404])
 def test_a_wrong_key_or_model_stops_the_run_and_nothing_is_lost(tmp_path: Path, code: int) -> None:
     with serving(faults([good, status(code)])) as (url, _), pytest.raises(Permanent, match=f"HTTP {code}"):
-        write(url, tmp_path, 4, Limits(concurrency=1))
+        write(url, tmp_path, 4, GenerationLimits(concurrency=1))
     assert len(tideos(tmp_path)) == 1
     with serving(good) as (url, seen):
         assert write(url, tmp_path, 4).accepted == 4
@@ -163,19 +163,19 @@ def test_one_refused_request_fails_alone_and_many_stop_the_run(tmp_path: Path) -
         outcome = write(url, tmp_path / "one", 3)
     assert (outcome.accepted, outcome.failed) == (2, 1)
     with serving(faults([status(400)] * 20)) as (url, seen), pytest.raises(Permanent):
-        write(url, tmp_path / "many", 20, Limits(concurrency=1))
+        write(url, tmp_path / "many", 20, GenerationLimits(concurrency=1))
     assert asked(seen.requests).total() == 5
 
 
 def test_an_endpoint_that_stays_down_stops_the_run(tmp_path: Path) -> None:
-    limits = Limits(concurrency=1, tries=2, backoff=0.01)
+    limits = GenerationLimits(concurrency=1, tries=2, backoff=0.01)
     with serving(faults([status(500)] * 40)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 20, limits)
     assert asked(seen.requests).total() == 10
 
 
 def test_an_endpoint_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
-    limits = Limits(backoff=0.01)
+    limits = GenerationLimits(backoff=0.01)
     with serving(lambda handler, _: reset(handler)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 4, limits)
     assert len(seen.requests) == 3
@@ -186,13 +186,13 @@ def test_an_endpoint_that_never_answers_is_given_up_soon(tmp_path: Path) -> None
 
 def test_the_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     with serving(good) as (url, _):
-        outcome = write(url, tmp_path, 20, Limits(4, budget=1000), max_tokens=200)
+        outcome = write(url, tmp_path, 20, GenerationLimits(4, budget=1000), max_tokens=200)
         assert outcome.stopped == "budget"
         assert 0 < outcome.spent.tokens <= 1000
         assert outcome.accepted == outcome.spent.tokens // 150
         assert outcome.needed > 200
         assert not (tmp_path / "manifest.json").exists()
-        assert write(url, tmp_path, 20, Limits(4, budget=10_000), max_tokens=200).accepted == 20
+        assert write(url, tmp_path, 20, GenerationLimits(4, budget=10_000), max_tokens=200).accepted == 20
 
 
 def test_another_model_on_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -206,23 +206,23 @@ def test_another_model_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"rpm": 0}, {"tpm": -1}, {"budget": float("nan")}, {"concurrency": 0}])
 def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
-        Limits(**wrong)
+        GenerationLimits(**wrong)
 
 
 def test_shards_share_the_limits() -> None:
-    part = Limits(8, rpm=60, tpm=None, budget=10, price_in=1.0).part(4)
-    assert part == Limits(8, rpm=15, tpm=None, budget=2.5, price_in=1.0)
+    part = GenerationLimits(8, rpm=60, tpm=None, budget=10, price_in=1.0).part(4)
+    assert part == GenerationLimits(8, rpm=15, tpm=None, budget=2.5, price_in=1.0)
 
 
 def test_a_pace_spreads_amounts_evenly() -> None:
     now = [100.0]
-    pace = Pace(60, clock=lambda: now[0])
+    pace = RateLimiter(60, clock=lambda: now[0])
     assert [pace.wait(1), pace.wait(1), pace.wait(5), pace.wait(1)] == [0, 1, 2, 7]
     pace.correct(-3)
     assert pace.wait(1) == 5
     now[0] = 200.0
     assert pace.wait(1) == 0
-    assert [Pace(None).wait(1000) for _ in range(3)] == [0, 0, 0]
+    assert [RateLimiter(None).wait(1000) for _ in range(3)] == [0, 0, 0]
 
 
 def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
@@ -243,7 +243,7 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
         llama_server(write_gguf(tmp_path / "tiny.gguf")) as address,
         serving(faults(harm, forward(address))) as (url, _),
     ):
-        limits = Limits(2, repairs=4, backoff=0.01)
+        limits = GenerationLimits(2, repairs=4, backoff=0.01)
         outcome = write(url, tmp_path / "out", 6, limits, schema=real_schema(), temperature=1.0, timeout=10)
         end.set()
     assert outcome.accepted == 6
@@ -264,15 +264,15 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
 RUN = """
 import sys
 from pathlib import Path
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = Endpoint(url, "m", schema=reply_schema())
-outcome = generate(seeds, out, writer, asking=Asking("About {seed}."), limits=Limits(concurrency=4, backoff=0.01),
+outcome = generate(seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(concurrency=4, backoff=0.01),
                    show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
@@ -367,13 +367,13 @@ def test_a_full_disk_ends_the_run_and_what_is_in_flight_is_kept(
     writer = Numbered()
     with serving(writer) as (url, seen):
         with pytest.raises(OutputError, match="no room left"):
-            write(url, tmp_path, 200, Limits(4))
+            write(url, tmp_path, 200, GenerationLimits(4))
         served = dict(writer.served)
         assert 0 < len(served) < 60
         replies, _ = kept(tmp_path)
         assert replies.keys() == served.keys()
         monkeypatch.undo()
-        assert write(url, tmp_path, 200, Limits(4)).accepted == 200
+        assert write(url, tmp_path, 200, GenerationLimits(4)).accepted == 200
     assert max(asked(seen.requests).values()) == 1
 
 

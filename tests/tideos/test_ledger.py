@@ -14,7 +14,7 @@ import pytest
 
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from topa.tideos import ledger as module
-from topa.tideos.ledger import Call, Ledger, Reply, Usage, call_key
+from topa.tideos.ledger import Ledger, TokenUsage, WriterCall, WriterReply, call_key
 from topa.tideos.seeds import Seed
 
 CONFIGURATION = {"model": "m", "prompt": "p"}
@@ -88,21 +88,21 @@ def test_a_call_goes_its_way_and_is_counted_once(path: Path) -> None:
     with opened(path) as ledger:
         assert plan(ledger, "ab") == 2
         assert ledger.counts() == {"planned": 2}
-        assert ledger.claim(1) == [Call("a", seed("a"), ())]
+        assert ledger.claim(1) == [WriterCall("a", seed("a"), ())]
         ledger.attempt("a")
         assert ledger.counts() == {"in flight": 1, "planned": 1}
         reply = ledger.record("a", "{}")
         assert ledger.counts() == {"planned": 1, "replied": 1}
-        ledger.count(reply, Usage(3, 4, 0.5))
-        ledger.count(reply, Usage(3, 4, 0.5))
+        ledger.count(reply, TokenUsage(3, 4, 0.5))
+        ledger.count(reply, TokenUsage(3, 4, 0.5))
         ledger.settle("a", "accepted", result="tideo")
     with opened(path) as ledger:
         plan(ledger, "ab")
         assert ledger.counts() == {"accepted": 1, "planned": 1}
-        assert ledger.spent() == Usage(3, 4, 0.5)
+        assert ledger.spent() == TokenUsage(3, 4, 0.5)
         assert ledger.spent().tokens == 7
         assert list(ledger.results()) == [(0, "tideo")]
-        assert ledger.replies("a") == (Reply(reply.id, "{}", counted=True),)
+        assert ledger.replies("a") == (WriterReply(reply.id, "{}", counted=True),)
         assert claimed(ledger) == "b"
 
 

@@ -18,12 +18,12 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, Qwen2Config
 
 import topa
 from topa.core.errors import InputError, UsageError
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.collect import generate
-from topa.tideos.decoding import Decoder, Row
-from topa.tideos.flow import Limits, Outcome
+from topa.tideos.decoding import Decoder, PartialReply
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.local import Local
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, count_body, read_body
 
 from .tiny import COMMON, ENDS, SIZES, llama, save, tokenizer
@@ -110,7 +110,7 @@ def obeys(value: Any, schema: dict[str, Any]) -> bool:
 def test_every_reply_obeys_the_real_schema(
     folders: dict[str, Path], family: str, real_schema: Callable[[], dict[str, Any]]
 ) -> None:
-    prompts = [Asking().prompt(seed(number)) for number in range(3)]
+    prompts = [WriterPrompt().prompt(seed(number)) for number in range(3)]
     bodies = write(folders[family], prompts, real_schema(), temperature=1.0)
     texts = [read_body(body) for body in bodies]
     for body, text in zip(bodies, texts, strict=True):
@@ -175,13 +175,13 @@ def test_the_models_own_way_of_sampling_is_used(folders: dict[str, Path], tmp_pa
 
 def test_all_tokens_that_end_a_text_are_known(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     last = {}
-    take = Row.take
+    take = PartialReply.take
 
-    def watched(row: Row, token: int, eos: Sequence[int]) -> None:
+    def watched(row: PartialReply, token: int, eos: Sequence[int]) -> None:
         last[id(row.draws)] = token
         take(row, token, eos)
 
-    monkeypatch.setattr(Row, "take", watched)
+    monkeypatch.setattr(PartialReply, "take", watched)
     bodies = write(
         folders["llama"], [str(n) for n in range(16)], {"type": "integer", "minimum": 1}, temperature=9.0, batch=16
     )
@@ -286,15 +286,15 @@ class Watch:
     """The rows of each batch, and a moment in the middle of writing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.batches: list[list[Row]] = []
+        self.batches: list[list[PartialReply]] = []
         self._writing: asyncio.Event | None = None
         write, choose = Decoder.write, Decoder.choose
 
-        def watched_write(decoder: Decoder, rows: Sequence[Row]) -> None:
+        def watched_write(decoder: Decoder, rows: Sequence[PartialReply]) -> None:
             self.batches.append(list(rows))
             write(decoder, rows)
 
-        def watched_choose(decoder: Decoder, rows: Sequence[Row], *rest: Any) -> Any:
+        def watched_choose(decoder: Decoder, rows: Sequence[PartialReply], *rest: Any) -> Any:
             found = choose(decoder, rows, *rest)
             if self._writing is not None and len(rows[0].ids) == 3:
                 self._loop.call_soon_threadsafe(self._writing.set)
@@ -397,10 +397,12 @@ def test_a_set_is_written_and_a_second_run_needs_no_model(
 ) -> None:
     model = Path(shutil.copytree(folders["llama"], tmp_path / "model"))
 
-    def run() -> Outcome:
+    def run() -> GenerationOutcome:
         local = Local(model, schema=real_schema(), temperature=1.0, batch=3)
         seeds = [seed(number) for number in range(5)]
-        return generate(seeds, tmp_path / "out", local, asking=Asking("{seed}"), limits=Limits(6), show=False)
+        return generate(
+            seeds, tmp_path / "out", local, asking=WriterPrompt("{seed}"), limits=GenerationLimits(6), show=False
+        )
 
     first = run()
     assert (first.accepted, first.left) == (5, 0)

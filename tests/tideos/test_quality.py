@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from topa.tideos.options import place_answer
-from topa.tideos.quality import Checks, Cleaner, Leakage, Leaks, Report, letters
+from topa.tideos.quality import Checks, Cleaner, CleaningReport, Leakage, LeakageCounter, letters
 from topa.tideos.tideo import Question, TextFrame, Tideo
 
 NAMES = ("red", "blue", "green", "black", "white", "pink", "grey", "gold", "teal", "plum", "rust", "sand", "mint")
@@ -19,7 +19,7 @@ NAMES = ("red", "blue", "green", "black", "white", "pink", "grey", "gold", "teal
 @dataclass(frozen=True)
 class Cleaned:
     tideos: tuple[Tideo, ...]
-    report: Report
+    report: CleaningReport
 
 
 def clean(tideos: list[Tideo], seed: int, checks: Checks | None = None) -> Cleaned:
@@ -28,7 +28,7 @@ def clean(tideos: list[Tideo], seed: int, checks: Checks | None = None) -> Clean
 
 
 def leakage(tideos: list[Tideo]) -> Leakage:
-    leaks = Leaks()
+    leaks = LeakageCounter()
     for tideo in tideos:
         leaks.add(tideo)
     return leaks.shares

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
 from topa.tideos.collect import generate
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.ledger import Verdict
 from topa.tideos.rejections import SAME_TEXT, count_rejections
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import Transient
 
 from .batches import Provider, providing, well
@@ -31,11 +31,13 @@ KNOWN = "descriptive, temporal, causal, counting, intention"
 REASON = f"content: questions.kind: found 'hazard', 'ppe', 'rule'; expected {KNOWN}"
 
 
-def write(url: str, out: Path, count: int = 200, *, batch: bool = False, **limits: Any) -> Outcome:
+def write(url: str, out: Path, count: int = 200, *, batch: bool = False, **limits: Any) -> GenerationOutcome:
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     writer = (BatchEndpoint if batch else Endpoint)(url, "m", schema=reply_schema())
     limits = {"backoff": 0.01, "poll": 0.01, **limits}
-    return generate(seeds, out, writer, asking=Asking("About {seed}."), limits=Limits(**limits), show=False)
+    return generate(
+        seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(**limits), show=False
+    )
 
 
 def paid(requests: list[dict[str, Any]]) -> int:
@@ -158,15 +160,15 @@ def test_two_runs_at_a_time_count_together(tmp_path: Path) -> None:
 RUN = """
 import sys
 from pathlib import Path
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.collect import generate
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import Transient
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(200)]
 writer = Endpoint(sys.argv[1], "m", schema=reply_schema())
-generate(seeds, Path(sys.argv[2]), writer, asking=Asking("About {seed}."), limits=Limits(concurrency=2), show=False)
+generate(seeds, Path(sys.argv[2]), writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(concurrency=2), show=False)
 """
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from topa.core.errors import InputError, UsageError
-from topa.tideos.seeds import Seed, Source, read_seeds, sample, write_seeds
+from topa.tideos.seeds import Seed, SeedSource, read_seeds, sample, write_seeds
 
 WORDNET = Path("/usr/share/wordnet")
 
 
-def own(path: Path, texts: list[str], weight: float = 1.0) -> Source:
+def own(path: Path, texts: list[str], weight: float = 1.0) -> SeedSource:
     path.write_text("".join(f"{text}\n" for text in texts))
-    return Source("text", path, weight)
+    return SeedSource("text", path, weight)
 
 
 def numbers(start: int, stop: int) -> list[str]:
@@ -109,7 +109,7 @@ def test_duplicates_are_dropped_and_counted(tmp_path):
 
 def test_text_that_no_file_can_hold(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a \ud800 b"}))
-    (seed,) = sample([Source("jsonl", tmp_path / "a.jsonl")], 1, show=False)[0]
+    (seed,) = sample([SeedSource("jsonl", tmp_path / "a.jsonl")], 1, show=False)[0]
     write_seeds(tmp_path / "out", [seed])
     assert Seed.model_validate_json((tmp_path / "out").read_text()) == seed
     assert seed.text == "a ? b"
@@ -131,7 +131,7 @@ def test_shares_need_a_number_to_be_shares_of(tmp_path):
     a, b = own(tmp_path / "a.txt", ["x"]), own(tmp_path / "b.txt", ["y"], 2)
     with pytest.raises(UsageError, match=r"b\.txt: found the weight 2 and no count; .* Give --count, or leave"):
         sample([a, b], show=False)
-    assert len(sample([a, Source.parse(f"text={b.path}:1")], show=False)[0]) == 2
+    assert len(sample([a, SeedSource.parse(f"text={b.path}:1")], show=False)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -163,13 +163,13 @@ def test_memory_is_that_of_the_sample(tmp_path):
 
 
 def test_sources_as_they_are_written():
-    assert Source.parse("webvid=a.csv:2") == Source("webvid", Path("a.csv"), 2)
-    assert Source.parse("text=a:b/c=d.txt") == Source("text", Path("a:b/c=d.txt"), 1)
-    assert Source.parse("text=a:1:0.5") == Source("text", Path("a:1"), 0.5)
-    assert Source.parse("a.csv", "webvid") == Source("webvid", Path("a.csv"))
-    assert Source.parse("a.csv:3", "csv") == Source("csv", Path("a.csv"), 3)
-    assert Source.parse("text=a.csv", "csv") == Source("text", Path("a.csv"))
-    assert Source.parse("./a=b/c.txt", "text") == Source("text", Path("a=b/c.txt"))
+    assert SeedSource.parse("webvid=a.csv:2") == SeedSource("webvid", Path("a.csv"), 2)
+    assert SeedSource.parse("text=a:b/c=d.txt") == SeedSource("text", Path("a:b/c=d.txt"), 1)
+    assert SeedSource.parse("text=a:1:0.5") == SeedSource("text", Path("a:1"), 0.5)
+    assert SeedSource.parse("a.csv", "webvid") == SeedSource("webvid", Path("a.csv"))
+    assert SeedSource.parse("a.csv:3", "csv") == SeedSource("csv", Path("a.csv"), 3)
+    assert SeedSource.parse("text=a.csv", "csv") == SeedSource("text", Path("a.csv"))
+    assert SeedSource.parse("./a=b/c.txt", "text") == SeedSource("text", Path("a=b/c.txt"))
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ def test_sources_that_are_none(tmp_path, monkeypatch, spec, told):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("x")
     with pytest.raises(UsageError, match=told):
-        Source.parse(spec)
+        SeedSource.parse(spec)
 
 
 def test_a_kind_for_all_that_nobody_knows():
     with pytest.raises(UsageError, match="unknown kind of source 'jsnl'; did you mean 'jsonl'"):
-        Source.parse("a", "jsnl")
+        SeedSource.parse("a", "jsnl")
 
 
 def test_the_command_says_what_became_of_the_texts(topa, tmp_path):

@@ -11,9 +11,9 @@ import pytest
 
 from topa.core.errors import InputError
 from topa.tideos import textvid
+from topa.tideos.drop_counts import DropCounts
 from topa.tideos.jsonl import read_jsonl, write_jsonl
 from topa.tideos.parquet import from_row, write_parquet
-from topa.tideos.tally import Tally
 from topa.tideos.textvid import read_textvid, to_record, write_textvid
 from topa.tideos.tideo import Question, TextFrame, Tideo
 
@@ -36,8 +36,8 @@ def write(path: Path, records: Any, **how: Any) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[list[Tideo], Tally]:
-    tally = Tally()
+def read(path: Path) -> tuple[list[Tideo], DropCounts]:
+    tally = DropCounts()
     return list(read_textvid(path, tally)), tally
 
 
@@ -187,7 +187,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         with (tmp_path / "t.json").open("w") as file:
             file.write("[" + ",".join(body.replace('"X"', f'"{i}"') for i in range(count)) + "]")
         tracemalloc.start()
-        assert sum(1 for _ in read_textvid(tmp_path / "t.json", Tally())) == count
+        assert sum(1 for _ in read_textvid(tmp_path / "t.json", DropCounts())) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert (tmp_path / "t.json").stat().st_size > 24e6

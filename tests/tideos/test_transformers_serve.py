@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from topa.tideos.asking import Asking, ReplyError, read_reply, reply_schema
 from topa.tideos.endpoint import Endpoint
+from topa.tideos.writer_prompt import ReplyError, WriterPrompt, read_reply, reply_schema
 from topa.tideos.writers import BadContent, Mode, Permanent, count_body, read_body
 
 from .tiny import SEED, llama
 
-ASKED = [{"role": "user", "content": Asking().prompt(SEED)}]
+ASKED = [{"role": "user", "content": WriterPrompt().prompt(SEED)}]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ class LocksUnsupported(OutputError):
 
 
 @contextmanager
-def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold a folder; the kernel frees it when the process ends, however that is. Where there are no locks, a warning
     says so, once.
 

@@ -17,7 +17,7 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 @dataclass(slots=True)
-class Spent:
+class ResourceUsage:
     """Filled in when the stage ends. peak_mb: the process' largest resident memory during it, in MB (10^6 bytes)."""
 
     seconds: float = 0.0
@@ -25,11 +25,11 @@ class Spent:
 
 
 @contextmanager
-def measure() -> Iterator[Spent]:
+def measure() -> Iterator[ResourceUsage]:
     """Measure what happens inside. Where the system can't reset the peak (no /proc), it is the peak since the start."""
     with suppress(OSError):
         _CLEAR.write_bytes(b"5")
-    spent, began = Spent(), time.monotonic()
+    spent, began = ResourceUsage(), time.monotonic()
     try:
         yield spent
     finally:

@@ -56,7 +56,7 @@ def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
     AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     model = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
-    tests = train_llm.card_tests(model, train_llm.Encoder(tokenizer))
+    tests = train_llm.card_tests(model, train_llm.CachedTokenizer(tokenizer))
     _card(
         out,
         "The micro LLM",

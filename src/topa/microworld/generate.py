@@ -5,12 +5,12 @@ from __future__ import annotations
 from ..core.artifacts import output_folder
 from ..core.errors import UsageError
 from ..tideos.assemble import assemble
-from ..tideos.generate import Plan
-from ..tideos.quality import Report
+from ..tideos.generate import GenerationPlan
+from ..tideos.quality import CleaningReport
 from .writer import write_tideos
 
 
-def write_microworld(plan: Plan, *, show: bool = True) -> Report:
+def write_microworld(plan: GenerationPlan, *, show: bool = True) -> CleaningReport:
     """The set of a plan by the micro world. The same plan gives the same set.
 
     Raises UsageError without a limit, OutputError where the folder can't be written.

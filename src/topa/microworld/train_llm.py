@@ -47,7 +47,7 @@ _PRACTICE = (*questions.KINDS_OF_QUESTION, *("count", "action", "order", "before
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class StoryTree:
     """One story with its branches. `bags`: word ids per scene, or None when the story is spelled in tokens."""
 
     prefix: list[int]
@@ -55,7 +55,7 @@ class Item:
     branches: list[tuple[list[int], list[int], str]]  # asked, target, kind
 
 
-class Encoder:
+class CachedTokenizer:
     """Strings to ids, remembering what it has seen: the micro world says few different things."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -111,7 +111,7 @@ def facts(story: Story, rng: random.Random, amount: int) -> list[tuple[str, str]
 
 
 def tell(
-    story: Story, rng: random.Random, encode: Encoder, spelling: str, instruction: str
+    story: Story, rng: random.Random, encode: CachedTokenizer, spelling: str, instruction: str
 ) -> tuple[list[int], list[list[int]] | None]:
     """The prompt up to the end of the story: ids, and the bags that follow them where that is the spelling."""
     prefix = [encode.bos, *encode(instruction)]
@@ -132,12 +132,12 @@ def tell(
 
 def make_item(
     rng: random.Random,
-    encode: Encoder,
+    encode: CachedTokenizer,
     spelling: str,
     task: str,
     branches: int,
     balance: questions.Balance | None = None,
-) -> Item:
+) -> StoryTree:
     """A story in a spelling, with branches of one task. balance: over all items, so that no answer is likelier."""
     balance = balance or questions.Balance(rng, slack=_SLACK)
     story = write_story(rng)
@@ -169,11 +169,11 @@ def make_item(
             else:
                 asked, target = encode(TOPA.open_body(question.question)), encode(question.answer_text)
             tree.append((asked, [*target, encode.eos], kind))
-    return Item(prefix, bags, tree)
+    return StoryTree(prefix, bags, tree)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TreeBatch:
     """ids [B, S]; position [B, S]; mask bool [B, 1, S, S]; bags [B, scenes, words] at `bag_start` (or None);
     rows/columns/targets: the labelled positions, flat; branch: which branch each labelled position is of."""
 
@@ -190,7 +190,7 @@ class Batch:
     kinds: list[str]
 
 
-def collate(items: list[Item], pad: int) -> Batch:
+def collate(items: list[StoryTree], pad: int) -> TreeBatch:
     """Items of one spelling and task, laid out as trees, padded on the right."""
     rows: list[int] = []
     columns: list[int] = []
@@ -224,7 +224,7 @@ def collate(items: list[Item], pad: int) -> Batch:
     length = ids_.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     seen = (branch_[:, None, :] == branch_[:, :, None]) | (branch_[:, None, :] == 0)
-    return Batch(
+    return TreeBatch(
         ids_,
         position_,
         (seen & causal)[:, None],
@@ -245,7 +245,7 @@ def _pad_bags(bags: list[list[list[int]]], pad: int) -> Tensor:
     return torch.tensor([[[pad] * (longest - len(bag)) + bag for bag in item] for item in bags])
 
 
-def logits(model: LlamaForCausalLM, batch: Batch, noise: float, spread: float) -> Tensor:
+def logits(model: LlamaForCausalLM, batch: TreeBatch, noise: float, spread: float) -> Tensor:
     """Logits at the labelled positions [N, V]."""
     embed = model.get_input_embeddings()
     inputs = embed(batch.ids)
@@ -265,7 +265,7 @@ def logits(model: LlamaForCausalLM, batch: Batch, noise: float, spread: float) -
 
 @torch.no_grad()
 def examine(
-    model: LlamaForCausalLM, encode: Encoder, spelling: str, task: str, stories: int = 200, seed: int = 10**6
+    model: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, task: str, stories: int = 200, seed: int = 10**6
 ) -> dict[str, float]:
     """Share of branches whose every target token is the likeliest one, per kind of question."""
     rng = random.Random(f"{seed} {spelling} {task}")
@@ -281,7 +281,9 @@ def examine(
     return {k: sum(v) / len(v) for k, v in sorted(right.items())}
 
 
-def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: int, seed: int) -> dict[str, float]:
+def choices(
+    model: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, stories: int, seed: int
+) -> dict[str, float]:
     """Share of five-option questions whose right option's text has the lowest mean NLL as a free answer, by kind."""
     rng = random.Random(f"{seed} {spelling} choices")
     balance = questions.Balance(rng)
@@ -293,7 +295,7 @@ def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: in
 
 
 @torch.no_grad()
-def right_choices(model: LlamaForCausalLM, encode: Encoder, asked: list[tuple[Item, int]]) -> list[bool]:
+def right_choices(model: LlamaForCausalLM, encode: CachedTokenizer, asked: list[tuple[StoryTree, int]]) -> list[bool]:
     """Per item, whose branches are the options of one question: does the right one have the lowest mean NLL?"""
     pad = int(encode.tokenizer.pad_token_id)
     hits: list[bool] = []
@@ -307,7 +309,7 @@ def right_choices(model: LlamaForCausalLM, encode: Encoder, asked: list[tuple[It
     return hits
 
 
-def in_words(model: LlamaForCausalLM, encode: Encoder, tideos: Iterable[Tideo]) -> float:
+def in_words(model: LlamaForCausalLM, encode: CachedTokenizer, tideos: Iterable[Tideo]) -> float:
     """Share of the Tideos' own questions answered right when their captions are told as sentences."""
     asked = []
     for tideo in tideos:
@@ -316,14 +318,14 @@ def in_words(model: LlamaForCausalLM, encode: Encoder, tideos: Iterable[Tideo]) 
         for question in tideo.questions:
             body = encode(TOPA.open_body(question.question))
             tree = [(body, [*encode(option), encode.eos], question.kind) for option in question.options]
-            asked.append((Item(prefix, None, tree), question.options.index(question.right or "")))
+            asked.append((StoryTree(prefix, None, tree), question.options.index(question.right or "")))
     hits = right_choices(model, encode, asked)
     return sum(hits) / len(hits)
 
 
 def make_choices(
-    rng: random.Random, encode: Encoder, spelling: str, balance: questions.Balance
-) -> list[tuple[Item, int]]:
+    rng: random.Random, encode: CachedTokenizer, spelling: str, balance: questions.Balance
+) -> list[tuple[StoryTree, int]]:
     """A story, once for each kind of question it can be asked: one branch per option, and the right option."""
     story = write_story(rng)
     prefix, bags = tell(story, rng, encode, spelling, TOPA.answer)
@@ -333,11 +335,11 @@ def make_choices(
             question = questions.lay_out(candidate, rng)
             asked = encode(TOPA.open_body(question.question))
             tree = [(asked, [*encode(option), encode.eos], kind) for option in question.options]
-            made.append((Item(prefix, bags, tree), question.options.index(question.answer_text or "")))
+            made.append((StoryTree(prefix, bags, tree), question.options.index(question.answer_text or "")))
     return made
 
 
-def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict[str, Any]:
+def card_tests(model: LlamaForCausalLM, encode: CachedTokenizer, seed: int = 11) -> dict[str, Any]:
     """The tests of the model card: per spelling, accuracy overall (mean of the kinds) and by kind."""
 
     def summed(by_kind: dict[str, float]) -> dict[str, float]:
@@ -381,7 +383,7 @@ def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFas
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class TrainingStage:
     """A part of the training: how long, in which spellings stories come, and what is asked about them.
 
     rate: Muon's, for matrices; adam_rate: AdamW's, for embeddings and norms.
@@ -396,9 +398,9 @@ class Stage:
 
 _QUESTIONS = {"facts": 0.25, "answer": 0.65, "describe": 0.1}
 STAGES = (
-    Stage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}, 0.02, 3e-3),
-    Stage(500, {"bags": 0.5, "key words": 0.2, "sentences": 0.3}, _QUESTIONS, 0.02, 3e-3),
-    Stage(4200, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
+    TrainingStage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}, 0.02, 3e-3),
+    TrainingStage(500, {"bags": 0.5, "key words": 0.2, "sentences": 0.3}, _QUESTIONS, 0.02, 3e-3),
+    TrainingStage(4200, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
 )
 """Facts before questions. Later the matrices need small steps, or they forget one kind of fact over another, and the
 embeddings large ones, or synonyms never become neighbours; docs/log.md tells how that was found."""
@@ -407,7 +409,7 @@ embeddings large ones, or synonyms never become neighbours; docs/log.md tells ho
 def train(
     out: Path,
     *,
-    stages: tuple[Stage, ...] = STAGES,
+    stages: tuple[TrainingStage, ...] = STAGES,
     seed: int = 0,
     width: int = 128,
     layers: int = 6,
@@ -423,7 +425,7 @@ def train(
     rng = random.Random(seed)
     balance = questions.Balance(rng, slack=_SLACK)
     tokenizer = make_tokenizer()
-    encode = Encoder(tokenizer)
+    encode = CachedTokenizer(tokenizer)
     pad = int(tokenizer.pad_token_id)
     model = build(width, layers, heads, tokenizer)
     if start_from:

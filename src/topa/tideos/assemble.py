@@ -13,9 +13,9 @@ from typing import Any
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, remove, write_atomically
 from ..core.progress import track
 from .card import FILES as CARD
-from .card import Describer, write_card
+from .card import CardBuilder, write_card
 from .jsonl import write_jsonl
-from .quality import Checks, Cleaner, Report
+from .quality import Checks, Cleaner, CleaningReport
 from .tideo import Tideo
 
 TIDEOS = "tideos.jsonl"
@@ -40,7 +40,7 @@ def assemble(
     done: bool = True,
     total: int | None = None,
     show: bool = True,
-) -> Report:
+) -> CleaningReport:
     """Clean Tideos and write the set. `refused`, `cost`: for the card. `kinds`: those that questions were asked for,
     and what each means, for the card and the manifest. `config`: for the manifest. `done`: whether the set is complete;
     without, there is no manifest. `total`: how many there are, for the bar.
@@ -50,7 +50,7 @@ def assemble(
     output_folder(out, *FILES)
     remove(out / MANIFEST)
     checks = checks or Checks()
-    cleaner, describer = Cleaner(seed, checks), Describer()
+    cleaner, describer = Cleaner(seed, checks), CardBuilder()
 
     def kept() -> Iterator[Tideo]:
         for tideo, told in cleaner(track(tideos, "cleaning", total, show=show)):

@@ -18,26 +18,28 @@ from typing import BinaryIO
 
 from ..core.errors import OutputError, TopaError
 from ..core.progress import Bar
-from .asking import Asking
-from .batch_endpoint import BatchEndpoint, Line, Remote
-from .flow import SAME, Limits, Run, estimate_tokens, read_written
-from .ledger import Call, Ledger
+from .batch_endpoint import BatchEndpoint, BatchResult, RemoteBatch
+from .batch_jobs import BatchJob, BatchJobs
+from .flow import SAME, GenerationLimits, GenerationRun, estimate_tokens, try_read_reply
+from .ledger import Ledger, WriterCall
 from .quality import Checks
 from .rejections import Rejections
-from .submitted import Batch, Batches
+from .writer_prompt import WriterPrompt
 from .writers import Permanent, Transient, count_body
 
 _SOME = 500  # calls or lines in memory at a time, and in one commit
 _CROWDED = "token_limit_exceeded"  # the provider's word for: not so much at a time
 
 
-class BatchFlow(Run):
+class BatchRun(GenerationRun):
     """Requests many at a time, in batches as large as the provider and the budget take them."""
 
-    def __init__(self, writer: BatchEndpoint, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
+    def __init__(
+        self, writer: BatchEndpoint, ledger: Ledger, asking: WriterPrompt, limits: GenerationLimits, checks: Checks
+    ) -> None:
         super().__init__(writer, ledger, asking, limits, checks)
         self._provider = writer
-        self._batches = Batches(ledger)
+        self._batches = BatchJobs(ledger)
         self._fatal: TopaError | None = None
         self._short = 0.0  # what the budget had no room for
         self._most = limits.batch_requests
@@ -89,7 +91,7 @@ class BatchFlow(Run):
         while calls := await self._commit(lambda: self._ledger.claim(_SOME, ("replied",))):
             await asyncio.gather(*map(self._read_one, calls))
 
-    async def _read_one(self, call: Call) -> None:
+    async def _read_one(self, call: WriterCall) -> None:
         if await self._judge(call, self._came(call)) is not None:
             await self._settle(call, "planned")
 
@@ -116,7 +118,7 @@ class BatchFlow(Run):
                 await self._send(batch, file)
         return batch is not None and not self._stop.is_set()
 
-    async def _send_again(self, batch: Batch) -> None:
+    async def _send_again(self, batch: BatchJob) -> None:
         """Submit a batch of a process that ended before it knew whether the provider has it."""
         known = await self._insist(partial(self._adopt, batch))
         if known is not False:
@@ -128,7 +130,7 @@ class BatchFlow(Run):
                 after = calls[-1].key
             await self._send(batch, file)
 
-    async def _fill(self, file: BinaryIO) -> Batch | None:
+    async def _fill(self, file: BinaryIO) -> BatchJob | None:
         """Write the next batch to the ledger and its requests to a file; None where no calls are left for which the
         budget has room."""
         if self._ledger.full is not None:
@@ -164,7 +166,7 @@ class BatchFlow(Run):
                     tokens_out + self._writer.max_tokens,
                 )
 
-        def submit() -> Batch | None:
+        def submit() -> BatchJob | None:
             if self._size(tokens_in, tokens_out) > self._room():  # another process has used it meanwhile
                 return None
             return self._batches.submit(keys, tokens_in, tokens_out)
@@ -188,10 +190,10 @@ class BatchFlow(Run):
 
         await self._commit(plan)
 
-    def _request(self, call: Call) -> tuple[bytes, int]:
+    def _request(self, call: WriterCall) -> tuple[bytes, int]:
         """A call as a line of a file, and how many tokens its prompt may have."""
         replies = self._came(call)
-        problem = read_written(replies[-1].reply, self._asking.form)[1] if replies else ""
+        problem = try_read_reply(replies[-1].reply, self._asking.form)[1] if replies else ""
         messages = self._messages(call, replies, problem)
         tokens = 2 * sum(estimate_tokens(message["content"]) for message in messages)
         return self._provider.request_line(call.key, messages, self._mode), tokens
@@ -205,13 +207,13 @@ class BatchFlow(Run):
             return math.inf
         return self._limits.budget - self._limits.size(self._ledger.spent()) - self._size(*self._ledger.pledged())
 
-    async def _send(self, batch: Batch, file: BinaryIO) -> None:
+    async def _send(self, batch: BatchJob, file: BinaryIO) -> None:
         """Have the provider take a batch that it doesn't have. Where the run stops first, the next one does it."""
         asked, sent = False, ""
 
         async def send() -> bool:
             nonlocal asked, sent
-            if asked and await self._adopt(Batch(batch.name, sent or None, None)):
+            if asked and await self._adopt(BatchJob(batch.name, sent or None, None)):
                 return True
             asked = True
             try:
@@ -228,7 +230,7 @@ class BatchFlow(Run):
 
         await self._insist(send)
 
-    async def _adopt(self, batch: Batch) -> bool:
+    async def _adopt(self, batch: BatchJob) -> bool:
         """Whether the provider has a batch; then what it calls it is written down."""
         remote = await self._provider.find(batch.name, batch.file)
         if remote is None:
@@ -238,10 +240,10 @@ class BatchFlow(Run):
 
     # Collecting.
 
-    async def _look(self, batches: Sequence[Batch], line: Bar) -> bool:
+    async def _look(self, batches: Sequence[BatchJob], line: Bar) -> bool:
         """Ask how batches stand, and collect those that have ended; whether any has, so that there is more to do."""
-        running: list[Remote] = []
-        crowded: list[tuple[int, Remote]] = []
+        running: list[RemoteBatch] = []
+        crowded: list[tuple[int, RemoteBatch]] = []
         ended = False
         for batch in batches:
             if batch.remote is None:  # the run stopped before it was sent
@@ -267,7 +269,7 @@ class BatchFlow(Run):
         await self._show(running, line)
         return ended
 
-    async def _collect(self, name: str, remote: Remote) -> bool:
+    async def _collect(self, name: str, remote: RemoteBatch) -> bool:
         """Record all results of a batch and close it; False when the run stops first."""
         replies = 0
         refused: list[Permanent] = []
@@ -294,7 +296,7 @@ class BatchFlow(Run):
         self._fatal = self._fatal or every
         return True
 
-    def _record(self, name: str, lines: Sequence[Line]) -> None:
+    def _record(self, name: str, lines: Sequence[BatchResult]) -> None:
         for line in lines:
             if line.raw is not None:
                 tokens = count_body(line.raw)
@@ -307,7 +309,7 @@ class BatchFlow(Run):
             else:
                 self._batches.settle(name, line.key, "failed", "permanent")
 
-    async def _show(self, running: Sequence[Remote], line: Bar) -> None:
+    async def _show(self, running: Sequence[RemoteBatch], line: Bar) -> None:
         completed, failed, total = (sum(getattr(r, n) for r in running) for n in ("completed", "failed", "total"))
         now = await self._ended() + completed + failed
         states = ", ".join(sorted({remote.status for remote in running})) or "none open"
@@ -316,7 +318,7 @@ class BatchFlow(Run):
         self._shown = now
 
 
-def _kind(line: Line | None) -> str:
+def _kind(line: BatchResult | None) -> str:
     """The class of a result that is no reply."""
     if line is None:
         return "a line that can't be read"

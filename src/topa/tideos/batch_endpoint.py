@@ -10,14 +10,14 @@ from typing import Any, BinaryIO, NoReturn
 from .endpoint import Endpoint
 from .writers import Message, Mode, Permanent, Transient
 
-ENDED = ("completed", "failed", "expired", "cancelled")
+FINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
 _URL = "/v1/chat/completions"
 _PAGE = 100  # batches in one part of the provider's list
 _PIECE = 2**16  # bytes
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteBatch:
     """A batch as the provider sees it. `files`: of what has ended, replies first, errors last. `errors`: code and
     words for each thing that is wrong with the whole of it."""
 
@@ -32,11 +32,11 @@ class Remote:
     @property
     def ended(self) -> bool:
         """Whether nothing will be added to its files."""
-        return self.status in ENDED
+        return self.status in FINAL_STATUSES
 
 
 @dataclass(frozen=True)
-class Line:
+class BatchResult:
     """One result: to which call, and the body of the reply as it came, or else an error."""
 
     key: str
@@ -60,7 +60,7 @@ class BatchEndpoint(Endpoint):
         found = await self._object(create(file=(f"topa-{name}.jsonl", file), purpose="batch"))
         return _text(found, "id") or self._strange(found)
 
-    async def create(self, file: str, name: str) -> Remote:
+    async def create(self, file: str, name: str) -> RemoteBatch:
         """Have a file worked on, as the batch of this name. Raises Transient or Permanent.
 
         After Transient it may be there nevertheless: `find` tells.
@@ -78,7 +78,7 @@ class BatchEndpoint(Endpoint):
                 raise Transient(str(error)) from error
             raise
 
-    async def find(self, name: str, file: str | None) -> Remote | None:
+    async def find(self, name: str, file: str | None) -> RemoteBatch | None:
         """The batch of this name, or made of this file; None where the provider has none. Raises Transient or
         Permanent."""
         after: dict[str, str] = {}
@@ -97,7 +97,7 @@ class BatchEndpoint(Endpoint):
                 return None
             after = {"after": str(rows[-1]["id"])}
 
-    async def look(self, remote: str) -> Remote:
+    async def look(self, remote: str) -> RemoteBatch:
         """How a batch stands. Raises Transient or Permanent."""
         retrieve: Any = self._client.batches.with_raw_response.retrieve
         return self._remote(await self._object(retrieve(remote)))
@@ -122,7 +122,7 @@ class BatchEndpoint(Endpoint):
                         return into.tell()
                     into.write(piece)
 
-    def read_line(self, line: bytes) -> Line | None:
+    def read_line(self, line: bytes) -> BatchResult | None:
         """A line of a file of results; None where it isn't one."""
         try:
             found = json.loads(line)
@@ -133,14 +133,14 @@ class BatchEndpoint(Endpoint):
         if not isinstance(key, str):
             return None
         if status == 200 and body is not None:
-            return Line(key, json.dumps(body), None)
+            return BatchResult(key, json.dumps(body), None)
         said = json.dumps(body or found.get("error") or "")
         if isinstance(status, int) and status != 200:
-            return Line(key, None, self._of_status(status, {}, said))
+            return BatchResult(key, None, self._of_status(status, {}, said))
         quota = "insufficient_quota" in said
-        return Line(key, None, self._of_status(429, {}, said) if quota else Transient(f"{self._where}: {said}"))
+        return BatchResult(key, None, self._of_status(429, {}, said) if quota else Transient(f"{self._where}: {said}"))
 
-    def failed(self, remote: Remote) -> Permanent:
+    def failed(self, remote: RemoteBatch) -> Permanent:
         """The error of a batch that was refused as a whole."""
         said = "; ".join(words for _, words in remote.errors[:3]) or "no reason was given"
         return Permanent(
@@ -158,12 +158,12 @@ class BatchEndpoint(Endpoint):
             found = None
         return found if isinstance(found, dict) else self._strange(text)
 
-    def _remote(self, found: dict[str, Any]) -> Remote:
+    def _remote(self, found: dict[str, Any]) -> RemoteBatch:
         counts, errors = found.get("request_counts"), found.get("errors")
         counts = counts if isinstance(counts, dict) else {}
         errors = errors.get("data") if isinstance(errors, dict) else None
         files = (_text(found, name) for name in ("output_file_id", "error_file_id"))
-        return Remote(
+        return RemoteBatch(
             _text(found, "id") or self._strange(found),
             _text(found, "status") or self._strange(found),
             tuple(file for file in files if file),

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..core.artifacts import output_folder, write_atomically
-from .quality import Cleaner, Leakage, Leaks, letters, texts, words
+from .quality import Cleaner, Leakage, LeakageCounter, letters, texts, words
 from .tideo import Tideo
 
 FILES = ("card.json", "card.md", "card.html")
@@ -32,7 +32,7 @@ svg { display: block; width: 100%; height: 1rem; } rect { fill: #0f766e; }
 """
 
 
-class Card(BaseModel):
+class DataCard(BaseModel):
     """What there is.
 
     frames, kinds, openings, letters: how many Tideos have so many frames, how many questions are of a kind, begin with
@@ -63,7 +63,7 @@ class Card(BaseModel):
     examples: tuple[Tideo, ...]
 
 
-class Describer:
+class CardBuilder:
     """Makes the card of Tideos that it is given one by one, and keeps none but the examples."""
 
     def __init__(self, examples: int = 3) -> None:
@@ -97,10 +97,10 @@ class Describer:
         refused: Mapping[str, int] | None = None,
         cost: Mapping[str, float] | None = None,
         kind_descriptions: Mapping[str, str] | None = None,
-    ) -> Card:
+    ) -> DataCard:
         """The card of all that were added. Kinds that were declared are counted even where no question is of them."""
         descriptions = kind_descriptions or {}
-        return Card(
+        return DataCard(
             title=title,
             tideos=self._seeds.total(),
             questions=self._questions,
@@ -120,12 +120,12 @@ class Describer:
         )
 
 
-def describe(tideos: Iterable[Tideo], title: str) -> Card:
+def describe(tideos: Iterable[Tideo], title: str) -> DataCard:
     """The card of a set as it is; dropped: what `Cleaner` would leave out.
 
     Raises UsageError where rensa, for near duplicates, isn't installed.
     """
-    describer, cleaner, leaks = Describer(), Cleaner(0), Leaks()
+    describer, cleaner, leaks = CardBuilder(), Cleaner(0), LeakageCounter()
 
     def described() -> Iterator[Tideo]:
         for tideo in tideos:
@@ -138,7 +138,7 @@ def describe(tideos: Iterable[Tideo], title: str) -> Card:
     return describer.card(title, cleaner.report.dropped, leaks.shares)
 
 
-def write_card(card: Card, out: Path) -> None:
+def write_card(card: DataCard, out: Path) -> None:
     """`card.json`, `card.md` and `card.html`. Raises OutputError where the folder can't be written."""
     output_folder(out, *FILES)
     write_atomically(out / "card.json", card.model_dump_json(indent=1) + "\n")
@@ -146,7 +146,7 @@ def write_card(card: Card, out: Path) -> None:
     write_atomically(out / "card.html", page(card))
 
 
-def markdown(card: Card) -> str:
+def markdown(card: DataCard) -> str:
     """The card for a repository: a table for each histogram."""
     parts = [f"# {_plain(card.title)}\n\n{_summary(card)}\n\n{_blind(card)}\n"]
     for heading, counts in _histograms(card).items():
@@ -162,7 +162,7 @@ def markdown(card: Card) -> str:
     return "\n".join(parts)
 
 
-def page(card: Card) -> str:
+def page(card: DataCard) -> str:
     """The card as one HTML page; all texts of the data are escaped."""
     plots = "".join(f"<h2>{heading}</h2>\n{_plot(counts)}" for heading, counts in _histograms(card).items())
     told = "".join(_example(tideo) for tideo in card.examples)
@@ -175,7 +175,7 @@ def page(card: Card) -> str:
     )
 
 
-def _histograms(card: Card) -> Mapping[str, Mapping[str, int]]:
+def _histograms(card: DataCard) -> Mapping[str, Mapping[str, int]]:
     return {
         "Frames per Tideo": card.frames,
         "Kinds of question": card.kinds,
@@ -188,7 +188,7 @@ def _histograms(card: Card) -> Mapping[str, Mapping[str, int]]:
     }
 
 
-def _summary(card: Card) -> str:
+def _summary(card: DataCard) -> str:
     cost = card.cost or {}
     spent = f" Written with {cost['tokens_in']:,.0f} tokens read, {cost['tokens_out']:,.0f} written" if cost else ""
     money = f", for {cost['cost']:,.4f}" if cost.get("cost") else ""
@@ -196,7 +196,7 @@ def _summary(card: Card) -> str:
     return f"{card.tideos:,} Tideos, {card.captions:,} captions, {card.questions:,} questions.{spent}{money}{end}"
 
 
-def _blind(card: Card) -> str:
+def _blind(card: DataCard) -> str:
     told = card.leakage
     return (
         f"Without a video, of {told.questions:,} questions with options: the longest option is right in "
@@ -204,7 +204,7 @@ def _blind(card: Card) -> str:
     )
 
 
-def _meanings(card: Card) -> str:
+def _meanings(card: DataCard) -> str:
     if not card.kind_descriptions:
         return ""
     rows = "".join(f"<li><b>{escape(kind)}</b> {escape(about)}</li>" for kind, about in card.kind_descriptions.items())

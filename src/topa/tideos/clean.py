@@ -8,10 +8,10 @@ from ..core.artifacts import output_folder
 from ..core.errors import AllFailed, InputError
 from .assemble import FILES, assemble
 from .jsonl import read_jsonl
-from .quality import Checks, Report
+from .quality import Checks, CleaningReport
 
 
-def clean_tideos(path: Path, out: Path, seed: int, near: float) -> Report:
+def clean_tideos(path: Path, out: Path, seed: int, near: float) -> CleaningReport:
     """The Tideos of a file that are kept as a set in `out`: `tideos.jsonl`, `quality.json`, its card, a manifest.
 
     Raises AllFailed where none is kept, InputError where there is none, OutputError where `out` can't be written.

@@ -16,19 +16,19 @@ from pathlib import Path
 from ..core.artifacts import MANIFEST, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from ..core.locks import hold
-from .asking import Asking
 from .assemble import FILES, TIDEOS, assemble
-from .batch import BatchFlow
+from .batch import BatchRun
 from .batch_endpoint import BatchEndpoint
-from .flow import Flow, Limits, Outcome, read_written
+from .flow import GenerationLimits, GenerationOutcome, OnlineRun, try_read_reply
 from .ledger import FILES as LEDGER_FILES
 from .ledger import LEDGER, Ledger, call_key
 from .prompt_file import DEFAULT_FORM, ReplyForm
-from .quality import Checks, Report
+from .quality import Checks, CleaningReport
 from .rejections import WINDOW, Rejections, count_rejections
 from .seeds import Seed
-from .shards import Shard
+from .shards import ShardSpec
 from .tideo import Tideo
+from .writer_prompt import WriterPrompt
 from .writers import Writer
 
 
@@ -37,13 +37,13 @@ def generate(
     out: Path,
     writer: Writer,
     *,
-    asking: Asking | None = None,
-    limits: Limits | None = None,
-    shard: Shard | None = None,
+    asking: WriterPrompt | None = None,
+    limits: GenerationLimits | None = None,
+    shard: ShardSpec | None = None,
     seed: int = 0,
     checks: Checks | None = None,
     show: bool = True,
-) -> Outcome:
+) -> GenerationOutcome:
     """Have a Tideo written for every seed; the same call again goes on where this one stopped.
 
     `out` gets `ledger.sqlite` and what `assemble` writes, its manifest when no seed is left. `shard`: of the seeds
@@ -53,7 +53,7 @@ def generate(
     configuration, OutputError where the disk is full, Permanent where no request can succeed, Transient where the
     endpoint can't be reached at all.
     """
-    asking, limits = asking or Asking(), limits or Limits()
+    asking, limits = asking or WriterPrompt(), limits or GenerationLimits()
     checks = checks or Checks()
     output_folder(out, *FILES, *LEDGER_FILES)
     configuration = {"model": writer.model, "prompt": asking.identity, **asking.declaration, **writer.parameters}
@@ -69,7 +69,7 @@ def generate(
             if shard is None or shard.has(position)
         )
 
-        def finish(done: bool) -> Report:
+        def finish(done: bool) -> CleaningReport:
             with _alone(out):
                 return assemble(
                     (Tideo.model_validate_json(line) for _, line in ledger.results()),
@@ -104,18 +104,18 @@ def generate(
 def _written(
     writer: Writer,
     ledger: Ledger,
-    asking: Asking,
-    limits: Limits,
+    asking: WriterPrompt,
+    limits: GenerationLimits,
     checks: Checks,
-    finish: Callable[[bool], Report],
+    finish: Callable[[bool], CleaningReport],
     *,
     show: bool,
-) -> Outcome:
-    async def run() -> Outcome:
+) -> GenerationOutcome:
+    async def run() -> GenerationOutcome:
         async with writer:
             if isinstance(writer, BatchEndpoint):
-                return await BatchFlow(writer, ledger, asking, limits, checks).run(show=show)
-            return await Flow(writer, ledger, asking, limits, checks).run(show=show)
+                return await BatchRun(writer, ledger, asking, limits, checks).run(show=show)
+            return await OnlineRun(writer, ledger, asking, limits, checks).run(show=show)
 
     try:
         return asyncio.run(run())
@@ -136,7 +136,7 @@ def _rejections(ledger: Ledger, form: ReplyForm) -> Rejections:
     if example is None:
         return rejections
     seed, reply = example
-    return replace(rejections, seed=seed, problem=read_written(reply, form)[1] or commonest)
+    return replace(rejections, seed=seed, problem=try_read_reply(reply, form)[1] or commonest)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .ledger import Ledger, Usage
+from .ledger import Ledger, TokenUsage
 from .rejections import WINDOW, Rejections, count_rejections
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Commits:
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._task: asyncio.Task[None] | None = None
-        self.spent: Usage = ledger.spent()
+        self.spent: TokenUsage = ledger.spent()
         self.rejections: Rejections = self._count_rejections()
 
     async def __aenter__(self) -> Commits:

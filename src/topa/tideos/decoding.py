@@ -23,7 +23,7 @@ _SIGNS = '{}[]":, ' + string.digits
 
 
 @dataclass
-class Row:
+class PartialReply:
     """A reply in the making. `limit`: its most tokens; `wanted`: whether somebody still waits for it.
 
     `ids`: the tokens so far, without the one that ends it. `ended`: "stop" when it is whole, "length" at the limit,
@@ -147,7 +147,7 @@ class Decoder:
             ) from error
         return cls(name, loaded.to(device), tokenizer, **options)
 
-    def row(self, messages: Sequence[Message], max_tokens: int, wanted: Callable[[], bool]) -> Row:
+    def row(self, messages: Sequence[Message], max_tokens: int, wanted: Callable[[], bool]) -> PartialReply:
         """A reply to write, of at most `max_tokens` tokens, 1 or more, fewer where the model's window ends before.
 
         Raises Permanent where the messages can't be told to this model.
@@ -161,9 +161,9 @@ class Decoder:
                 every=False,
             )
         draws = random.Random(f"{self._seed} {prompt}")
-        return Row(prompt, min(max_tokens, room), draws, self._matcher(), wanted)
+        return PartialReply(prompt, min(max_tokens, room), draws, self._matcher(), wanted)
 
-    def write(self, rows: Sequence[Row]) -> None:
+    def write(self, rows: Sequence[PartialReply]) -> None:
         """Bring all rows to their end. A row's tokens don't depend on the others, up to rounding in the model."""
         import torch
 
@@ -188,11 +188,11 @@ class Decoder:
                 stopping_criteria=[partial(_ended, alive)],
             )
 
-    def text(self, row: Row) -> str:
+    def text(self, row: PartialReply) -> str:
         """The text of a row. What was cut inside a letter ends with U+FFFD."""
         return str(self._tokens.decode_str(row.ids))
 
-    def choose(self, rows: Sequence[Row], seen: Any, scores: Any) -> Any:
+    def choose(self, rows: Sequence[PartialReply], seen: Any, scores: Any) -> Any:
         """Choose a token for every row that hasn't ended, and add it to the row.
 
         `seen`: the tokens so far, int64 [B, S]; scores: [B, V], changed in place. Returns scores [B, V] whose largest
@@ -263,7 +263,7 @@ class Decoder:
         )
 
 
-def _ended(rows: Sequence[Row], seen: Any, scores: Any, **_: Any) -> Any:
+def _ended(rows: Sequence[PartialReply], seen: Any, scores: Any, **_: Any) -> Any:
     """Which rows have ended, bool [B]."""
     import torch
 

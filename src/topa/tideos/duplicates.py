@@ -28,7 +28,7 @@ CREATE TABLE signatures (id INTEGER PRIMARY KEY, minima BLOB NOT NULL);
 """
 
 
-class Seen:
+class DuplicateIndex:
     """What came so far. A context manager; its scratch file is gone afterwards.
 
     `near`: the overlap of two sets of word triples (Jaccard, estimated) from which they are near duplicates, above 0;
@@ -55,7 +55,7 @@ class Seen:
         self._database.executescript(_SCHEMA)
         self._database.execute("BEGIN")
 
-    def __enter__(self) -> Seen:
+    def __enter__(self) -> DuplicateIndex:
         return self
 
     def __exit__(

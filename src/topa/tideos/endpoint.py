@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..core.errors import UsageError
 from ..core.install import install_line
-from .asking import find_object
+from .writer_prompt import find_object
 from .writers import (
     OUTPUTS,
     BadContent,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .asking import Asking
-from .flow import Limits, estimate_tokens
-from .ledger import Progress, Usage, seed_hash
+from .flow import GenerationLimits, estimate_tokens
+from .ledger import LedgerProgress, TokenUsage, seed_hash
 from .seeds import Seed
+from .writer_prompt import WriterPrompt
 
 TYPICAL_REPLY = 2000
 """Tokens of a reply, as long as none has come."""
@@ -23,16 +23,16 @@ class WritingEstimate:
     each request at a time, and within the limits per minute."""
 
     seeds: int
-    usage: Usage
+    usage: TokenUsage
     seconds: float
     basis: int
 
 
 def estimate(
     seeds: Iterable[Seed],
-    asking: Asking,
-    limits: Limits,
-    progress: Progress,
+    asking: WriterPrompt,
+    limits: GenerationLimits,
+    progress: LedgerProgress,
     *,
     longest: int,
     batched: bool = False,

@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 
 from ..core.errors import TopaError, UsageError
 from ..core.progress import Bar, bar
-from .asking import Asking, ReplyError, Written, read_reply, tideo_line
 from .commits import Commits
-from .ledger import Call, Ledger, Reply, State, Usage, Verdict
+from .ledger import Ledger, State, TokenUsage, Verdict, WriterCall, WriterReply
 from .prompt_file import ReplyForm
-from .quality import Checks, Report, find_fault, texts
+from .quality import Checks, CleaningReport, find_fault, texts
 from .rejections import LEAST, WINDOW, Rejections, count_rejections
 from .tideo import Tideo
+from .writer_prompt import ReplyContent, ReplyError, WriterPrompt, read_reply, tideo_line
 from .writers import BadContent, Message, Mode, Permanent, Transient, Writer, count_body, read_body, read_mode
 
 _LETTERS_PER_TOKEN = 4  # English; an estimate, used until replies say how many there were
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Limits:
+class GenerationLimits:
     """What a run may do. `price_in`, `price_out`: money for a million tokens, zero or more.
 
     `budget`: money where prices are given, else tokens; counted over all runs of one ledger, above zero. A request
@@ -72,7 +72,7 @@ class Limits:
         if self.concurrency < 1:
             raise UsageError(f"--concurrency: found {self.concurrency}; expected at least 1.")
 
-    def part(self, number: int) -> Limits:
+    def part(self, number: int) -> GenerationLimits:
         """The limits of each of so many shards that run at the same time, so that these hold for all together."""
 
         def share(amount: float | None) -> float | None:
@@ -85,18 +85,18 @@ class Limits:
         """Whether the budget is money."""
         return self.price_in > 0 or self.price_out > 0
 
-    def usage(self, tokens_in: int, tokens_out: int, *, batched: bool = False) -> Usage:
+    def usage(self, tokens_in: int, tokens_out: int, *, batched: bool = False) -> TokenUsage:
         """Tokens with what they cost; half of the prices where they were `batched`."""
         cost = (tokens_in * self.price_in + tokens_out * self.price_out) / 1e6
-        return Usage(tokens_in, tokens_out, cost * BATCH_PRICE if batched else cost)
+        return TokenUsage(tokens_in, tokens_out, cost * BATCH_PRICE if batched else cost)
 
-    def size(self, usage: Usage) -> float:
+    def size(self, usage: TokenUsage) -> float:
         """A usage in the unit of the budget."""
         return usage.cost if self.money else usage.tokens
 
 
 @dataclass
-class Outcome:
+class GenerationOutcome:
     """How a run ended. Counts are over the given seeds, `spent` over the whole ledger.
 
     `stopped`: None when it went through all seeds, else "budget", "interrupted" or "rejections", of which `rejections`
@@ -114,17 +114,17 @@ class Outcome:
     elsewhere: int = 0
     submitted: int = 0
     repaired: int = 0
-    report: Report | None = None
+    report: CleaningReport | None = None
     path: Path | None = None
     failures: dict[str, int] = field(default_factory=dict)
-    spent: Usage = field(default_factory=Usage)
+    spent: TokenUsage = field(default_factory=TokenUsage)
     refused: dict[str, int] = field(default_factory=dict)
     stopped: str | None = None
     needed: float = 0.0
     rejections: Rejections | None = None
 
     @classmethod
-    def total(cls, parts: Iterable[Mapping[str, Any]]) -> Outcome:
+    def total(cls, parts: Iterable[Mapping[str, Any]]) -> GenerationOutcome:
         """The outcomes of shards as `as_json` has them, added up; without a report and a path."""
         all_of_them = cls()
         for part in parts:
@@ -136,7 +136,7 @@ class Outcome:
                     counts[kind] = counts.get(kind, 0) + number
             if part["rejections"] is not None and all_of_them.rejections is None:
                 all_of_them.rejections = Rejections(**part["rejections"])
-            all_of_them.spent += Usage(**part["spent"])
+            all_of_them.spent += TokenUsage(**part["spent"])
             all_of_them.stopped = all_of_them.stopped or part["stopped"]
             all_of_them.needed = max(all_of_them.needed, part["needed"])
         return all_of_them
@@ -147,7 +147,7 @@ class Outcome:
         return {**asdict(self), "report": report, "path": None if self.path is None else str(self.path)}
 
 
-class Pace:
+class RateLimiter:
     """Spreads amounts evenly so that no minute takes more than its share."""
 
     def __init__(self, per_minute: float | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -176,11 +176,11 @@ def estimate_tokens(text: str) -> int:
 class Came:
     """A reply, and what it took."""
 
-    reply: Reply
-    usage: Usage
+    reply: WriterReply
+    usage: TokenUsage
 
 
-def read_written(reply: Reply, form: ReplyForm) -> tuple[Written | None, str, str]:
+def try_read_reply(reply: WriterReply, form: ReplyForm) -> tuple[ReplyContent | None, str, str]:
     """What a reply holds, or None with the problem and its class."""
     try:
         return read_reply(read_body(reply.raw), form), "", ""
@@ -190,11 +190,13 @@ def read_written(reply: Reply, form: ReplyForm) -> tuple[Written | None, str, st
         return None, str(error), f"content: {error.reason}"
 
 
-class Run:
+class GenerationRun:
     """What every way to bring the calls of a ledger to their end has in common. Made and run inside an event loop,
     once."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
+    def __init__(
+        self, writer: Writer, ledger: Ledger, asking: WriterPrompt, limits: GenerationLimits, checks: Checks
+    ) -> None:
         self._writer = writer
         self._ledger = ledger
         self._asking = asking
@@ -202,14 +204,14 @@ class Run:
         self._checks = checks
         self._source = {"writer": writer.model, "prompt": asking.identity}
         self._stop = asyncio.Event()
-        self._outcome = Outcome()
+        self._outcome = GenerationOutcome()
         self._failures: Counter[str] = Counter()
         self._accepted = 0
         self._verdicts = len(ledger.verdicts(WINDOW))
         self._mode = Mode(output="text")
         self._commit: Commits
 
-    async def run(self, *, show: bool) -> Outcome:
+    async def run(self, *, show: bool) -> GenerationOutcome:
         """Bring all planned calls to their end, or stop. Raises what ends the whole run: OutputError where the disk is
         full, Permanent where no request can succeed, Transient where the endpoint can't be reached at all."""
         counts = self._ledger.counts()
@@ -290,11 +292,11 @@ class Run:
                     break
         return None
 
-    async def _judge(self, call: Call, replies: Sequence[Came]) -> list[Message] | None:
+    async def _judge(self, call: WriterCall, replies: Sequence[Came]) -> list[Message] | None:
         """What to ask next for a call; None where its last reply has brought it to its end."""
         problem = "no reply"
         if replies:
-            written, problem, kind = read_written(replies[-1].reply, self._asking.form)
+            written, problem, kind = try_read_reply(replies[-1].reply, self._asking.form)
             if written is not None:
                 line = tideo_line(written, call.seed, self._source)
                 await self._end(call, replies[-1], self._verdict(written), "accepted", result=line)
@@ -309,14 +311,14 @@ class Run:
             await self._count(replies[-1], verdict)
         return self._messages(call, replies, problem)
 
-    def _came(self, call: Call) -> list[Came]:
+    def _came(self, call: WriterCall) -> list[Came]:
         return [Came(reply, self._usage(reply)) for reply in call.replies]
 
-    def _usage(self, reply: Reply) -> Usage:
+    def _usage(self, reply: WriterReply) -> TokenUsage:
         tokens = count_body(reply.raw)
         return self._limits.usage(tokens.tokens_in, tokens.tokens_out)
 
-    def _verdict(self, written: Written) -> Verdict:
+    def _verdict(self, written: ReplyContent) -> Verdict:
         """On a reply that can be read: the set may have no use for it all the same."""
         fields: dict[str, Any] = {"frames": written.frames, "description": written.description}
         tideo = Tideo.model_construct(**fields)  # all of it has been checked
@@ -335,7 +337,7 @@ class Run:
 
     async def _end(
         self,
-        call: Call,
+        call: WriterCall,
         came: Came,
         verdict: Verdict,
         state: State,
@@ -351,10 +353,12 @@ class Run:
         await self._commit(end)
         self._watch(self._commit.rejections)
 
-    async def _settle(self, call: Call, state: State, *, error: str | None = None, result: str | None = None) -> None:
+    async def _settle(
+        self, call: WriterCall, state: State, *, error: str | None = None, result: str | None = None
+    ) -> None:
         await self._commit(lambda: self._ledger.settle(call.key, state, error=error, result=result))
 
-    def _messages(self, call: Call, replies: Sequence[Came], problem: str) -> list[Message]:
+    def _messages(self, call: WriterCall, replies: Sequence[Came], problem: str) -> list[Message]:
         prompt = self._asking.prompt(call.seed)
         if not replies:
             return [{"role": "user", "content": prompt}]
@@ -404,16 +408,18 @@ class Run:
                 signal.signal(number, handler)
 
 
-class Flow(Run):
+class OnlineRun(GenerationRun):
     """Requests one by one, as many at a time as the limits let."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, asking: Asking, limits: Limits, checks: Checks) -> None:
+    def __init__(
+        self, writer: Writer, ledger: Ledger, asking: WriterPrompt, limits: GenerationLimits, checks: Checks
+    ) -> None:
         super().__init__(writer, ledger, asking, limits, checks)
-        self._requests = Pace(limits.rpm)
-        self._tokens = Pace(limits.tpm)
+        self._requests = RateLimiter(limits.rpm)
+        self._tokens = RateLimiter(limits.tpm)
         self._released = asyncio.Event()
         self._refill = asyncio.Lock()
-        self._claimed: deque[Call] = deque()
+        self._claimed: deque[WriterCall] = deque()
         self._fatal: TopaError | None = None
         self._reserved: dict[str, float] = {}  # the longest reply of each call in flight
         self._resume_at = 0.0  # no request before this moment: the endpoint said so
@@ -430,7 +436,7 @@ class Flow(Run):
         if self._fatal is not None:
             raise self._fatal
 
-    async def _next(self) -> Call | None:
+    async def _next(self) -> WriterCall | None:
         """A call to work on; None where there is none left. They are claimed some at a time: each claim is a commit."""
         async with self._refill:
             if not self._claimed:
@@ -454,7 +460,7 @@ class Flow(Run):
             self._fatal = self._fatal or error
             self._halt()
 
-    async def _one(self, call: Call) -> None:
+    async def _one(self, call: WriterCall) -> None:
         """Bring one call to its end, or leave it planned when the run stops. Raises what ends the whole run."""
         replies = self._came(call)
         while True:
@@ -484,7 +490,7 @@ class Flow(Run):
             self._refused = 0
             replies.append(reply)
 
-    async def _ask(self, call: Call, messages: Sequence[Message]) -> Came | None:
+    async def _ask(self, call: WriterCall, messages: Sequence[Message]) -> Came | None:
         """One recorded reply; None when the run stops first. Raises Transient after the last try, and Permanent."""
         prompt = sum(estimate_tokens(message["content"]) for message in messages)
         worst = self._limits.size(self._limits.usage(2 * prompt, self._writer.max_tokens))
@@ -498,7 +504,7 @@ class Flow(Run):
                 if self._ledger.full is not None:
                     raise self._ledger.full
                 body = await self._writer.ask(messages, self._mode)
-                reply: Reply = await self._commit(partial(self._ledger.record, call.key, body))
+                reply: WriterReply = await self._commit(partial(self._ledger.record, call.key, body))
             except Transient as error:
                 self._release(call)
                 self._failures["transient"] += 1
@@ -516,7 +522,7 @@ class Flow(Run):
                 return Came(reply, usage)
         return None
 
-    async def _reserve(self, call: Call, worst: float) -> bool:
+    async def _reserve(self, call: WriterCall, worst: float) -> bool:
         """Set aside what the longest reply takes. Where the budget has no room, or the first replies have to show that
         they can be used, calls in flight are waited for, which seldom need all of theirs; False when the run stops, as
         it does where the budget has none left."""
@@ -538,7 +544,7 @@ class Flow(Run):
         budget, spent = self._limits.budget, self._limits.size(self._commit.spent)
         return budget is None or spent + self._pledged + sum(self._reserved.values()) + worst <= budget
 
-    def _release(self, call: Call) -> None:
+    def _release(self, call: WriterCall) -> None:
         self._reserved.pop(call.key, None)
         self._released.set()
 

@@ -17,16 +17,16 @@ from ..core.cluster import map_shards
 from ..core.errors import UsageError
 from ..core.registry import unknown
 from . import shards
-from .asking import Asking
 from .assemble import TIDEOS
 from .estimate import WritingEstimate
 from .estimate import estimate as estimate_flow
-from .flow import Limits, Outcome
-from .ledger import LEDGER, Progress, read_progress
+from .flow import GenerationLimits, GenerationOutcome
+from .ledger import LEDGER, LedgerProgress, read_progress
 from .prompt_file import DEFAULT_FORM, ReplyForm
-from .quality import Checks, Report
+from .quality import Checks, CleaningReport
 from .seeds import Seed, read_seeds
-from .shards import Shard
+from .shards import ShardSpec
+from .writer_prompt import WriterPrompt
 from .writers import Writer
 
 WRITERS = ("openai", "batch", "local", "microworld")
@@ -35,7 +35,7 @@ NEAR = 0.8
 
 
 @dataclass(frozen=True)
-class Plan:
+class GenerationPlan:
     """What a run writes, and where. limit: of the seeds the first ones. part: of these a shard. near: see `Checks`; by
     default only exact duplicates are looked for in the micro world, whose stories are short and alike, and near ones
     elsewhere. resume: whether to go on with a folder that holds
@@ -43,7 +43,7 @@ class Plan:
 
     out: Path
     writer: str
-    part: Shard | None = None
+    part: ShardSpec | None = None
     limit: int | None = None
     seed: int = 0
     near: float | None = None
@@ -70,16 +70,16 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Given:
+class WriterInputs:
     """What a writer is given: the file of the seeds, and the user's own prompt, if there is one."""
 
     seeds: Path | None
     prompt: Path | None = None
 
     @property
-    def asking(self) -> Asking:
+    def asking(self) -> WriterPrompt:
         """How seeds become prompts."""
-        return Asking() if self.prompt is None else Asking.from_file(self.prompt)
+        return WriterPrompt() if self.prompt is None else WriterPrompt.from_file(self.prompt)
 
     def first(self, limit: int | None) -> Iterator[Seed]:
         """The seeds, or the first of them. Raises UsageError where no file is given."""
@@ -105,7 +105,7 @@ def name_of(writer: str | None, base_url: str | None) -> str:
 
 
 @dataclass(frozen=True)
-class Options:
+class WriterOptions:
     """Which writer is asked, and how; nothing of it is open yet, so that it can travel to other processes.
 
     model: its name at the endpoint, or for `local` a folder or hub id. batch: for `local`, requests in one batch.
@@ -127,7 +127,7 @@ def refuse_for_microworld(options: Mapping[str, object]) -> None:
             raise UsageError(f"generate: the micro world has no use for {name}. Leave it out, or name a --writer.")
 
 
-def check_writer(plan: Plan, options: Options) -> None:
+def check_writer(plan: GenerationPlan, options: WriterOptions) -> None:
     """Raise UsageError where what the writer needs isn't given, or what it doesn't know is."""
     if options.model is None:
         raise UsageError(f"generate: the writer {plan.writer} needs --model.")
@@ -137,9 +137,9 @@ def check_writer(plan: Plan, options: Options) -> None:
         raise UsageError("generate: an endpoint needs --base-url, such as https://host/v1.")
 
 
-def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) -> Writer:
+def open_writer(plan: GenerationPlan, options: WriterOptions, form: ReplyForm = DEFAULT_FORM) -> Writer:
     """The writer of a plan, held to this form of replies. Raises as `check_writer` does."""
-    from .asking import reply_schema
+    from .writer_prompt import reply_schema
 
     check_writer(plan, options)
     assert options.model is not None
@@ -171,21 +171,27 @@ def open_writer(plan: Plan, options: Options, form: ReplyForm = DEFAULT_FORM) ->
 
 
 def estimate(
-    given: Given, plan: Plan, options: Options, limits: Limits, shards: int | None = None
+    given: WriterInputs,
+    plan: GenerationPlan,
+    options: WriterOptions,
+    limits: GenerationLimits,
+    shards: int | None = None,
 ) -> tuple[str, WritingEstimate]:
     """The prompt of the first seed, and about what the seeds take that have no result yet. `shards`: into how many the
     work is divided, where all are meant."""
     asking = given.asking
     first = next(given.first(1))
     seeds = (s for n, s in enumerate(given.first(plan.limit)) if plan.part is None or plan.part.has(n))
-    folders = [plan.folder] if shards is None else [Shard(n, shards).folder(plan.out) for n in range(shards)]
-    progress = sum((read_progress(folder / LEDGER) for folder in folders), Progress())
+    folders = [plan.folder] if shards is None else [ShardSpec(n, shards).folder(plan.out) for n in range(shards)]
+    progress = sum((read_progress(folder / LEDGER) for folder in folders), LedgerProgress())
     return asking.prompt(first), estimate_flow(
         seeds, asking, limits, progress, longest=options.max_tokens, batched=plan.writer == "batch"
     )
 
 
-def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show: bool = True) -> Outcome:
+def generate(
+    plan: GenerationPlan, given: WriterInputs, options: WriterOptions, limits: GenerationLimits, *, show: bool = True
+) -> GenerationOutcome:
     """Have the set written by a writer that is asked; see `topa.tideos.collect`."""
     from .collect import generate as run
 
@@ -208,7 +214,9 @@ def generate(plan: Plan, given: Given, options: Options, limits: Limits, *, show
     )
 
 
-def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: int) -> Outcome:
+def on_ray(
+    plan: GenerationPlan, given: WriterInputs, options: WriterOptions, limits: GenerationLimits, number: int
+) -> GenerationOutcome:
     """Write the set in `number` shards on the workers of a Ray cluster, or of this machine, and merge them.
 
     The folder must be one that all workers see. The same call again goes on with what is left. The budget and the rates
@@ -216,22 +224,24 @@ def on_ray(plan: Plan, given: Given, options: Options, limits: Limits, number: i
     own words.
     """
     whole = replace(plan, out=plan.out.absolute())  # a worker may have another working folder
-    given = Given(*(path and path.absolute() for path in (given.seeds, given.prompt)))
+    given = WriterInputs(*(path and path.absolute() for path in (given.seeds, given.prompt)))
     if options.model is not None and Path(options.model).is_dir():
         options = replace(options, model=str(Path(options.model).absolute()))
     shard = partial(_shard, whole, given, options, limits.part(number), number)
-    outcome = Outcome.total(map_shards(shard, number))
+    outcome = GenerationOutcome.total(map_shards(shard, number))
     if outcome.stopped is None and not outcome.left:
         outcome.report = merge(plan.out, seed=plan.seed, checks=plan.checks, show=False)
         outcome.path = plan.out / TIDEOS
     return outcome
 
 
-def _shard(plan: Plan, given: Given, options: Options, limits: Limits, number: int, index: int) -> dict[str, Any]:
-    part = replace(plan, part=Shard(index, number))
+def _shard(
+    plan: GenerationPlan, given: WriterInputs, options: WriterOptions, limits: GenerationLimits, number: int, index: int
+) -> dict[str, Any]:
+    part = replace(plan, part=ShardSpec(index, number))
     return generate(part, given, options, limits, show=False).as_json()
 
 
-def merge(out: Path, *, seed: int, checks: Checks | None, show: bool = True) -> Report:
+def merge(out: Path, *, seed: int, checks: Checks | None, show: bool = True) -> CleaningReport:
     """One set of the finished shards in a folder; see `topa.tideos.shards`."""
     return shards.merge(out, seed=seed, checks=checks, show=show)

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from ..core.arrays import map_arrays, write_arrays
 from ..core.errors import InputError, OutputError
 from ..core.progress import bar
-from ..core.texts import Names
+from ..core.string_table import NameTable
 from .tideo import Tideo
 
 SUFFIX = ".index"
@@ -38,7 +38,7 @@ class TideoFile(Sequence[Tideo]):
     path: the file. ids: of all Tideos, in order; `ids.find(names)` gives their numbers.
     """
 
-    def __init__(self, path: Path, data: bytes | mmap.mmap, ends: NDArray[np.int64], ids: Names) -> None:
+    def __init__(self, path: Path, data: bytes | mmap.mmap, ends: NDArray[np.int64], ids: NameTable) -> None:
         self.path, self.ids = path, ids
         self._data, self._ends = data, ends
 
@@ -62,7 +62,7 @@ class TideoFile(Sequence[Tideo]):
         with suppress(OSError, ValueError, KeyError):
             found = map_arrays(beside)
             if found.about == about:
-                return cls(path, data, found.arrays["line_ends"], Names.from_arrays(found.arrays))
+                return cls(path, data, found.arrays["line_ends"], NameTable.from_arrays(found.arrays))
         ends, ids = _scan(path, data, size, show)
         # Without a place for it the index is made again next time.
         with suppress(OutputError):
@@ -105,7 +105,7 @@ class TideoFile(Sequence[Tideo]):
         return self._data[int(self._ends[number - 1]) if number else 0 : int(self._ends[number])]
 
 
-def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[NDArray[np.int64], Names]:
+def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[NDArray[np.int64], NameTable]:
     """Where each line ends, and the ids."""
     ends: list[int] = []
     ids: list[str] = []
@@ -119,7 +119,7 @@ def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[N
             if end - shown >= _SHOWN:
                 line.advance((end >> 20) - (shown >> 20))
                 shown = end
-    names = Names.of(ids)
+    names = NameTable.of(ids)
     if (double := names.double()) is not None:
         first, second = double
         raise InputError(

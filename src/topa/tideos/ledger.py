@@ -76,7 +76,7 @@ def call_key(prompt: str, model: str, parameters: Mapping[str, Any], seed: str) 
 
 
 @dataclass(frozen=True)
-class Reply:
+class WriterReply:
     """One reply as it came. `counted`: whether its usage has been added to what was spent."""
 
     id: int
@@ -85,15 +85,15 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Usage:
+class TokenUsage:
     """Tokens, and money in the currency of the prices; all zero or more."""
 
     tokens_in: int = 0
     tokens_out: int = 0
     cost: float = 0.0
 
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
 
     @property
     def tokens(self) -> int:
@@ -102,28 +102,28 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Progress:
+class LedgerProgress:
     """How far a ledger is. `seeds`: hashes of those that need no further request, as far as is known; `results`: how
     many of them are accepted or rejected; `usage`: what all replies took."""
 
     seeds: frozenset[int] = frozenset()
     results: int = 0
-    usage: Usage = Usage()
+    usage: TokenUsage = TokenUsage()
 
-    def __add__(self, other: Progress) -> Progress:
-        return Progress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
+    def __add__(self, other: LedgerProgress) -> LedgerProgress:
+        return LedgerProgress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
 
 
 def seed_hash(id: str, kind: str, text: str) -> int:
-    """What a seed is known by in `Progress`, in this process only: an edited text makes another seed."""
+    """What a seed is known by in `LedgerProgress`, in this process only: an edited text makes another seed."""
     return hash((id, kind, text))
 
 
-def read_progress(path: Path) -> Progress:
+def read_progress(path: Path) -> LedgerProgress:
     """How far the ledger at a path is, without a change to it; nothing where there is none that can be read, which
     whoever opens it will say."""
     if not path.exists():
-        return Progress()
+        return LedgerProgress()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY)) as database:
             rows = database.execute(
@@ -133,9 +133,9 @@ def read_progress(path: Path) -> Progress:
             (results,) = database.execute(
                 "SELECT count(*) FROM calls WHERE state IN ('accepted', 'rejected')"
             ).fetchone()
-            return Progress(seeds, results, Usage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
+            return LedgerProgress(seeds, results, TokenUsage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
     except sqlite3.Error:
-        return Progress()
+        return LedgerProgress()
 
 
 @dataclass(frozen=True)
@@ -148,12 +148,12 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Call:
+class WriterCall:
     """A call that is this process's own: its seed, and the replies that it has already, oldest first."""
 
     key: str
     seed: Seed
-    replies: tuple[Reply, ...]
+    replies: tuple[WriterReply, ...]
 
 
 class Ledger:
@@ -261,13 +261,13 @@ class Ledger:
         self._after = -1
         return number
 
-    def claim(self, limit: int, states: Sequence[State] = OPEN) -> list[Call]:
+    def claim(self, limit: int, states: Sequence[State] = OPEN) -> list[WriterCall]:
         """Make the next calls of this run that are in these states this process's own, at most `limit` of them.
 
         Each is given once in a run, or once after `rewind`. None are left where the list is empty; those of other
         living processes are passed over.
         """
-        claimed: list[Call] = []
+        claimed: list[WriterCall] = []
         with self.transaction():
             while len(claimed) < limit:
                 rows = self.database.execute(
@@ -288,7 +288,7 @@ class Ledger:
                         (self.owner, key),
                     )
                     seed = Seed.model_construct(id=name, kind=kind, text=text)
-                    claimed.append(Call(key, seed, self._replies(key)))
+                    claimed.append(WriterCall(key, seed, self._replies(key)))
         return claimed
 
     def rewind(self) -> None:
@@ -300,14 +300,14 @@ class Ledger:
         with self.transaction():
             self.database.execute("UPDATE calls SET state = 'in flight', attempts = attempts + 1 WHERE key = ?", (key,))
 
-    def record(self, key: str, raw: str) -> Reply:
+    def record(self, key: str, raw: str) -> WriterReply:
         """Keep a reply as it came; when it is committed, it is on the disk."""
         with self.transaction():
             added = self.database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
             self.database.execute("UPDATE calls SET state = 'replied' WHERE key = ?", (key,))
-            return Reply(int(added.lastrowid or 0), raw, counted=False)
+            return WriterReply(int(added.lastrowid or 0), raw, counted=False)
 
-    def count(self, reply: Reply, usage: Usage) -> None:
+    def count(self, reply: WriterReply, usage: TokenUsage) -> None:
         """Add the usage of a reply to what was spent, once."""
         with self.transaction():
             changed = self.database.execute(
@@ -320,7 +320,7 @@ class Ledger:
                     (usage.tokens_in, usage.tokens_out, usage.cost),
                 )
 
-    def judge(self, reply: Reply, verdict: Verdict) -> None:
+    def judge(self, reply: WriterReply, verdict: Verdict) -> None:
         """Keep the verdict on a reply; the first one stays."""
         with self.transaction():
             self.database.execute(
@@ -335,7 +335,7 @@ class Ledger:
             ).fetchall()
             return [Verdict(*row) for row in rows]
 
-    def example(self, problem: str) -> tuple[str, Reply] | None:
+    def example(self, problem: str) -> tuple[str, WriterReply] | None:
         """The latest reply with a problem of this class, and the id of its seed."""
         with self._explained():
             row = self.database.execute(
@@ -343,7 +343,7 @@ class Ledger:
                 " WHERE problem = ? ORDER BY reply DESC LIMIT 1",
                 (problem,),
             ).fetchone()
-        return None if row is None else (str(row[0]), Reply(row[1], row[2], counted=True))
+        return None if row is None else (str(row[0]), WriterReply(row[1], row[2], counted=True))
 
     def settle(self, key: str, state: State, *, error: str | None = None, result: str | None = None) -> None:
         """End this process's work on a call: accepted with its result, or another state and the class of error."""
@@ -365,10 +365,10 @@ class Ledger:
             row = self.database.execute("SELECT value FROM meta WHERE name = ?", (f"note:{name}",)).fetchone()
         return None if row is None else str(row[0])
 
-    def spent(self) -> Usage:
+    def spent(self) -> TokenUsage:
         """What all counted replies took, of all processes."""
         with self._explained():
-            return Usage(*self.database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
+            return TokenUsage(*self.database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
 
     def pledged(self) -> tuple[int, int]:
         """Tokens in and out that the batches which aren't collected yet may take at most, of all processes."""
@@ -407,7 +407,7 @@ class Ledger:
                 )
             )
 
-    def replies(self, key: str) -> tuple[Reply, ...]:
+    def replies(self, key: str) -> tuple[WriterReply, ...]:
         """The replies to a call, oldest first."""
         with self._explained():
             return self._replies(key)
@@ -420,9 +420,9 @@ class Ledger:
             )
             yield from rows
 
-    def _replies(self, key: str) -> tuple[Reply, ...]:
+    def _replies(self, key: str) -> tuple[WriterReply, ...]:
         rows = self.database.execute("SELECT id, raw, cost FROM replies WHERE key = ? ORDER BY id", (key,))
-        return tuple(Reply(id, raw, cost is not None) for id, raw, cost in rows)
+        return tuple(WriterReply(id, raw, cost is not None) for id, raw, cost in rows)
 
     def _check(self, configuration: dict[str, Any]) -> None:
         text = json.dumps(configuration, sort_keys=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.errors import InputError, UsageError
 from ..core.install import install_line
-from .decoding import DTYPES, Decoder, Row
+from .decoding import DTYPES, Decoder, PartialReply
 from .writers import Counted, Message, Mode, Permanent, Probe
 
 
@@ -145,17 +145,17 @@ class Local:
 
     def _write(self, requests: Sequence[_Request]) -> list[str | Permanent]:
         decoder = self._open()
-        rows: list[Row | Permanent] = []
+        rows: list[PartialReply | Permanent] = []
         for request in requests:
             try:
                 rows.append(decoder.row(request.messages, self.max_tokens, request.wanted))
             except Permanent as error:
                 rows.append(error)
         with _memory(self.model):
-            decoder.write([row for row in rows if isinstance(row, Row)])
+            decoder.write([row for row in rows if isinstance(row, PartialReply)])
         return [row if isinstance(row, Permanent) else self._body(decoder, row) for row in rows]
 
-    def _body(self, decoder: Decoder, row: Row) -> str | Permanent:
+    def _body(self, decoder: Decoder, row: PartialReply) -> str | Permanent:
         if row.problem:
             return Permanent(f"{self.model}: the reply can't be written: {row.problem}", every=False)
         message = {"role": "assistant", "content": decoder.text(row)}

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .duplicates import Seen
+from .drop_counts import DropCounts
+from .duplicates import DuplicateIndex
 from .options import keeps_order, place_answer
-from .tally import Tally
 from .tideo import Question, Tideo
 
 _WORD = re.compile(r"\w+")
@@ -57,7 +57,7 @@ class Leakage(BaseModel):
     overlap: float
 
 
-class Report(BaseModel):
+class CleaningReport(BaseModel):
     """What `clean` found. dropped: reason to count and examples of ids. before, after: right answers by letter, of the
     Tideos kept. ordered: questions whose options keep their order."""
 
@@ -72,7 +72,7 @@ class Report(BaseModel):
     leakage: Leakage
 
 
-class Kept(NamedTuple):
+class CleanTideo(NamedTuple):
     """A Tideo that is kept, its options balanced, and the words that it tells, case folded."""
 
     tideo: Tideo
@@ -89,16 +89,16 @@ class Cleaner:
     def __init__(self, seed: int, checks: Checks | None = None) -> None:
         self._draws = random.Random(f"{seed} options")
         self._checks = checks or Checks()
-        self._tally = Tally()
+        self._tally = DropCounts()
         self._kept = 0
         self._ordered = 0
         self._before, self._after = Counter[str](), Counter[str]()
         self._used: dict[int, Counter[int]] = {}
-        self._leakage = Leaks()
+        self._leakage = LeakageCounter()
 
-    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Kept]:
+    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[CleanTideo]:
         """The Tideos kept. Raises UsageError where rensa is needed and isn't installed."""
-        with Seen(self._checks.near, self._checks.permutations) as seen:
+        with DuplicateIndex(self._checks.near, self._checks.permutations) as seen:
             for tideo in tideos:
                 told = " ".join(texts(tideo))
                 used = words(told)
@@ -111,12 +111,12 @@ class Cleaner:
                 balanced = self._balance(tideo)
                 self._after.update(letters(balanced))
                 self._leakage.add(balanced)
-                yield Kept(balanced, used)
+                yield CleanTideo(balanced, used)
 
     @property
-    def report(self) -> Report:
+    def report(self) -> CleaningReport:
         """What was found so far."""
-        return Report(
+        return CleaningReport(
             read=self._kept + self._tally.total,
             kept=self._kept,
             dropped={reason: dict(found) for reason, found in self._tally.as_json().items()},
@@ -160,7 +160,7 @@ def find_fault(tideo: Tideo, text: str, checks: Checks) -> str | None:
     return None
 
 
-class Leaks:
+class LeakageCounter:
     """Counts what wording alone gives away, Tideo by Tideo."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class Seed(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SeedSource:
     """A file with texts. `weight`: above 0; its share of the sample is its weight among those of all sources."""
 
     kind: Kind
@@ -58,7 +58,7 @@ class Source:
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, spec: str, default: str | None = None) -> Source:
+    def parse(cls, spec: str, default: str | None = None) -> SeedSource:
         """Read `kind=path` or `kind=path:weight`; with a `default` kind also `path` or `path:weight`.
 
         A path that itself ends in a colon and a number needs a weight behind it. One that begins like a kind, with
@@ -93,7 +93,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class SourceCounts:
     """What became of a source.
 
     read: its texts; empty: places without a text; duplicates: how often a text that was drawn from it came again, in it
@@ -143,14 +143,14 @@ class _Sampler:
 
 
 def sample(
-    sources: Sequence[Source],
+    sources: Sequence[SeedSource],
     count: int | None = None,
     *,
     seed: int = 0,
     column: str | None = None,
     field: str | None = None,
     show: bool = True,
-) -> tuple[list[Seed], list[Tally]]:
+) -> tuple[list[Seed], list[SourceCounts]]:
     """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights; without a count, those
     of all different texts, when no weight may differ from 1.
 
@@ -205,7 +205,7 @@ def write_seeds(path: Path, seeds: Iterable[Seed]) -> None:
             file.write(seed.model_dump_json().encode() + b"\n")
 
 
-def check_output(path: Path, sources: Iterable[Source]) -> None:
+def check_output(path: Path, sources: Iterable[SeedSource]) -> None:
     """Prove, before files are read, that seeds can be written, and not over a source.
 
     Raises OutputError, UsageError.
@@ -218,7 +218,9 @@ def check_output(path: Path, sources: Iterable[Source]) -> None:
             raise UsageError(f"{path}: is a source, and would be written over. Name another file with --out.")
 
 
-def _mix(sources: Sequence[Source], samplers: Sequence[_Sampler], count: int | None) -> tuple[list[Seed], list[Tally]]:
+def _mix(
+    sources: Sequence[SeedSource], samplers: Sequence[_Sampler], count: int | None
+) -> tuple[list[Seed], list[SourceCounts]]:
     # Without a count, nobody's share is less than all that it has.
     shares: Sequence[int | None] = [None] * len(sources)
     if count is not None:
@@ -242,7 +244,7 @@ def _mix(sources: Sequence[Source], samplers: Sequence[_Sampler], count: int | N
         if share is not None and written < share:
             enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
             short.append((enough, f"{source}: found {written:,}", share))
-        tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))
+        tallies.append(SourceCounts(str(source), sampler.read, sampler.empty, duplicates, written))
     if short:
         enough, found, share = min(short)
         raise InputError(

@@ -14,8 +14,8 @@ from ..core.artifacts import Manifest, read_manifest
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from .assemble import KIND, KINDS, TIDEOS, assemble
 from .jsonl import read_jsonl
-from .ledger import LEDGER, Ledger, Usage
-from .quality import Checks, Report
+from .ledger import LEDGER, Ledger, TokenUsage
+from .quality import Checks, CleaningReport
 from .tideo import Tideo
 
 _ASSEMBLED = ("seeds", "seed", "near", KINDS)  # what a set's configuration has beside that of its ledger
@@ -23,7 +23,7 @@ _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardSpec:
     """Part `index` of `of`: every seed whose number, counted from 0, leaves the rest `index` when divided by `of`."""
 
     index: int
@@ -34,7 +34,7 @@ class Shard:
             raise UsageError(f"shard {self}: expected i/n with i from 0 to n - 1, such as 0/4, 1/4, 2/4, 3/4.")
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
+    def parse(cls, text: str) -> ShardSpec:
         """Read i/n. Raises UsageError."""
         index, slash, of = text.partition("/")
         if not slash or not index.isascii() or not index.isdigit() or not of.isascii() or not of.isdigit():
@@ -59,7 +59,7 @@ def merge(
     seed: int = 0,
     checks: Checks | None = None,
     show: bool = True,
-) -> Report:
+) -> CleaningReport:
     """Make one set of the finished shards in a folder, in the order that a run without shards has.
 
     `checks`: by default duplicates are looked for as they were in the first shard.
@@ -90,20 +90,20 @@ def merge(
             seed=seed,
             checks=checks,
             refused=refused,
-            cost=asdict(sum(spent, Usage())) if spent else None,
+            cost=asdict(sum(spent, TokenUsage())) if spent else None,
             kinds=manifests[0].config.get(KINDS),
             config={**config, "shards": len(shards)},
             show=show,
         )
 
 
-def parts(out: Path, verb: str) -> list[Shard]:
+def parts(out: Path, verb: str) -> list[ShardSpec]:
     """The parts that lie in a folder, all of one division, in order. verb: what writes them.
 
     Raises InputError where there are none, some are missing, or they are of several divisions.
     """
     found = [_NAME.fullmatch(path.name) for path in sorted(out.iterdir())] if out.is_dir() else []
-    shards = [Shard(int(match[1]), int(match[2])) for match in found if match]
+    shards = [ShardSpec(int(match[1]), int(match[2])) for match in found if match]
     if not shards:
         raise InputError(f"{out}: found no shards; expected folders such as shard-0-of-4. Run topa {verb} --shard.")
     of = {shard.of for shard in shards}
@@ -121,7 +121,7 @@ def parts(out: Path, verb: str) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.index)
 
 
-def _common(shards: list[Shard], manifests: list[Manifest]) -> dict[str, Any]:
+def _common(shards: list[ShardSpec], manifests: list[Manifest]) -> dict[str, Any]:
     """What all shards were made with. How many seeds each has may differ by one."""
     configs = [{k: v for k, v in m.config.items() if k not in ("shard", *_ASSEMBLED)} for m in manifests]
     for shard, config in zip(shards, configs, strict=True):

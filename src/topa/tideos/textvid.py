@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from ..core.artifacts import atomic_file
 from ..core.errors import InputError
-from .tally import Tally
+from .drop_counts import DropCounts
 from .tideo import Question, TextFrame, Tideo
 
 LETTERS = "ABCDE"
@@ -40,7 +40,7 @@ class Unusable(ValueError):
     """A record or a question that can't become ours, with the reason."""
 
 
-def read_textvid(path: Path, tally: Tally) -> Iterator[Tideo]:
+def read_textvid(path: Path, tally: DropCounts) -> Iterator[Tideo]:
     """The usable records of `textvid.json` as Tideos, in bounded memory (and 100 bytes for each id).
 
     tally: counts what is not used, by reason: whole records ("record: ..."), single questions ("question: ..."),
@@ -61,7 +61,7 @@ def read_textvid(path: Path, tally: Tally) -> Iterator[Tideo]:
         yield tideo
 
 
-def to_tideo(record: Any, tally: Tally) -> Tideo:
+def to_tideo(record: Any, tally: DropCounts) -> Tideo:
     """One record as a Tideo; questions and captions that can't be used are left out and counted.
 
     Raises Unusable with the reason where the record itself can't be used.
@@ -135,7 +135,7 @@ def write_textvid(tideos: Iterable[Tideo], path: Path) -> int:
     return number
 
 
-def _frame(frame: Any, name: str, tally: Tally) -> TextFrame:
+def _frame(frame: Any, name: str, tally: DropCounts) -> TextFrame:
     if not isinstance(frame, dict) or not frame:
         raise Unusable("a frame that is not an object of captions")
     captions = [text for text in frame.values() if isinstance(text, str) and text.strip()]
@@ -146,7 +146,7 @@ def _frame(frame: Any, name: str, tally: Tally) -> TextFrame:
     return TextFrame(caption=captions[0], objects=tuple(captions[1:]))
 
 
-def _question(item: Any, name: str, tally: Tally) -> Question | None:
+def _question(item: Any, name: str, tally: DropCounts) -> Question | None:
     try:
         if not isinstance(item, dict):
             raise Unusable("not an object")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from topa.core.durations import rough_duration
+from topa.core.formatting import rough_duration
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ EXAMPLES = 5
 """How many names are kept for each reason."""
 
 
-class Tally:
+class DropCounts:
     """Counts by reason, in the order in which the reasons came up.
 
     counts: reason to number. examples: reason to the first names, at most `EXAMPLES` of them.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Texts(Sequence[str]):
+class StringTable(Sequence[str]):
     """A sequence of texts over their bytes. blob: uint8, all in UTF-8 in a row. ends: int64 [N], where each ends."""
 
     def __init__(self, blob: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
@@ -22,9 +22,9 @@ class Texts(Sequence[str]):
         self._blob, self._ends = blob, ends
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
+    def of(cls, texts: Iterable[str]) -> StringTable:
         """Pack texts. Those that are packed are given back as they are."""
-        if isinstance(texts, Texts):
+        if isinstance(texts, StringTable):
             return texts
         blob, ends = bytearray(), []
         for text in texts:
@@ -33,7 +33,7 @@ class Texts(Sequence[str]):
         return cls(np.frombuffer(bytes(blob), np.uint8), np.array(ends, np.int64))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Texts:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> StringTable:
         """From what `arrays` gave. Raises KeyError and ValueError where that isn't it."""
         return cls(arrays["texts"], arrays["text_ends"])
 
@@ -58,7 +58,7 @@ class Texts(Sequence[str]):
         return self._blob[self._ends.item(index - 1) if index else 0 : self._ends.item(index)].tobytes()
 
 
-class Names(Texts):
+class NameTable(StringTable):
     """Texts that are all different, and the number of each of them.
 
     hashes: uint64 [N], of all names, ascending. order: int64 [N], the number of the name behind each hash.
@@ -81,13 +81,13 @@ class Names(Texts):
         self._hashes, self._order = hashes, order
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Names:
+    def of(cls, texts: Iterable[str]) -> NameTable:
         """Pack names. Whether they are all different, `double` says."""
-        packed = Texts.of(texts)
+        packed = StringTable.of(texts)
         return cls(packed._blob, packed._ends)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Names:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NameTable:
         """From what `arrays` gave. Raises KeyError and ValueError where that isn't it."""
         return cls(arrays["texts"], arrays["text_ends"], arrays["name_hashes"], arrays["name_order"])
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+def config_diff(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     """What differs; "" for nothing. Hashes are shortened."""
     names = [name for name in {**now, **before} if now.get(name) != before.get(name)]
     return "; ".join(f"{name} is {_short(now.get(name))} and was {_short(before.get(name))}" for name in names)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _AHEAD = 8
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """Iterates over `items`, `ahead` of them ahead of whoever takes them. waited: seconds of the last one.
 
     An error of `items` reaches the taker in its place. `close` ends the thread; until then it may run ahead.

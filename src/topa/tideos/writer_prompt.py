@@ -69,18 +69,18 @@ _AGAIN = "(An earlier reply could not be used: {problem}. Keep to what is asked,
 _REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
 
 
-class _Written(BaseModel):
+class _ReplyPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class WrittenFrame(_Written):
+class ReplyFrame(_ReplyPart):
     """A frame as the writer gives it."""
 
     caption: Text
     objects: Annotated[list[Text], Field(min_length=1, max_length=12)]
 
 
-class WrittenQuestion(_Written):
+class ReplyQuestion(_ReplyPart):
     """A question as the writer gives it: options that differ, the index of the right one, an open answer. Which kinds
     there are, and how many options, a `ReplyForm` says."""
 
@@ -91,34 +91,34 @@ class WrittenQuestion(_Written):
     open_answer: Annotated[Text, Field(serialization_alias="answer_text")]
 
     @model_validator(mode="after")
-    def _different(self) -> WrittenQuestion:
+    def _different(self) -> ReplyQuestion:
         if len(set(self.options)) < len(self.options):
             raise ValueError(f"options repeat: {self.options}")
         return self
 
 
-class Written(_Written):
+class ReplyContent(_ReplyPart):
     """A whole reply: 5 to 15 frames, a description, 3 to 10 questions."""
 
-    frames: Annotated[list[WrittenFrame], Field(min_length=5, max_length=15)]
+    frames: Annotated[list[ReplyFrame], Field(min_length=5, max_length=15)]
     description: Text
-    questions: Annotated[list[WrittenQuestion], Field(min_length=3, max_length=10)]
+    questions: Annotated[list[ReplyQuestion], Field(min_length=3, max_length=10)]
 
 
 @lru_cache
-def _reply_model(kinds: tuple[str, ...], options: int) -> type[Written]:
+def _reply_model(kinds: tuple[str, ...], options: int) -> type[ReplyContent]:
     """What a reply with questions of these kinds, of so many options each, has to be."""
     kind: Any = Literal[kinds]
     question: Any = create_model(
         "WrittenQuestion",
-        __base__=WrittenQuestion,
+        __base__=ReplyQuestion,
         kind=(kind, ...),
         options=(Annotated[list[Text], Field(min_length=options, max_length=options)], ...),
         answer=(Annotated[int, Field(ge=0, le=options - 1)], ...),
     )
     return create_model(
         "Written",
-        __base__=Written,
+        __base__=ReplyContent,
         questions=(Annotated[list[question], Field(min_length=3, max_length=10)], ...),
     )
 
@@ -133,7 +133,7 @@ class ReplyError(ValueError):
 
 
 @dataclass(frozen=True)
-class Asking:
+class WriterPrompt:
     """How seeds become prompts. `template`: a user's own text, with {seed} where the seed's text goes. `form`: what
     replies must hold."""
 
@@ -141,7 +141,7 @@ class Asking:
     form: ReplyForm = DEFAULT_FORM
 
     @classmethod
-    def from_file(cls, path: Path) -> Asking:
+    def from_file(cls, path: Path) -> WriterPrompt:
         """A user's own prompt, with what is declared at its top. Raises InputError; see `read_prompt`."""
         return cls(*read_prompt(path))
 
@@ -205,7 +205,7 @@ def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
     return body
 
 
-def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> Written:
+def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> ReplyContent:
     """The reply in a writer's text, which may stand in a code block or among other words.
 
     Raises ReplyError.
@@ -267,20 +267,20 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         start = text.find("{", end)
 
 
-class _Line(BaseModel):
+class _TideoRecord(BaseModel):
     """A Tideo made of a reply's parts, to be written down."""
 
     id: str
-    frames: list[WrittenFrame]
+    frames: list[ReplyFrame]
     description: str
-    questions: list[WrittenQuestion]
+    questions: list[ReplyQuestion]
     source: dict[str, Any]
 
 
-def tideo_line(written: Written, seed: Seed, source: Mapping[str, Any]) -> str:
+def tideo_line(written: ReplyContent, seed: Seed, source: Mapping[str, Any]) -> str:
     """The Tideo of a reply as a line of JSON; `source` says who wrote it, the kind of the seed is added."""
     # All of it has been checked: a reply's rules are stricter than a Tideo's.
-    line = _Line.model_construct(
+    line = _TideoRecord.model_construct(
         id=seed.id,
         frames=written.frames,
         description=written.description,

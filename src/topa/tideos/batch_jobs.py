@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .ledger import Call, Ledger, Reply, State, Usage
+from .ledger import Ledger, State, TokenUsage, WriterCall, WriterReply
 from .seeds import Seed
 
 _REFUSE = (
@@ -22,7 +22,7 @@ _REFUSE = (
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchJob:
     """A batch that isn't collected yet. `file`, `remote`: the provider's names of its input and of itself, as far as
     they are known."""
 
@@ -31,7 +31,7 @@ class Batch:
     remote: str | None
 
 
-class Batches:
+class BatchJobs:
     """The batches of a ledger. A batch belongs to one process at a time, as a call does."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -47,9 +47,9 @@ class Batches:
                 " WHERE state = 'failed' AND key IN (SELECT key FROM wanted)"
             )
 
-    def submit(self, keys: Sequence[str], tokens_in: int, tokens_out: int) -> Batch:
+    def submit(self, keys: Sequence[str], tokens_in: int, tokens_out: int) -> BatchJob:
         """Put this process's own calls into a batch, which may take so many tokens."""
-        batch = Batch(uuid.uuid4().hex, None, None)
+        batch = BatchJob(uuid.uuid4().hex, None, None)
         with self._transaction():
             self._database.execute(
                 "INSERT INTO batches (name, state, owner, tokens_in, tokens_out) VALUES (?, 'open', ?, ?, ?)",
@@ -61,7 +61,7 @@ class Batches:
             )
         return batch
 
-    def take(self) -> list[Batch]:
+    def take(self) -> list[BatchJob]:
         """Make the batches that aren't collected, and that no other living process has, this process's own."""
         taken = []
         with self._transaction():
@@ -72,7 +72,7 @@ class Batches:
                 if owner not in (None, self._ledger.owner) and self._ledger.alive(owner):
                     continue
                 self._database.execute("UPDATE batches SET owner = ? WHERE name = ?", (self._ledger.owner, name))
-                taken.append(Batch(name, file, remote))
+                taken.append(BatchJob(name, file, remote))
         return taken
 
     def unfinished(self) -> int:
@@ -91,7 +91,7 @@ class Batches:
         with self._transaction():
             self._database.execute("UPDATE batches SET remote = ? WHERE name = ?", (remote, name))
 
-    def calls(self, name: str, after: str, limit: int) -> list[Call]:
+    def calls(self, name: str, after: str, limit: int) -> list[WriterCall]:
         """Calls of a batch that have no reply of it yet, by key, from the one behind `after` on."""
         with self._transaction():
             rows = self._database.execute(
@@ -100,18 +100,18 @@ class Batches:
                 (name, after, limit),
             ).fetchall()
             return [
-                Call(key, Seed.model_construct(id=seed, kind=kind, text=text), self._ledger.replies(key))
+                WriterCall(key, Seed.model_construct(id=seed, kind=kind, text=text), self._ledger.replies(key))
                 for key, seed, kind, text in rows
             ]
 
-    def record(self, name: str, key: str, raw: str, usage: Usage) -> bool:
+    def record(self, name: str, key: str, raw: str, usage: TokenUsage) -> bool:
         """Keep a reply as it came, and count it; whether it is new."""
         with self._transaction():
             added = self._database.execute(
                 "INSERT OR IGNORE INTO replies (key, raw, batch) VALUES (?, ?, ?)", (key, raw, name)
             )
             if added.rowcount:
-                self._ledger.count(Reply(int(added.lastrowid or 0), raw, counted=False), usage)
+                self._ledger.count(WriterReply(int(added.lastrowid or 0), raw, counted=False), usage)
             self._database.execute(
                 "UPDATE calls SET state = 'replied', batch = NULL, refusals = 0"
                 " WHERE key = ? AND batch = ? AND state = 'submitted'",
