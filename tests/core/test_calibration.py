@@ -39,10 +39,10 @@ def test_operations_are_counted() -> None:
 
 def test_a_forecast_follows_what_was_measured() -> None:
     forecast = Forecast(work=1000, pace=0.1)
-    assert forecast.left == pytest.approx(100)
+    assert forecast.remaining_seconds == pytest.approx(100)
     forecast.advance(100, 40)  # four times slower than calibrated
-    assert 0.1 * 900 < forecast.left < 0.4 * 900
+    assert 0.1 * 900 < forecast.remaining_seconds < 0.4 * 900
     forecast.advance(400, 160)
-    assert forecast.left == pytest.approx(0.4 * 500, rel=0.2)
+    assert forecast.remaining_seconds == pytest.approx(0.4 * 500, rel=0.2)
     forecast.advance(500, 200)
-    assert forecast.left == 0
+    assert forecast.remaining_seconds == 0

@@ -25,10 +25,10 @@ def test_an_error_comes_where_it_belongs():
         yield 2
         raise ValueError("the third")
 
-    ahead = iter(Prefetcher(items()))
-    assert [next(ahead), next(ahead)] == [1, 2]
+    prefetcher = iter(Prefetcher(items()))
+    assert [next(prefetcher), next(prefetcher)] == [1, 2]
     with pytest.raises(ValueError, match="the third"):
-        next(ahead)
+        next(prefetcher)
 
 
 def test_none_is_an_item():
@@ -43,11 +43,11 @@ def test_items_are_made_while_others_are_used():
         made.set()
         yield 2
 
-    ahead = Prefetcher(items())
-    first = next(iter(ahead))
+    prefetcher = Prefetcher(items())
+    first = next(iter(prefetcher))
     assert first == 1
     assert made.wait(10)  # nobody has asked for the second one
-    ahead.close()
+    prefetcher.close()
 
 
 def test_only_some_are_made_ahead():
@@ -58,18 +58,18 @@ def test_only_some_are_made_ahead():
             taken.append(number)
             yield number
 
-    ahead = Prefetcher(items())
-    next(iter(ahead))
-    ahead.close()
+    prefetcher = Prefetcher(items())
+    next(iter(prefetcher))
+    prefetcher.close()
     assert len(taken) < 50
 
 
 def test_closing_ends_the_thread():
     before = threads()
-    ahead = Prefetcher(iter(range(10**9)))
-    next(iter(ahead))
-    ahead.close()
-    ahead.close()
+    prefetcher = Prefetcher(iter(range(10**9)))
+    next(iter(prefetcher))
+    prefetcher.close()
+    prefetcher.close()
     assert threads() == before
 
 
@@ -80,12 +80,12 @@ def test_waiting_is_measured():
         gate.wait(10)
         yield 1
 
-    ahead = Prefetcher(items())
+    prefetcher = Prefetcher(items())
     timer = threading.Timer(0.2, gate.set)
     timer.start()
-    list(ahead)
+    list(prefetcher)
     timer.join()
-    assert 0.0 <= ahead.waited < 5
-    ahead = Prefetcher(items())
-    for _ in ahead:
-        assert ahead.waited < 0.1
+    assert 0.0 <= prefetcher.wait_seconds < 5
+    prefetcher = Prefetcher(items())
+    for _ in prefetcher:
+        assert prefetcher.wait_seconds < 0.1

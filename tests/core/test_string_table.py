@@ -35,16 +35,16 @@ def test_names_are_found(names: list[str], others: list[str]) -> None:
     assert packed.find(asked).tolist() == expected
     assert [packed.number(name) for name in asked] == expected
     assert all((name in packed) == (name in names) for name in asked)
-    assert packed.double() is None
+    assert packed.duplicate() is None
     assert 3 not in packed
 
 
 def test_doubles_are_told() -> None:
-    assert NameTable.of(["a", "b", "c", "b", "a", "c"]).double() == (1, 3)
+    assert NameTable.of(["a", "b", "c", "b", "a", "c"]).duplicate() == (1, 3)
 
 
 def test_names_of_one_hash_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_hash", lambda name: len(name))
     packed = NameTable.of(["aa", "b", "bb", "cc", "c"])
     assert packed.find(["cc", "aa", "bb", "c", "b", "dd", "d", "ddd"]).tolist() == [3, 0, 2, 4, 1, -1, -1, -1]
-    assert packed.double() is None
+    assert packed.duplicate() is None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
+
+from topa.tideos.tideo import Tideo
 
 KINDS = ("descriptive", "temporal", "causal")
 
@@ -33,3 +36,8 @@ def good_reply(about: str = "kite", kinds: Sequence[str] = KINDS, options: int =
             for n, kind in enumerate(kinds)
         ],
     }
+
+
+def from_row(row: dict[str, Any]) -> Tideo:
+    """The Tideo of a row of Parquet."""
+    return Tideo.model_validate({**row, "source": json.loads(row["source"])})

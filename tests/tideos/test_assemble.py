@@ -39,7 +39,7 @@ def test_the_folder_of_a_set(tmp_path: Path) -> None:
     assert manifest.config == {"x": 1, "seed": 3, "near": 0.8}
     assert json.loads((tmp_path / "quality.json").read_text()) == report.model_dump()
     assert [t.id for t in read_jsonl(tmp_path / "tideos.jsonl")] == ["a", "b"]
-    assemble([tideo("c")], tmp_path, seed=3, done=False, show=False)
+    assemble([tideo("c")], tmp_path, seed=3, complete=False, show=False)
     assert not (tmp_path / "manifest.json").exists()
 
 

@@ -22,14 +22,14 @@ from topa.core.artifacts import read_manifest
 from topa.tideos import batch as batch_module
 from topa.tideos.batch_endpoint import BatchEndpoint
 from topa.tideos.batch_jobs import BatchJobs
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits, GenerationOutcome
-from topa.tideos.ledger import Ledger, TokenUsage
+from topa.tideos.ledger import Ledger
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
-from topa.tideos.writers import Permanent, Transient
+from topa.tideos.writers import Permanent, TokenUsage, Transient
 
 from .batches import Line, Made, Provider, llama, providing, well
 from .servers import completion, is_probe, llama_server, prompt_of, write_gguf
@@ -47,7 +47,7 @@ def write(
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     own = {name: options.pop(name) for name in ("schema", "max_tokens", "temperature", "key_env") if name in options}
     endpoint = writer(url, "m", **{"schema": reply_schema(), **own})
-    return generate(seeds, out, endpoint, asking=ASKING, limits=limits(**options), show=False)
+    return generate_set(seeds, out, endpoint, prompt=ASKING, limits=limits(**options), show=False)
 
 
 def tideos(out: Path) -> list[Tideo]:
@@ -351,26 +351,26 @@ def test_the_same_results_twice_are_kept_and_counted_once(tmp_path: Path) -> Non
         ledger.plan([("a", 0, Seed(id="s", kind="own", text="t"))])
         batches = BatchJobs(ledger)
         batch = batches.submit(["a"], 10, 20)
-        assert ledger.pledged() == (10, 20)
+        assert ledger.open_batch_tokens() == (10, 20)
         assert ledger.claim(9) == []
         assert batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
         assert not batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
         batches.refuse(batch.name, "a", 1)  # the line of an error beside the reply changes nothing
         assert ledger.counts() == {"replied": 1}
         assert batches.end(batch.name, "completed", 3) == 0
-        assert ledger.pledged() == (0, 0)
+        assert ledger.open_batch_tokens() == (0, 0)
         assert [reply.raw for reply in ledger.replies("a")] == ["one"]
         again = batches.submit(["a"], 0, 0)
         batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))  # nor the earlier batch's results a later one's
         assert ledger.counts() == {"submitted": 1}
         assert batches.record(again.name, "a", "two", TokenUsage(1, 2, 0.5))
-        assert ledger.spent() == TokenUsage(2, 4, 1.0)
+        assert ledger.total_usage() == TokenUsage(2, 4, 1.0)
 
 
 def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "_SOME", 2)
+    monkeypatch.setattr(batch_module, "_CHUNK", 2)
     provider = Provider()
     record, recorded = BatchJobs.record, []
 
@@ -410,14 +410,14 @@ from topa.tideos import batch
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
 from topa.tideos.flow import GenerationLimits
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
-batch._SOME = 2
+batch._CHUNK = 2
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = BatchEndpoint(url, "m", schema=reply_schema())
 limits = GenerationLimits(backoff=0.01, poll=0.01, batch_requests=6)
-outcome = generate(seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=limits, show=False)
+outcome = generate_set(seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=limits, show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
 

@@ -15,7 +15,7 @@ from topa.core.errors import UsageError
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.seeds import Seed
 from topa.tideos.writer_prompt import WriterPrompt, read_reply, reply_schema
-from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, Transient, count_body, read_body
+from topa.tideos.writers import BadContent, Mode, Permanent, Probe, TokenUsage, Transient, count_body, read_body
 
 from .replies import good_reply
 from .servers import Answer, completion, good, is_probe, llama_server, reset, send, serving, write_gguf
@@ -135,7 +135,7 @@ def test_an_empty_key_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_body_is_read() -> None:
     assert read_body(completion("{}").decode()) == "{}"
-    assert count_body(completion("{}").decode()) == Counted(100, 50)
+    assert count_body(completion("{}").decode()) == TokenUsage(100, 50)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_bad_content(body: bytes, problem: str) -> None:
 
 @pytest.mark.parametrize("body", ["", "[]", '{"usage": null}', '{"usage": {"prompt_tokens": "many"}}'])
 def test_a_body_without_usage_counts_nothing(body: str) -> None:
-    assert count_body(body) == Counted()
+    assert count_body(body) == TokenUsage()
 
 
 def knows(*outputs: str, ignores: bool = False, limit: str = "max_tokens") -> Answer:
@@ -220,7 +220,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_llama_cpp_obeys_the_strict_schema(llama: str, real_schema: Callable[[], dict[str, Any]]) -> None:
     """A random model writes nonsense, in exactly the shape that was asked for."""
-    prompt = WriterPrompt().prompt(Seed(id="1", kind="own", text="a kite"))
+    prompt = WriterPrompt().render(Seed(id="1", kind="own", text="a kite"))
 
     async def run() -> tuple[Probe, list[str]]:
         url = f"{llama}/v1"

@@ -20,14 +20,14 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, OutputError, UsageError
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits, GenerationOutcome, RateLimiter
-from topa.tideos.ledger import Ledger, TokenUsage
+from topa.tideos.ledger import Ledger
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
-from topa.tideos.writers import Permanent, Transient
+from topa.tideos.writers import Permanent, TokenUsage, Transient
 
 from .replies import good_reply
 from .servers import (
@@ -55,7 +55,7 @@ def seeds(count: int) -> list[Seed]:
 
 def write(url: str, out: Path, count: int = 4, limits: GenerationLimits = QUICK, **options: Any) -> GenerationOutcome:
     options = {"schema": reply_schema(), **options}
-    return generate(seeds(count), out, Endpoint(url, "m", **options), asking=ASKING, limits=limits, show=False)
+    return generate_set(seeds(count), out, Endpoint(url, "m", **options), prompt=ASKING, limits=limits, show=False)
 
 
 def tideos(out: Path) -> list[Tideo]:
@@ -267,12 +267,13 @@ from pathlib import Path
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = Endpoint(url, "m", schema=reply_schema())
-outcome = generate(seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(concurrency=4, backoff=0.01),
+limits = GenerationLimits(concurrency=4, backoff=0.01)
+outcome = generate_set(seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=limits,
                    show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
@@ -356,14 +357,14 @@ def test_a_full_disk_ends_the_run_and_what_is_in_flight_is_kept(
 ) -> None:
     """From the 20th commit on there is only the room that was kept aside. A disk can't be filled in a test."""
     commits = itertools.count()
-    real = Ledger._together
+    real = Ledger._run_all
 
     def commit(ledger: Ledger, operations: Any) -> list[Any]:
         if next(commits) >= 20 and (tmp_path / "ledger.sqlite.reserve").exists():
             raise OutputError("no room left")
         return real(ledger, operations)
 
-    monkeypatch.setattr(Ledger, "_together", commit)
+    monkeypatch.setattr(Ledger, "_run_all", commit)
     writer = Numbered()
     with serving(writer) as (url, seen):
         with pytest.raises(OutputError, match="no room left"):

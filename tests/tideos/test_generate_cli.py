@@ -24,11 +24,11 @@ from topa.core.artifacts import read_manifest
 from topa.tideos.card import DataCard
 from topa.tideos.drop_counts import DropCounts
 from topa.tideos.jsonl import read_jsonl
-from topa.tideos.parquet import from_row
 from topa.tideos.seeds import Seed
 from topa.tideos.textvid import read_textvid
 from topa.tideos.writer_prompt import WriterPrompt
 
+from .replies import from_row
 from .servers import faults, good, is_probe, of_kinds, send, serving
 
 
@@ -63,7 +63,7 @@ def test_a_dry_run_sends_nothing(topa: Callable[..., Any], seeds: Path, tmp_path
         told = json.loads(topa(*words(seeds, url, tmp_path / "out"), "--dry-run", "--json").out)
     assert seen.requests == []
     assert not (tmp_path / "out").exists()
-    prompt = WriterPrompt().prompt(Seed(id="s0", kind="webvid", text="clip 0"))
+    prompt = WriterPrompt().render(Seed(id="s0", kind="webvid", text="clip 0"))
     assert done.out == prompt + "\n"
     assert "5 seeds: about" in done.err
     assert "cost about 0.01" in done.err

@@ -18,13 +18,13 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, Qwen2Config
 
 import topa
 from topa.core.errors import InputError, UsageError
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.decoding import Decoder, PartialReply
 from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.local import Local
 from topa.tideos.seeds import Seed
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
-from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, count_body, read_body
+from topa.tideos.writers import BadContent, Mode, Permanent, Probe, TokenUsage, count_body, read_body
 
 from .tiny import COMMON, ENDS, SIZES, llama, save, tokenizer
 
@@ -110,7 +110,7 @@ def obeys(value: Any, schema: dict[str, Any]) -> bool:
 def test_every_reply_obeys_the_real_schema(
     folders: dict[str, Path], family: str, real_schema: Callable[[], dict[str, Any]]
 ) -> None:
-    prompts = [WriterPrompt().prompt(seed(number)) for number in range(3)]
+    prompts = [WriterPrompt().render(seed(number)) for number in range(3)]
     bodies = write(folders[family], prompts, real_schema(), temperature=1.0)
     texts = [read_body(body) for body in bodies]
     for body, text in zip(bodies, texts, strict=True):
@@ -228,7 +228,7 @@ def test_the_chat_template_is_used_where_there_is_one(folders: dict[str, Path]) 
 
 
 def test_a_probe_takes_no_request(folders: dict[str, Path]) -> None:
-    assert probe(folders["llama"]) == Probe(STRICT, Counted())
+    assert probe(folders["llama"]) == Probe(STRICT, TokenUsage())
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_task_that_is_cancelled_leaves_the_others_alone(folders: dict[str, Pat
 
     run(flow())
     _, (gone, stays), _ = watch.batches
-    assert (gone.ended, stays.ended) == ("dropped", "length")
+    assert (gone.finish_reason, stays.finish_reason) == ("dropped", "length")
     assert len(gone.ids) < len(stays.ids) == 150
 
 
@@ -365,7 +365,7 @@ def test_closing_waits_for_the_thread_and_drops_what_it_writes(folders: dict[str
 
     run(flow())
     ((row,),) = watch.batches
-    assert row.ended == "dropped"
+    assert row.finish_reason == "dropped"
     assert len(row.ids) < 8000
 
 
@@ -400,8 +400,8 @@ def test_a_set_is_written_and_a_second_run_needs_no_model(
     def run() -> GenerationOutcome:
         local = Local(model, schema=real_schema(), temperature=1.0, batch=3)
         seeds = [seed(number) for number in range(5)]
-        return generate(
-            seeds, tmp_path / "out", local, asking=WriterPrompt("{seed}"), limits=GenerationLimits(6), show=False
+        return generate_set(
+            seeds, tmp_path / "out", local, prompt=WriterPrompt("{seed}"), limits=GenerationLimits(6), show=False
         )
 
     first = run()

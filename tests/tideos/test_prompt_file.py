@@ -102,7 +102,7 @@ def test_the_names_of_a_reply_cannot_flood_its_reason() -> None:
 def test_kinds_and_options_tell_prompts_apart_and_descriptions_do_not(tmp_path: Path) -> None:
     listed = WriterPrompt.from_file(write(tmp_path, LISTED + BODY))
     assert WriterPrompt.from_file(write(tmp_path, DESCRIBED + BODY)).identity == listed.identity
-    assert listed.prompt(Seed(id="1", kind="own", text="a hall")) == BODY.replace("{seed}", "a hall")
+    assert listed.render(Seed(id="1", kind="own", text="a hall")) == BODY.replace("{seed}", "a hall")
     others = [
         LISTED.replace("4", "3"),
         LISTED.replace("ppe", "rule"),

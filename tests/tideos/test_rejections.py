@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from topa.tideos.batch_endpoint import BatchEndpoint
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.ledger import Verdict
@@ -35,8 +35,8 @@ def write(url: str, out: Path, count: int = 200, *, batch: bool = False, **limit
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     writer = (BatchEndpoint if batch else Endpoint)(url, "m", schema=reply_schema())
     limits = {"backoff": 0.01, "poll": 0.01, **limits}
-    return generate(
-        seeds, out, writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(**limits), show=False
+    return generate_set(
+        seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=GenerationLimits(**limits), show=False
     )
 
 
@@ -163,12 +163,13 @@ from pathlib import Path
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import Transient
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(200)]
 writer = Endpoint(sys.argv[1], "m", schema=reply_schema())
-generate(seeds, Path(sys.argv[2]), writer, asking=WriterPrompt("About {seed}."), limits=GenerationLimits(concurrency=2), show=False)
+limits = GenerationLimits(concurrency=2)
+generate_set(seeds, Path(sys.argv[2]), writer, prompt=WriterPrompt("About {seed}."), limits=limits, show=False)
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits
 from topa.tideos.seeds import Seed
@@ -38,11 +38,11 @@ def seeds() -> list[Seed]:
 def write(url: str, out: Path, shard: ShardSpec | None = None, *, tokens: int = 100) -> None:
     writer = Endpoint(url, "m", schema=reply_schema(), max_tokens=tokens)
     folder = out if shard is None else shard.folder(out)
-    generate(
+    generate_set(
         seeds(),
         folder,
         writer,
-        asking=WriterPrompt("{seed}"),
+        prompt=WriterPrompt("{seed}"),
         limits=GenerationLimits(3),
         shard=shard,
         seed=5,

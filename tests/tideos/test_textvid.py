@@ -13,9 +13,11 @@ from topa.core.errors import InputError
 from topa.tideos import textvid
 from topa.tideos.drop_counts import DropCounts
 from topa.tideos.jsonl import read_jsonl, write_jsonl
-from topa.tideos.parquet import from_row, write_parquet
+from topa.tideos.parquet import write_parquet
 from topa.tideos.textvid import read_textvid, to_record, write_textvid
 from topa.tideos.tideo import Question, TextFrame, Tideo
+
+from .replies import from_row
 
 
 def record(idx: Any = "a", **changes: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from topa.tideos.writers import BadContent, Mode, Permanent, count_body, read_bo
 
 from .tiny import SEED, llama
 
-ASKED = [{"role": "user", "content": WriterPrompt().prompt(SEED)}]
+ASKED = [{"role": "user", "content": WriterPrompt().render(SEED)}]
 
 
 @pytest.fixture(scope="module")

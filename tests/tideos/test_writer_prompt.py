@@ -23,7 +23,7 @@ def seed(kind: str = "own", text: str = "a red kite {in} the wind") -> Seed:
 
 
 def test_each_kind_has_words_of_its_own_around_the_seed() -> None:
-    prompts = {WriterPrompt().prompt(seed(kind)) for kind in KINDS}
+    prompts = {WriterPrompt().render(seed(kind)) for kind in KINDS}
     assert len(prompts) == len(KINDS)
     for prompt in prompts:
         assert prompt.count("a red kite {in} the wind") == 1
@@ -34,14 +34,14 @@ def test_each_kind_has_words_of_its_own_around_the_seed() -> None:
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'webvid'"):
-        WriterPrompt().prompt(seed("webvit"))
+        WriterPrompt().render(seed("webvit"))
 
 
 def test_an_own_prompt(tmp_path: Path) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text('Film {seed}! {"a": 1}')
     asking = WriterPrompt.from_file(path)
-    assert asking.prompt(seed("anything")) == 'Film a red kite {in} the wind! {"a": 1}'
+    assert asking.render(seed("anything")) == 'Film a red kite {in} the wind! {"a": 1}'
     assert asking.identity != WriterPrompt().identity
     path.write_text("other {seed}")
     assert WriterPrompt.from_file(path).identity != asking.identity

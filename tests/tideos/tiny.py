@@ -33,7 +33,7 @@ def tokenizer(*, alphabet: bool = True, template: bool = True) -> PreTrainedToke
         vocab_size=600, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=letters, show_progress=False
     )
     sentences = ["a red kite flies over the sea", "somebody cuts an onion", "the kite comes down"]
-    found.train_from_iterator([*sentences, WriterPrompt().prompt(SEED)] if alphabet else sentences, trainer)
+    found.train_from_iterator([*sentences, WriterPrompt().render(SEED)] if alphabet else sentences, trainer)
     fast = PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     if template:
         fast.chat_template = TEMPLATE

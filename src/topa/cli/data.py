@@ -18,10 +18,10 @@ from .completion import any_of
 if TYPE_CHECKING:
     from ..tideos.estimate import WritingEstimate
     from ..tideos.flow import GenerationLimits, GenerationOutcome
-    from ..tideos.ledger import TokenUsage
     from ..tideos.quality import CleaningReport
     from ..tideos.rejections import Rejections
     from ..tideos.shards import ShardSpec
+    from ..tideos.writers import TokenUsage
 
 Near = Annotated[float, typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1)]
 

@@ -1,4 +1,4 @@
-"""Pictures small enough for a report."""
+"""Thumbnails for reports."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 192
-"""Pixels of a thumbnail's longer side at most: sharp in a column of the page, about 6 kB."""
+"""Maximum length of a thumbnail's longer side, in pixels: sharp in a column of the page, about 6 kB."""
 
 
 def thumbnail(picture: Image.Image, side: int = SIDE) -> str:
-    """A picture as a data URI (JPEG), made smaller where its longer side has more than `side` pixels."""
+    """Return a picture as a JPEG data URI, scaled down so that its longer side has at most `side` pixels."""
     small = picture.convert("RGB")
     small.thumbnail((side, side))
     file = io.BytesIO()

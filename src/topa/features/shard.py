@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.arrays import parse_arrays, pieces, write_arrays
+from ..core.arrays import parse_arrays, serialize, write_arrays
 from ..core.errors import ArtifactError
 from ..core.string_table import StringTable
 
@@ -98,6 +98,6 @@ def _times(item: Item) -> NDArray[np.float64]:
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for piece in pieces(arrays):
+    for piece in serialize(arrays):
         digest.update(piece)
     return digest.hexdigest()

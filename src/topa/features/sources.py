@@ -73,7 +73,7 @@ class Tideos:
         self._fusion = fusion
         if len(paths) > 1:
             ids = NameTable.of(name for file in self._files for name in file.ids)
-            if (double := ids.double()) is not None:
+            if (double := ids.duplicate()) is not None:
                 first, second = (self._where(number) for number in double)
                 raise InputError(
                     f"{second}: found the id {ids[double[1]]!r}, which is also in {first}; expected ids that differ. "

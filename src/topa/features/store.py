@@ -334,7 +334,7 @@ def finish_store(
     order = np.argsort(np.concatenate([np.empty(0, np.int64), *(shard.numbers for shard in shards)]), kind="stable")
     told = [name for shard in shards for name in shard.names]
     names = NameTable.of(told[number] for number in order.tolist())
-    if (double := names.double()) is not None:
+    if (double := names.duplicate()) is not None:
         raise InputError(f"{folder}: found the id {names[double[0]]!r} twice; expected unique ids. Rename one of them.")
 
     def sorted_by_number(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:

@@ -201,7 +201,7 @@ class _Run:
                 log.write(self._gates())
             before, began = self.state.seconds, time.monotonic()
             for step in steps:
-                row = self._take(step, gradients, stopping, waited=steps.waited)
+                row = self._take(step, gradients, stopping, waited=steps.wait_seconds)
                 self.state.seconds = before + time.monotonic() - began
                 log.write(row)
                 log.flush()  # others watch
