@@ -155,33 +155,33 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_vi
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
-    made = tmp_path_factory.mktemp("inputs")
-    shutil.copytree(micro_model, made / "model")
-    shutil.copyfile(micro_video, made / "video.mp4")
-    (made / "texts.txt").write_text("a man cooks\na dog runs\n")
-    (made / "seeds.jsonl").write_text('{"id": "s", "kind": "webvid", "text": "clip"}\n')
-    make_videos(made / "labelled", 4, 7, show=False)
-    (made / "set").mkdir()
-    assemble(write_tideos(8, 0), made / "set", seed=0, show=False)
-    encode(GenerationPlan((made / "set" / "tideos.jsonl",), made / "store", "microworld/clip"), show=False)
+    folder = tmp_path_factory.mktemp("inputs")
+    shutil.copytree(micro_model, folder / "model")
+    shutil.copyfile(micro_video, folder / "video.mp4")
+    (folder / "texts.txt").write_text("a man cooks\na dog runs\n")
+    (folder / "seeds.jsonl").write_text('{"id": "s", "kind": "webvid", "text": "clip"}\n')
+    make_videos(folder / "labelled", 4, 7, show=False)
+    (folder / "set").mkdir()
+    assemble(write_tideos(8, 0), folder / "set", seed=0, show=False)
+    encode(GenerationPlan((folder / "set" / "tideos.jsonl",), folder / "store", "microworld/clip"), show=False)
     for name in ("evaluated", "evaluated-again"):
-        evaluate(Evaluation("own", made / name, made / "labelled", model=made / "model", workers=1), show=False)
-    (made / "published").mkdir()
-    (made / "published" / "a.pkl").write_bytes(pickle.dumps(torch.randn(2, 768)))
-    asked = {"question": "what ?", "options": ["x", "y"], "answer": "B"}
-    record = {"idx": "a", "frames": [{"caption": "a", "object": "x"}], "QAs": [asked], "global_video_caption": "d"}
-    (made / "textvid.json").write_text(json.dumps([record]))
-    (made / "memory.pkl").write_bytes(pickle.dumps(torch.randn(5, 768)))
-    (made / "llama").mkdir()
-    backbones.sentencepiece_model(made / "llama")
+        evaluate(Evaluation("own", folder / name, folder / "labelled", model=folder / "model", workers=1), show=False)
+    (folder / "published").mkdir()
+    (folder / "published" / "a.pkl").write_bytes(pickle.dumps(torch.randn(2, 768)))
+    question = {"question": "what ?", "options": ["x", "y"], "answer": "B"}
+    record = {"idx": "a", "frames": [{"caption": "a", "object": "x"}], "QAs": [question], "global_video_caption": "d"}
+    (folder / "textvid.json").write_text(json.dumps([record]))
+    (folder / "memory.pkl").write_bytes(pickle.dumps(torch.randn(5, 768)))
+    (folder / "llama").mkdir()
+    backbones.sentencepiece_model(folder / "llama")
     from topa.models.meta import meta_tokenizer
 
-    model = backbones.llama(len(meta_tokenizer(made / "llama")))
-    backbones.meta_folder(made / "llama", model, rope_theta=None)
-    backbones.released_adapter(made / "checkpoint.pth", model, llama2=True, llama3=False)
-    encoder = Encoder.from_pretrained(save_clip(made / "clip", width=8))
-    MemoryBank(encoder.encode_texts(["a ball"]), encoder.identity, ("a ball",)).save(made / "memory")
-    return made
+    model = backbones.llama(len(meta_tokenizer(folder / "llama")))
+    backbones.meta_folder(folder / "llama", model, rope_theta=None)
+    backbones.released_adapter(folder / "checkpoint.pth", model, llama2=True, llama3=False)
+    encoder = Encoder.from_pretrained(save_clip(folder / "clip", width=8))
+    MemoryBank(encoder.encode_texts(["a ball"]), encoder.identity, ("a ball",)).save(folder / "memory")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -243,13 +243,13 @@ def test_every_verb_is_here():
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
 def test_what_is_somebody_elses_stays(call, name, tmp_path):
     case = CASES[name]
-    made = prepared(name, tmp_path / "made")
-    before = visible(made)
-    done = call(case, made)
-    assert done.code == 0, done.err
-    names = sorted(visible(made).keys() - before.keys())
+    folder = prepared(name, tmp_path / "made")
+    before = visible(folder)
+    result = call(case, folder)
+    assert result.code == 0, result.err
+    names = sorted(visible(folder).keys() - before.keys())
     assert names
-    again = call(case, made)
+    again = call(case, folder)
     assert again.code == 0, again.err
     for number, some in enumerate([names, *([one] for one in names), [str(Path(names[0]).with_name(RECORD))]]):
         refused(call, case, prepared(name, tmp_path / str(number)), some)
@@ -262,11 +262,11 @@ def refused(call: Callable[..., Any], case: Case, folder: Path, names: list[str]
         (folder / one).write_text(f"somebody else's {one}")
     before = visible(folder)
     records = [folder / one for one in names if Path(one).name == RECORD]
-    done = call(case, folder)
-    assert done.code in (1, 2), (names, done.out, done.err)
-    told = done.err.replace("\n", "")
-    assert any(Path(one).parts[0] in told for one in names), (names, done.err)
-    assert "another" in told, done.err
+    result = call(case, folder)
+    assert result.code in (1, 2), (names, result.out, result.err)
+    message = result.err.replace("\n", "")
+    assert any(Path(one).parts[0] in message for one in names), (names, result.err)
+    assert "another" in message, result.err
     assert visible(folder) == before, names
     assert all(path.read_text().startswith("somebody else's") for path in records)
 
@@ -345,12 +345,12 @@ def _writes(call: ast.Call) -> bool:
 
 
 def test_no_other_module_writes_or_removes_files():
-    found = {}
+    breaches = {}
     for path in SOURCE.rglob("*.py"):
         name = path.relative_to(SOURCE).as_posix()
         if name not in WRITERS and (calls := list(writes(path.read_text(encoding="utf-8")))):
-            found[name] = calls
-    assert not found
+            breaches[name] = calls
+    assert not breaches
 
 
 @pytest.mark.parametrize("name", WRITERS)

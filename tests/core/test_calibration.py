@@ -13,9 +13,9 @@ from topa.core.calibration import Forecast, operations_per_second, seconds_per_p
 
 def test_a_pass_is_measured_within_its_budget() -> None:
     seconds_per_pass(0)
-    began = time.perf_counter()
+    start = time.perf_counter()
     each = seconds_per_pass(0.1)
-    assert 0 < each <= time.perf_counter() - began < 0.1 + 40 * each
+    assert 0 < each <= time.perf_counter() - start < 0.1 + 40 * each
 
 
 def test_a_busy_machine_is_measured_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,9 +24,9 @@ def test_a_busy_machine_is_measured_as_busy(monkeypatch: pytest.MonkeyPatch) -> 
 
     layer, turn = calibration._layer, threading.Event()
 
-    def slow(*given: object) -> torch.Tensor:
+    def slow(*arguments: object) -> torch.Tensor:
         turn.wait(0.05)
-        return layer(*given)
+        return layer(*arguments)
 
     monkeypatch.setattr(calibration, "_layer", slow)
     assert seconds_per_pass(0.01) >= 0.05

@@ -99,10 +99,10 @@ KINDS = (link_to_a_file, link_to_nothing, link_to_a_folder, folder, pipe, link_t
 
 
 @pytest.mark.parametrize("flags", ["as here", "without O_NOFOLLOW"])
-@pytest.mark.parametrize("made", ["before", "after the look"])
+@pytest.mark.parametrize("moment", ["before", "after the look"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_lock_file_is_refused_and_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[Path, Path], None], made: str, flags: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Callable[[Path, Path], None], moment: str, flags: str
 ) -> None:
     """Also what is made between the look and the opening, and where the system can't refuse links by itself."""
     home, inside = tmp_path / "home", tmp_path / "out"
@@ -112,15 +112,15 @@ def test_what_is_no_lock_file_is_refused_and_stays(
     at = inside / LOCK
     if flags != "as here":
         monkeypatch.setattr(locks, "_OPENED", os.O_RDWR | os.O_NONBLOCK)
-    if made == "before":
+    if moment == "before":
         kind(at, home)
     else:
         original = os.open
 
-        def late(path: Path, *given: int) -> int:
+        def late(path: Path, *arguments: int) -> int:
             if path == at and not os.path.lexists(at):
                 kind(at, home)
-            return original(path, *given)
+            return original(path, *arguments)
 
         monkeypatch.setattr(locks.os, "open", late)
     with (
@@ -131,7 +131,7 @@ def test_what_is_no_lock_file_is_refused_and_stays(
     monkeypatch.undo()
     assert os.path.lexists(at)
     assert (home / "treasure").read_bytes() == b"the user's own"
-    if made == "before" or flags == "as here":
+    if moment == "before" or flags == "as here":
         assert os.listdir(home) == ["treasure"]
 
 
@@ -140,11 +140,11 @@ def test_a_lock_that_was_removed_is_nobodys(tmp_path: Path, monkeypatch: pytest.
     path = tmp_path / "lock"
     original, tries = locks.lock_descriptor, []
 
-    def late(handle: int, **given: bool) -> bool:
+    def late(handle: int, **arguments: bool) -> bool:
         if not tries:
             path.unlink()
         tries.append(handle)
-        return original(handle, **given)
+        return original(handle, **arguments)
 
     monkeypatch.setattr(locks, "lock_descriptor", late)
     handle = take(path)
@@ -158,7 +158,7 @@ def test_a_lock_that_was_removed_is_nobodys(tmp_path: Path, monkeypatch: pytest.
 def test_where_there_are_no_locks_it_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def missing(handle: int, **given: bool) -> bool:
+    def missing(handle: int, **arguments: bool) -> bool:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(locks, "lock_descriptor", missing)
@@ -184,11 +184,13 @@ Ledger(Path(sys.argv[1]) / "ledger.sqlite", {})
 
 def test_a_python_without_locks_warns_and_never_pays_twice(tmp_path: Path) -> None:
     """filelock would go over to files that a killed process leaves for ever; it isn't asked to."""
-    done = subprocess.run([sys.executable, "-c", NO_FCNTL, str(tmp_path)], capture_output=True, text=True, check=False)
-    assert done.stdout == "alone\n"
-    assert f"warning: {tmp_path}: can't be locked here (fcntl is unavailable). Let no second process" in done.stderr
-    assert "ledger.sqlite.owners: can't be locked here" in done.stderr.splitlines()[-1]
-    assert done.returncode == 1
+    process = subprocess.run(
+        [sys.executable, "-c", NO_FCNTL, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert process.stdout == "alone\n"
+    assert f"warning: {tmp_path}: can't be locked here (fcntl is unavailable). Let no second process" in process.stderr
+    assert "ledger.sqlite.owners: can't be locked here" in process.stderr.splitlines()[-1]
+    assert process.returncode == 1
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -36,32 +36,32 @@ def test_none_is_an_item():
 
 
 def test_items_are_made_while_others_are_used():
-    made = threading.Event()
+    event = threading.Event()
 
     def items() -> Iterator[int]:
         yield 1
-        made.set()
+        event.set()
         yield 2
 
     prefetcher = Prefetcher(items())
     first = next(iter(prefetcher))
     assert first == 1
-    assert made.wait(10)  # nobody has asked for the second one
+    assert event.wait(10)  # nobody has asked for the second one
     prefetcher.close()
 
 
 def test_only_some_are_made_ahead():
-    taken = []
+    computed = []
 
     def items() -> Iterator[int]:
         for number in range(1000):
-            taken.append(number)
+            computed.append(number)
             yield number
 
     prefetcher = Prefetcher(items())
     next(iter(prefetcher))
     prefetcher.close()
-    assert len(taken) < 50
+    assert len(computed) < 50
 
 
 def test_closing_ends_the_thread():

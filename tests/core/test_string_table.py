@@ -30,11 +30,11 @@ def test_a_sequence_of_texts() -> None:
 @given(st.lists(st.text(), unique=True, max_size=30), st.lists(st.text(), max_size=30))
 def test_names_are_found(names: list[str], others: list[str]) -> None:
     packed = NameTable.from_arrays(NameTable.of(names).arrays())
-    asked = [*reversed(names), *others]
-    expected = [names.index(name) if name in names else -1 for name in asked]
-    assert packed.find(asked).tolist() == expected
-    assert [packed.number(name) for name in asked] == expected
-    assert all((name in packed) == (name in names) for name in asked)
+    queries = [*reversed(names), *others]
+    expected = [names.index(name) if name in names else -1 for name in queries]
+    assert packed.find(queries).tolist() == expected
+    assert [packed.number(name) for name in queries] == expected
+    assert all((name in packed) == (name in names) for name in queries)
     assert packed.duplicate() is None
     assert 3 not in packed
 

@@ -19,12 +19,12 @@ def good_reply(about: str = "kite", kinds: Sequence[str] = KINDS, options: int =
     """A reply of five frames and a question of each kind, in words of its own for each subject."""
     draws = random.Random(about)
 
-    def told(count: int) -> str:
+    def words(count: int) -> str:
         return " ".join(draws.choices(WORDS, k=count))
 
     return {
-        "frames": [{"caption": f"{about}, {told(12)}", "objects": [told(3), "a stone"]} for _ in range(5)],
-        "description": f"All about {about}: {told(20)}.",
+        "frames": [{"caption": f"{about}, {words(12)}", "objects": [words(3), "a stone"]} for _ in range(5)],
+        "description": f"All about {about}: {words(20)}.",
         "questions": [
             {
                 "kind": kind,

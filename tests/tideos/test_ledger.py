@@ -311,13 +311,13 @@ except OutputError as error:
 
 def test_no_room_is_one_clear_error_and_what_was_recorded_stays(path: Path) -> None:
     """A limit on the size of files makes writes fail as a full disk does."""
-    done = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    kept, _, message = done.stdout.partition(" ")
+    process = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    number, _, message = process.stdout.partition(" ")
     assert "Free some space" in message
-    assert 0 < int(kept) < 1000
+    assert 0 < int(number) < 1000
     with opened(path) as ledger:
-        assert [reply.raw[:4] for reply in ledger.replies("a")] == [f"{n:04}" for n in range(int(kept))]
+        assert [reply.raw[:4] for reply in ledger.replies("a")] == [f"{n:04}" for n in range(int(number))]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 400_000
 
 

@@ -77,8 +77,8 @@ def write(model: str | Path, prompts: Sequence[Any], schema: Any = SHORT, **opti
 
     async def run() -> list[Any]:
         async with Local(model, schema=schema, **options) as local:
-            asked = [local.ask(user(prompt) if isinstance(prompt, str) else prompt, STRICT) for prompt in prompts]
-            return await asyncio.gather(*asked, return_exceptions=True)
+            requests = [local.ask(user(prompt) if isinstance(prompt, str) else prompt, STRICT) for prompt in prompts]
+            return await asyncio.gather(*requests, return_exceptions=True)
 
     return asyncio.run(run())
 
@@ -160,10 +160,10 @@ def test_the_models_own_way_of_sampling_is_used(folders: dict[str, Path], tmp_pa
     greedy = write(folders["llama"], PROMPTS, temperature=0)
     assert write(folders["llama"], PROMPTS) == greedy  # its generation_config says nothing
     folder = llama(tmp_path / "model")
-    said = json.loads((folder / "generation_config.json").read_text())
+    config = json.loads((folder / "generation_config.json").read_text())
 
     def texts(**own: Any) -> list[str]:
-        (folder / "generation_config.json").write_text(json.dumps(said | {"do_sample": True} | own))
+        (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True} | own))
         return [read_body(body) for body in write(folder, PROMPTS)]
 
     plain = [read_body(body) for body in greedy]
@@ -295,10 +295,10 @@ class Watch:
             write(decoder, rows)
 
         def watched_choose(decoder: Decoder, rows: Sequence[PartialReply], *rest: Any) -> Any:
-            found = choose(decoder, rows, *rest)
+            scores = choose(decoder, rows, *rest)
             if self._writing is not None and len(rows[0].ids) == 3:
                 self._loop.call_soon_threadsafe(self._writing.set)
-            return found
+            return scores
 
         monkeypatch.setattr(Decoder, "write", watched_write)
         monkeypatch.setattr(Decoder, "choose", watched_choose)
@@ -358,10 +358,10 @@ def test_a_task_that_is_cancelled_leaves_the_others_alone(folders: dict[str, Pat
 def test_closing_waits_for_the_thread_and_drops_what_it_writes(folders: dict[str, Path], watch: Watch) -> None:
     async def flow() -> None:
         async with Local(folders["llama"], schema=LONG, batch=1) as local:
-            asked = [asyncio.create_task(local.ask(user(prompt), STRICT)) for prompt in ("a", "b")]
+            tasks = [asyncio.create_task(local.ask(user(prompt), STRICT)) for prompt in ("a", "b")]
             await watch.writing()
-        await asyncio.wait(asked)
-        assert all(task.cancelled() for task in asked)
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
 
     run(flow())
     ((row,),) = watch.batches
@@ -417,6 +417,6 @@ def test_a_set_is_written_and_a_second_run_needs_no_model(
 def test_a_model_that_cant_spell_json_is_one_clear_error(topa: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text(seed(0).model_dump_json() + "\n")
     words = ("--seeds", tmp_path / "seeds.jsonl", "--out", tmp_path / "out", "--model", WORDS)
-    done = topa("generate", "--writer", "local", *words)
-    assert done.code == 2
-    assert done.err.startswith(f"topa: model '{WORDS}': replies can't be held to the schema")
+    result = topa("generate", "--writer", "local", *words)
+    assert result.code == 2
+    assert result.err.startswith(f"topa: model '{WORDS}': replies can't be held to the schema")

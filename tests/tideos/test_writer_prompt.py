@@ -57,8 +57,8 @@ def test_a_prompt_that_is_none(tmp_path: Path, body: bytes) -> None:
 def objects(node: Any) -> list[dict[str, Any]]:
     if isinstance(node, dict):
         mine = [node] if node.get("type") == "object" else []
-        return mine + [found for value in node.values() for found in objects(value)]
-    return [found for value in node for found in objects(value)] if isinstance(node, list) else []
+        return mine + [item for value in node.values() for item in objects(value)]
+    return [item for value in node for item in objects(value)] if isinstance(node, list) else []
 
 
 def test_the_schema_is_strict() -> None:

@@ -68,7 +68,7 @@ def inherited_names(folder: Path) -> dict[str, str | None]:
                 allowed_patterns = [p for p in patterns if p.count("/") == prefix.count("/")]
                 names |= {name: None for name in inside if any(fnmatchcase(prefix + name, p) for p in allowed_patterns)}
         prefix, place = f"{place.name}/{prefix}", place.parent
-    if _starts_with(folder / "ledger.sqlite", b"CREATE TABLE calls", 1 << 16):
+    if _head_contains(folder / "ledger.sqlite", b"CREATE TABLE calls", 1 << 16):
         names |= {name: None for name in inside if name in _SET or name.startswith("ledger.sqlite")}
     manifest = _first_object(folder / "manifest.json")
     if manifest.keys() >= _MANIFEST and isinstance(manifest["files"], dict):
@@ -76,7 +76,7 @@ def inherited_names(folder: Path) -> dict[str, str | None]:
         if manifest["kind"] == "tideos":
             names |= {name: None for name in inside if name in _CARD}
     indexes = [name for name in inside if name.endswith(".jsonl.index")]
-    names |= {name: None for name in indexes if _starts_with(folder / name, b'"line_ends"', 1 << 12)}
+    names |= {name: None for name in indexes if _head_contains(folder / name, b'"line_ends"', 1 << 12)}
     return {name: digest for name, digest in names.items() if name in inside}
 
 
@@ -92,7 +92,7 @@ def _first_object(path: Path) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _starts_with(path: Path, mark: bytes, size: int) -> bool:
+def _head_contains(path: Path, mark: bytes, size: int) -> bool:
     """Whether the first `size` bytes of a file contain a mark; False if the file can't be read."""
     try:
         with path.open("rb") as file:
