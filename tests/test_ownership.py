@@ -151,37 +151,37 @@ SLOW = {"demo", "align", "finetune", "accustom", "runs"}
 def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_video: Path) -> Path:
     """All that verbs read, by other means than the verbs themselves."""
     from topa.evals.evaluate import Evaluation, evaluate
-    from topa.features.encode_video import GenerationPlan, encode
+    from topa.features.encode import Plan, encode
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
-    folder = tmp_path_factory.mktemp("inputs")
-    shutil.copytree(micro_model, folder / "model")
-    shutil.copyfile(micro_video, folder / "video.mp4")
-    (folder / "texts.txt").write_text("a man cooks\na dog runs\n")
-    (folder / "seeds.jsonl").write_text('{"id": "s", "kind": "webvid", "text": "clip"}\n')
-    make_videos(folder / "labelled", 4, 7, show=False)
-    (folder / "set").mkdir()
-    assemble(write_tideos(8, 0), folder / "set", seed=0, show=False)
-    encode(GenerationPlan((folder / "set" / "tideos.jsonl",), folder / "store", "microworld/clip"), show=False)
+    made = tmp_path_factory.mktemp("inputs")
+    shutil.copytree(micro_model, made / "model")
+    shutil.copyfile(micro_video, made / "video.mp4")
+    (made / "texts.txt").write_text("a man cooks\na dog runs\n")
+    (made / "seeds.jsonl").write_text('{"id": "s", "kind": "webvid", "text": "clip"}\n')
+    make_videos(made / "labelled", 4, 7, show=False)
+    (made / "set").mkdir()
+    assemble(write_tideos(8, 0), made / "set", seed=0, show=False)
+    encode(Plan((made / "set" / "tideos.jsonl",), made / "store", "microworld/clip"), show=False)
     for name in ("evaluated", "evaluated-again"):
-        evaluate(Evaluation("own", folder / name, folder / "labelled", model=folder / "model", workers=1), show=False)
-    (folder / "published").mkdir()
-    (folder / "published" / "a.pkl").write_bytes(pickle.dumps(torch.randn(2, 768)))
-    question = {"question": "what ?", "options": ["x", "y"], "answer": "B"}
-    record = {"idx": "a", "frames": [{"caption": "a", "object": "x"}], "QAs": [question], "global_video_caption": "d"}
-    (folder / "textvid.json").write_text(json.dumps([record]))
-    (folder / "memory.pkl").write_bytes(pickle.dumps(torch.randn(5, 768)))
-    (folder / "llama").mkdir()
-    backbones.sentencepiece_model(folder / "llama")
+        evaluate(Evaluation("own", made / name, made / "labelled", model=made / "model", workers=1), show=False)
+    (made / "published").mkdir()
+    (made / "published" / "a.pkl").write_bytes(pickle.dumps(torch.randn(2, 768)))
+    asked = {"question": "what ?", "options": ["x", "y"], "answer": "B"}
+    record = {"idx": "a", "frames": [{"caption": "a", "object": "x"}], "QAs": [asked], "global_video_caption": "d"}
+    (made / "textvid.json").write_text(json.dumps([record]))
+    (made / "memory.pkl").write_bytes(pickle.dumps(torch.randn(5, 768)))
+    (made / "llama").mkdir()
+    backbones.sentencepiece_model(made / "llama")
     from topa.models.meta import meta_tokenizer
 
-    model = backbones.llama(len(meta_tokenizer(folder / "llama")))
-    backbones.meta_folder(folder / "llama", model, rope_theta=None)
-    backbones.released_adapter(folder / "checkpoint.pth", model, llama2=True, llama3=False)
-    encoder = Encoder.from_pretrained(save_clip(folder / "clip", width=8))
-    MemoryBank(encoder.encode_texts(["a ball"]), encoder.identity, ("a ball",)).save(folder / "memory")
-    return folder
+    model = backbones.llama(len(meta_tokenizer(made / "llama")))
+    backbones.meta_folder(made / "llama", model, rope_theta=None)
+    backbones.released_adapter(made / "checkpoint.pth", model, llama2=True, llama3=False)
+    encoder = Encoder.from_pretrained(save_clip(made / "clip", width=8))
+    MemoryBank(encoder.encode_texts(["a ball"]), encoder.identity, ("a ball",)).save(made / "memory")
+    return made
 
 
 @pytest.fixture(scope="module")
