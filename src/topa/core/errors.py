@@ -6,6 +6,11 @@ paragraph and exits with `exit_code`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class TopaError(Exception):
     """Base class of all deliberate errors. exit_code: 1 if the work failed, 2 if the request was wrong."""
@@ -45,6 +50,13 @@ class MissingVideos(TopaError):
 
 class WorkerError(TopaError):
     """Workers of a cluster failed; the message quotes their errors."""
+
+
+def first_problem(error: ValidationError, whole: str = "") -> str:
+    """Format pydantic's first error as "path.to.field: message". whole: in place of an empty path."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or whole
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 class AllFailed(TopaError):

@@ -13,10 +13,20 @@ SIDE = 192
 """Maximum length of a thumbnail's longer side, in pixels: sharp in a column of the page, about 6 kB."""
 
 
-def thumbnail(picture: Image.Image, side: int = SIDE) -> str:
-    """Return a picture as a JPEG data URI, scaled down so that its longer side has at most `side` pixels."""
+def shrink(picture: Image.Image, side: int) -> Image.Image:
+    """Return an RGB copy, scaled down so that its longer side has at most `side` pixels."""
     small = picture.convert("RGB")
     small.thumbnail((side, side))
+    return small
+
+
+def jpeg(picture: Image.Image, side: int = SIDE) -> bytes:
+    """Return a picture as JPEG, scaled down by `shrink`."""
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    shrink(picture, side).save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def thumbnail(picture: Image.Image, side: int = SIDE) -> str:
+    """Return a picture as a JPEG data URI, scaled down by `shrink`."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, side)).decode()

@@ -17,12 +17,12 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ..core.arrays import map_arrays, write_arrays
 from ..core.errors import InputError, OutputError
 from ..core.progress import bar
 from ..core.string_table import NameTable
+from .jsonl import parse_line
 from .tideo import Tideo
 
 SUFFIX = ".index"
@@ -84,15 +84,8 @@ class TideoFile(Sequence[Tideo]):
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        try:
-            tideo = Tideo.model_validate_json(self.line(number))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the line"
-            raise InputError(
-                f"{self.path}:{number + 1}: {where}: {first['msg']}. Mend or remove the line, and remove "
-                f"{self.path.name}{SUFFIX} where the file was changed."
-            ) from error
+        advice = f", and remove {self.path.name}{SUFFIX} where the file was changed"
+        tideo = parse_line(self.line(number), self.path, number + 1, advice)
         if tideo.id != self.ids[number]:
             raise InputError(
                 f"{self.path}:{number + 1}: found the id {tideo.id!r}; expected {self.ids[number]!r}, as in "

@@ -19,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..core.artifacts import atomic_file, output_folder
-from ..core.errors import InputError, OutputError, UsageError
+from ..core.errors import InputError, OutputError, UsageError, first_problem
 from ..core.progress import bar
 from ..core.registry import unknown
 from .sources import KINDS, OWN, Kind, reader
@@ -280,11 +280,9 @@ def read_seeds(path: Path) -> Iterator[Seed]:
         try:
             seed = Seed.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"{path}:{number}: {where + ': ' if where else ''}{first['msg']}. Expected an object with the texts "
-                "id, kind and text. Correct the line."
+                f"{path}:{number}: {first_problem(error)}. Expected an object with the texts id, kind and text. "
+                "Correct the line."
             ) from error
         yield seed
     if seed is None:

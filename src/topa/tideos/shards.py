@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import Manifest, read_manifest
+from ..core.config_diff import config_diff
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from .assemble import KIND, KINDS, TIDEOS, assemble
 from .jsonl import read_jsonl
@@ -126,10 +127,8 @@ def _common(shards: list[ShardSpec], manifests: list[Manifest]) -> dict[str, Any
     """Return the common configuration of all shards. Their numbers of seeds may differ by one."""
     configs = [{k: v for k, v in m.config.items() if k not in ("shard", *_ASSEMBLED)} for m in manifests]
     for shard, config in zip(shards, configs, strict=True):
-        other = [k for k in sorted(config.keys() | configs[0].keys()) if config.get(k) != configs[0].get(k)]
-        if other:
-            differ = "; ".join(f"{k} is {config.get(k)!r} and was {configs[0].get(k)!r} in 0/{shard.of}" for k in other)
-            raise ArtifactMismatch(f"shard {shard}: {differ}. Write all shards with the same options.")
+        if other := config_diff(config, configs[0]):
+            raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Write all shards with the same options.")
     return configs[0]
 
 
