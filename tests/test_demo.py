@@ -111,8 +111,8 @@ def test_the_time_left_is_told_and_comes_to_nothing(tmp_path, monkeypatch, capfd
         kept.clear()
         run(tmp_path / str(number), scale=scale, show=False)
         forecast = kept[0].forecast
-        assert forecast.done == pytest.approx(forecast.work)
-        assert forecast.spent == pytest.approx(sum(stage.seconds for stage in kept[0].stages), abs=0.1)
+        assert forecast.completed_work == pytest.approx(forecast.work)
+        assert forecast.elapsed_seconds == pytest.approx(sum(stage.seconds for stage in kept[0].stages), abs=0.1)
     lines = capfd.readouterr().err.splitlines()
     assert any("expect about" in line and "hours" in line for line in lines)
     assert any(line.startswith("write Tideos") and line.endswith("left") for line in lines)

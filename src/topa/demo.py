@@ -30,8 +30,8 @@ from .core.artifacts import (
     write_atomically,
 )
 from .core.calibration import Forecast, seconds_per_pass
-from .core.durations import rough_duration
 from .core.embedded import resolve
+from .core.formatting import rough_duration
 from .core.progress import bar, console, track
 from .core.protocols import LikelihoodProtocol as Protocol
 from .core.resources import measure
@@ -161,7 +161,9 @@ class Log:
             yield
         self.stages.append(Stage(name=name, seconds=round(spent.seconds, 2), peak_mb=round(spent.peak_mb, 1)))
         self.forecast.advance(work, spent.seconds)
-        left = f"  {rough_duration(self.forecast.left)} left" if self.forecast.left >= 1 else ""
+        left = (
+            f"  {rough_duration(self.forecast.remaining_seconds)} left" if self.forecast.remaining_seconds >= 1 else ""
+        )
         console.print(f"{name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB{left}", soft_wrap=True)
 
 
@@ -176,7 +178,8 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     tideos, epochs = config.microworld_tideos, config.epochs
     console.print(f"topa demo: {tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
     log = Log(Forecast(_work(config, scale), seconds_per_pass()))
-    console.print(f"expect {rough_duration(log.forecast.left)} on this machine as busy as it is, and 1.3 GB of memory")
+    expected = rough_duration(log.forecast.remaining_seconds)
+    console.print(f"expect {expected} on this machine as busy as it is, and 1.3 GB of memory")
 
     with log.stage("write Tideos (text only)", effort.START + tideos * effort.WRITE):
         write_jsonl(write_tideos(config.microworld_tideos, config.seed), out / TIDEOS)

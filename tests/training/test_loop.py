@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from models.tiny import model as tiny_model
 from topa.core.errors import ArtifactError, OutputError, UsageError
-from topa.core.locks import alone
+from topa.core.locks import exclusive
 from topa.core.processes import Processes
 from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
@@ -271,7 +271,7 @@ def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, capsys, stop):
 
 
 def test_two_runs_in_one_folder(tmp_path):
-    with alone(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
+    with exclusive(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
         run(tmp_path)
     run(tmp_path)
 

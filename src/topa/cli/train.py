@@ -110,7 +110,7 @@ def align(
 
 def say_plan(found: Estimate, as_json: bool) -> None:
     """Print what a run would take."""
-    from ..core.durations import rough_duration
+    from ..core.formatting import rough_duration
     from ..training.estimate import measure_speed
 
     device, speed = measure_speed(found)

@@ -26,11 +26,11 @@ import transformers
 
 from ..core.artifacts import output_folder, own_version, sha256, write_atomically
 from ..core.command import command
-from ..core.differences import difference
+from ..core.config_diff import config_diff
 from ..core.embedded import resolve
 from ..core.errors import AllFailed, ArtifactError, InputError, UsageError
 from ..core.failures import all_failed
-from ..core.locks import alone
+from ..core.locks import exclusive
 from ..core.processes import Processes
 from ..core.progress import console
 from ..core.protocols import Protocol
@@ -153,7 +153,7 @@ def evaluate(asked: Evaluation, *, show: bool = True) -> Evaluated | None:
     """
     processes = Processes()
     out = output_folder(asked.out, *FILES, *_elsewhere(asked))
-    with alone(out) if processes.first else nullcontext():
+    with exclusive(out) if processes.first else nullcontext():
         # What can be wrong without a model is told before one is made or loaded.
         benchmark, data = benchmark_of(asked), _data(asked)
         if processes.first:
@@ -456,7 +456,7 @@ def _expect(out: Path, told: Mapping[str, Any]) -> None:
             before = dict(json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{path}: can't be read ({error}). Name another folder with --out.") from error
-        if other := difference(told, before):
+        if other := config_diff(told, before):
             raise UsageError(
                 f"{out}: holds another evaluation: {other}. Give the same options as before, or another folder with "
                 "--out."

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..core.ahead import Ahead
 from ..core.artifacts import atomic_file, open_to_append, output_folder, remove
 from ..core.errors import ArtifactError
+from ..core.prefetch import Prefetcher
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from .answering import RecordAnswerer, spans
@@ -89,11 +89,11 @@ def answer_all(
     began, waited, asked, right, graded = time.monotonic(), 0.0, 0, 0.0, 0
     firsts = [[examples[together[clip][0]] for clip in dict.fromkeys(clips[n] for n in blocks[b])] for b, _ in mine]
     files = {view: _own(place(out, view), processes.rank) for view in views}
-    ahead = Ahead(watching.watch(firsts), ahead=2)
+    ahead = Prefetcher(watching.watch(firsts), depth=2)
     with closing(ahead) as features, bar("answering", total + before, show=show) as line:
         line.advance(before)
         for (number, todo), watched in zip(mine, features, strict=True):
-            waited += features.waited
+            waited += features.wait_seconds
             records = [examples[n] for n in blocks[number]]
             made = answerer.answer(records, [clips[n] for n in blocks[number]], watched, todo)
             for view, predictions in made.items():

@@ -16,7 +16,7 @@ from ..core.embedded import resolve
 from ..core.errors import ArtifactMismatch, UsageError
 from ..core.registry import unknown
 from ..tideos.assemble import TIDEOS
-from ..tideos.shards import Shard
+from ..tideos.shards import ShardSpec
 from . import run
 from .clips import find_clips
 from .encoder import Encoder, identify
@@ -38,7 +38,7 @@ class Plan:
     inputs: tuple[Path, ...]
     out: Path
     encoder: str
-    part: Shard | None = None
+    part: ShardSpec | None = None
     frames: int | None = None
     fusion: str | None = None
     workers: int | None = None
@@ -81,7 +81,7 @@ def on_ray(plan: Plan, number: int) -> Result:
 
 
 def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
-    return encode(replace(plan, part=Shard(index, number)), show=False).as_json()
+    return encode(replace(plan, part=ShardSpec(index, number)), show=False).as_json()
 
 
 def merge(out: Path) -> Result:

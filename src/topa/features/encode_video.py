@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..core.thumbnails import shrink
 from ..tideos.tideo import TextFrame
 from .encoder import Encoder
 from .frames import FrameFeatures
 from .fusion import Fusion, fuse
 from .video import SampledVideo, sample_frames
 
-_THUMBNAIL = (320, 320)
+_SIDE = 320  # pixels of a thumbnail's longer side
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +56,10 @@ def encode_video(
     Raises what `sample_frames` raises.
     """
     sampled = sample_frames(path, frames, start=start, end=end, short_side=short_side)
-    return EncodedVideo(_encode(sampled, encoder), [_thumbnail(picture) for picture in sampled.frames], sampled)
+    return EncodedVideo(_encode(sampled, encoder), [shrink(picture, _SIDE) for picture in sampled.frames], sampled)
 
 
 def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
     return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
-
-
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.copy()
-    small.thumbnail(_THUMBNAIL)
-    return small

@@ -23,13 +23,13 @@ from ..core.artifacts import (
     sha256,
     write_atomically,
 )
-from ..core.differences import difference
-from ..core.durations import rough_duration
+from ..core.config_diff import config_diff
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from ..core.failures import all_failed, nameless
-from ..core.locks import alone
+from ..core.formatting import rough_duration
+from ..core.locks import exclusive
 from ..core.progress import bar, console, track
-from ..tideos.shards import Shard, parts
+from ..tideos.shards import ShardSpec, parts
 from .captions import SCRATCH, remove_scratch
 from .encoder import Encoder
 from .frames import Space
@@ -75,7 +75,7 @@ def encode(
     identity: str,
     load: Callable[[], Encoder],
     *,
-    part: Shard | None = None,
+    part: ShardSpec | None = None,
     batch_size: int | None = None,
     show: bool = True,
 ) -> Result:
@@ -97,7 +97,7 @@ def encode(
     config = {"encoder": identity, **source.config, "chunk": source.chunk, "shard": None if part is None else str(part)}
     if part is not None:
         _check(out, {**config, "shard": _all(part.of)})
-    with alone(folder):
+    with exclusive(folder):
         _begin(folder, config, source.paths)
         left = _left(folder, chunks, source, show)
         done = len(numbers) - sum(len(chunks[number]) for number in left)
@@ -133,11 +133,11 @@ def join(out: Path) -> Result:
     manifests = [read_manifest(folder, KIND) for folder in folders]
     runs = [_read(folder) for folder in folders]
     for shard, run in zip(shards, runs, strict=True):
-        if other := difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
+        if other := config_diff({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
             raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Encode all shards with the same options.")
     config = {**runs[0]["config"], "shard": _all(len(shards))}
     output_folder(out, *FILES)
-    with alone(out, wait=True):
+    with exclusive(out, wait=True):
         _begin(out, config, runs[0]["paths"])
         remove(out / MANIFEST)
         known = {
@@ -297,7 +297,7 @@ def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> Non
 
 def _check(folder: Path, config: Mapping[str, Any]) -> None:
     if (folder / RUN).exists():
-        if other := difference(config, _read(folder)["config"]):
+        if other := config_diff(config, _read(folder)["config"]):
             raise ArtifactMismatch(
                 f"{folder}: holds another run of topa encode: {other}. Give the same inputs and options as before, or "
                 "another folder with --out."

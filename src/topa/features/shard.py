@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.arrays import parse_arrays, pieces, write_arrays
+from ..core.arrays import parse_arrays, serialize, write_arrays
 from ..core.errors import ArtifactError
-from ..core.texts import Texts
+from ..core.string_table import StringTable
 
 NAME = "features-{:05d}.safetensors"
 
@@ -47,7 +47,7 @@ class Shard:
     times: NDArray[np.float64]
     ends: NDArray[np.int64]
     numbers: NDArray[np.int64]
-    names: Texts
+    names: StringTable
     about: Mapping[str, Any]
 
 
@@ -58,7 +58,7 @@ def write_shard(path: Path, items: Sequence[Item], width: int, about: Mapping[st
         "times": np.concatenate([np.empty(0), *(_times(item) for item in items)]),
         "ends": np.cumsum([len(item.values) for item in items], dtype=np.int64),
         "numbers": np.array([item.number for item in items], np.int64),
-        **Texts.of(item.name for item in items).arrays(),
+        **StringTable.of(item.name for item in items).arrays(),
     }
     write_arrays(path, arrays, {**(about or {}), "sha256": _digest(arrays)})
 
@@ -74,7 +74,7 @@ def read_shard(path: Path, *, verify: bool = False) -> Shard:
             arrays["times"],
             arrays["ends"],
             arrays["numbers"],
-            Texts.from_arrays(arrays),
+            StringTable.from_arrays(arrays),
             found.about,
         )
         rows, items = len(shard.values), len(shard.ends)
@@ -98,6 +98,6 @@ def _times(item: Item) -> NDArray[np.float64]:
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for piece in pieces(arrays):
+    for piece in serialize(arrays):
         digest.update(piece)
     return digest.hexdigest()

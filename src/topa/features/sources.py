@@ -22,7 +22,7 @@ import torch
 
 from ..core.artifacts import sha256
 from ..core.errors import InputError
-from ..core.texts import Names
+from ..core.string_table import NameTable
 from ..tideos.index import TideoFile
 from ..tideos.tideo import Tideo
 from .captions import SCRATCH, Captions
@@ -72,8 +72,8 @@ class Tideos:
         self._ends = list(accumulate(map(len, self._files)))
         self._fusion = fusion
         if len(paths) > 1:
-            ids = Names.of(name for file in self._files for name in file.ids)
-            if (double := ids.double()) is not None:
+            ids = NameTable.of(name for file in self._files for name in file.ids)
+            if (double := ids.duplicate()) is not None:
                 first, second = (self._where(number) for number in double)
                 raise InputError(
                     f"{second}: found the id {ids[double[1]]!r}, which is also in {first}; expected ids that differ. "

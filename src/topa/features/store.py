@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.arrays import map_arrays, write_arrays
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
-from ..core.texts import Names
+from ..core.string_table import NameTable
 from .frames import FrameFeatures, Space
 from .shard import NAME, Item, Shard, read_shard, write_shard
 
@@ -43,7 +43,7 @@ class _Index:
     length int32, each [n]."""
 
     files: tuple[str, ...]
-    names: Names
+    names: NameTable
     file: NDArray[np.int32]
     start: NDArray[np.int64]
     length: NDArray[np.int32]
@@ -73,7 +73,7 @@ class FeatureStore:
             found = map_arrays(path / INDEX)
             index = _Index(
                 tuple(map(str, found.about["files"])),
-                Names.from_arrays(found.arrays),
+                NameTable.from_arrays(found.arrays),
                 found.arrays["file"],
                 found.arrays["start"],
                 found.arrays["length"],
@@ -333,8 +333,8 @@ def finish_store(
     lengths = [np.diff(shard.ends, prepend=0) for shard in shards]
     order = np.argsort(np.concatenate([np.empty(0, np.int64), *(shard.numbers for shard in shards)]), kind="stable")
     told = [name for shard in shards for name in shard.names]
-    names = Names.of(told[number] for number in order.tolist())
-    if (double := names.double()) is not None:
+    names = NameTable.of(told[number] for number in order.tolist())
+    if (double := names.duplicate()) is not None:
         raise InputError(f"{folder}: found the id {names[double[0]]!r} twice; expected unique ids. Rename one of them.")
 
     def sorted_by_number(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:

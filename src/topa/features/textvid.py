@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..tideos.drop_counts import DropCounts
 from ..tideos.jsonl import write_jsonl
-from ..tideos.tally import Tally
 from ..tideos.tideo import Tideo
 from .frames import FrameFeatures
 from .fusion import fuse
@@ -61,7 +61,7 @@ def import_features(
     folder: Path,
     out: Path,
     encoder: str,
-    tally: Tally,
+    tally: DropCounts,
     *,
     width: int = WIDTH,
     also: Path | None = None,
@@ -86,7 +86,7 @@ def import_features(
 
 
 def _added(
-    tideos: Iterable[Tideo], folder: Path, writer: FeatureStoreWriter, encoder: str, tally: Tally, width: int
+    tideos: Iterable[Tideo], folder: Path, writer: FeatureStoreWriter, encoder: str, tally: DropCounts, width: int
 ) -> Iterator[Tideo]:
     for tideo in tideos:
         path = folder / f"{tideo.id}.pkl"

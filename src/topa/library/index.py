@@ -23,7 +23,7 @@ from ..core.artifacts import MANIFEST, output_folder, read_manifest
 from ..core.command import command_line
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError
 from ..core.failures import all_failed, nameless
-from ..core.locks import alone
+from ..core.locks import exclusive
 from ..core.progress import Bar, bar, console
 from . import catalogue as kept
 from .catalogue import FEATURES, Catalogue, File, Settings
@@ -98,7 +98,7 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     if kept.read(out) is None and not inputs:  # what isn't ours is refused before anything is written
         _nothing(out)
     folder = output_folder(out, kept.CATALOGUE, MANIFEST)
-    with alone(folder, wait=wanted.wait):
+    with exclusive(folder, wait=wanted.wait):
         run = _Run(folder, inputs, wanted, towers)
         run.recover()
         todo = run.compare()

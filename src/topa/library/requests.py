@@ -6,12 +6,12 @@ Reads what a library holds (`contents`) and the moments that a search finds, giv
 from __future__ import annotations
 
 import difflib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from ..core.cache import LruCache
 from ..core.command import command_line
 from ..core.errors import InputError, UsageError
 from ..core.protocols import Protocol
@@ -37,7 +37,7 @@ class LibraryRequests:
         self.engine = engine
         self.contents = contents
         self.search = search
-        self._videos: OrderedDict[str, ProjectedVideo] = OrderedDict()
+        self._videos: LruCache[str, ProjectedVideo] = LruCache(_MAX_VIDEOS)
 
     def over_all(
         self,
@@ -110,11 +110,7 @@ class LibraryRequests:
 
     def video(self, video: Video) -> ProjectedVideo:
         """Return all frames of a video that have features. Those of the videos asked about last stay projected."""
-        projected = self._videos.pop(video.id, None) or ProjectedVideo(self.engine, self.contents.features(video))
-        self._videos[video.id] = projected
-        if len(self._videos) > _MAX_VIDEOS:
-            self._videos.popitem(last=False)
-        return projected
+        return self._videos.get_or_make(video.id, lambda: ProjectedVideo(self.engine, self.contents.features(video)))
 
     def _frames(self, video: ProjectedVideo, moment: Moment) -> tuple[int, int]:
         """The first frame of a moment and the one behind it, with neighbours where it has too few for the model."""

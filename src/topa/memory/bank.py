@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.arrays import map_arrays, write_arrays
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
-from ..core.texts import Texts
+from ..core.string_table import StringTable
 from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
 from .projection import explain, project
@@ -146,7 +146,7 @@ class MemoryBank:
         write_arrays(folder / VALUES, {"values": self.values.detach().cpu().half().contiguous().numpy()})
         files = [VALUES]
         if self.captions is not None:
-            write_arrays(folder / CAPTIONS, Texts.of(self.captions).arrays())
+            write_arrays(folder / CAPTIONS, StringTable.of(self.captions).arrays())
             files.append(CAPTIONS)
         manifest = Manifest(
             kind="memory",
@@ -166,7 +166,7 @@ class MemoryBank:
                 values = file.get_tensor("values")
             told = None
             if CAPTIONS in manifest.files:  # one that isn't named belongs to an older memory
-                told = Texts.from_arrays(map_arrays(folder / CAPTIONS).arrays)
+                told = StringTable.from_arrays(map_arrays(folder / CAPTIONS).arrays)
             bank = cls(values, manifest.encoder or "", told, manifest.files[VALUES])
         except (OSError, SafetensorError, ValueError, KeyError, InputError) as error:
             raise ArtifactError(
@@ -250,7 +250,9 @@ def build_from_store(
 
         kept = torch.from_numpy(distinct(values, near, seed))
         values, items, frames = values[kept], items[kept.numpy()], frames[kept.numpy()]
-    told = None if captions is None else Texts.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
+    told = (
+        None if captions is None else StringTable.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
+    )
     return MemoryBank(values, store.encoder, told)
 
 

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from ..core import pages
+from ..core.formatting import percent
 from . import wording
 from .plots import Look
 from .read import Run, differing
@@ -68,7 +69,7 @@ def _headline(runs: Sequence[Run]) -> str:
     ):
         best = run.best(measure)
         if best is not None:
-            value = wording.decimal(best.value) if measure == "loss" else wording.percent(best.value)
+            value = wording.decimal(best.value) if measure == "loss" else percent(best.value)
             cards.append((value, about, f"the best, at step {best.step:,}"))
     if run.loss is not None:
         cards.append((wording.decimal(run.loss), "training loss", "mean of the last steps"))

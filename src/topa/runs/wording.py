@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..core.formatting import percent
 from .read import Best, Run
 
 NONE = "–"
-
-
-def percent(share: float) -> str:
-    """0.6321 is "63.2 %"."""
-    return f"{100 * share:.1f} %"
 
 
 def decimal(value: float) -> str:

@@ -35,7 +35,7 @@ from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
 from ..tideos.index import SUFFIX, TideoFile
 from ..tideos.jsonl import write_jsonl
-from ..tideos.tideo import Tideo, Tideos
+from ..tideos.tideo import Tideo
 from .config import AlignConfig
 from .data import AlignmentSet, StoredSet, batches_per_epoch
 from .estimate import Estimate, estimate
@@ -60,7 +60,7 @@ _ROUNDING = 5e-3  # between features of one text: half precision, and other batc
 class Corpus:
     """Tideos, in memory or in a file, with the store of their frames' features."""
 
-    tideos: Tideos
+    tideos: Sequence[Tideo]
     ids: Sequence[str]
     store: FeatureStore
 
@@ -282,7 +282,7 @@ def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1)
     """What `align` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written but the
     index of the Tideos. Raises UsageError where no Tideos are given, and what reading them and the LLM's configuration
     raises."""
-    told: Tideos
+    told: Sequence[Tideo]
     if tideos is None:
         _tideo_file(config, Path(), None)
         told = list(_written(config))

@@ -20,7 +20,7 @@ from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
 from ..prompts.prompt import Prompt, Prompter, TooLong
 from ..tideos.options import shuffle_options
-from ..tideos.tideo import Question, Tideos
+from ..tideos.tideo import Question, Tideo
 from .config import TrainConfig
 
 _WINDOW = 16
@@ -120,7 +120,7 @@ class StoredSet:
     """Samples that stay on disk: some `places` in a sequence of Tideos, whose ids are `ids`, and their features in a
     store, `frames` of each."""
 
-    tideos: Tideos
+    tideos: Sequence[Tideo]
     ids: Sequence[str]
     store: FeatureStore
     frames: int

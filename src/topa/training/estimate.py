@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..core.processes import Processes
 from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
-from ..tideos.tideo import Tideos
+from ..tideos.tideo import Tideo
 from .config import TrainConfig
 from .data import Labels, Mix, batches_per_epoch, write_prompt
 
@@ -62,7 +63,7 @@ class Estimate:
 def estimate(
     model: VideoLanguageModel,
     prompter: Prompter,
-    tideos: Tideos,
+    tideos: Sequence[Tideo],
     places: range,
     config: TrainConfig,
     *,

@@ -16,7 +16,7 @@ from ..evals.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
 from ..features.clips import Clip, clip_below, name_below
 from ..features.gathered import Gathered
 from ..prompts.templates import LETTERS
-from ..tideos.tally import Tally
+from ..tideos.drop_counts import DropCounts
 from .finetune_config import FinetuneConfig
 
 
@@ -57,9 +57,9 @@ class Selection:
     unseen: int
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> DropCounts:
         """What was left out, by reason."""
-        tally = Tally()
+        tally = DropCounts()
         for unfit in self.left_out:
             tally.add(unfit.reason, f"{unfit.id}, {unfit.video}: {unfit.detail}" if unfit.detail else unfit.id)
         return tally

@@ -18,10 +18,10 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save as to_bytes
 
-from ..core.ahead import Ahead
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import TopaError
-from ..core.locks import alone
+from ..core.locks import exclusive
+from ..core.prefetch import Prefetcher
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from ..models.topa_model import VideoLanguageModel
@@ -126,7 +126,7 @@ def train(
     per_epoch = batches_per_epoch(len(data), config.batch_size)
     run = _Run(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
     told = {"samples": len(data), "processes": processes.of, "parents": dict(parents or {})}
-    with alone(out) if processes.first else nullcontext():
+    with exclusive(out) if processes.first else nullcontext():
         if processes.first:
             runfile.open_run(out, kind, run.steps, config, told, accept_changes=accept_changes)
         processes.wait()
@@ -191,7 +191,7 @@ class _Run:
         if first:
             cut(self.out / METRICS, self.state.step)
         gradients = Gradients(self.model.trainable_parameters(), more=2)
-        steps = Ahead(self._plan())
+        steps = Prefetcher(self._plan())
         with ExitStack() as open_files, Stopping() as stopping:
             open_files.callback(steps.close)
             log = self._open_log(open_files) if first else _Log()
@@ -201,7 +201,7 @@ class _Run:
                 log.write(self._gates())
             before, began = self.state.seconds, time.monotonic()
             for step in steps:
-                row = self._take(step, gradients, stopping, waited=steps.waited)
+                row = self._take(step, gradients, stopping, waited=steps.wait_seconds)
                 self.state.seconds = before + time.monotonic() - began
                 log.write(row)
                 log.flush()  # others watch

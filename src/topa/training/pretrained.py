@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..core.artifacts import output_folder, own_version
 from ..core.calibration import seconds_per_pass
-from ..core.durations import rough_duration
 from ..core.embedded import PAPER_ENCODER, fingerprint, resolve
 from ..core.errors import ArtifactMismatch, OutputError, UsageError
-from ..core.locks import alone
+from ..core.formatting import rough_duration
+from ..core.locks import exclusive
 from ..core.progress import console
 from ..features.encoder import identify
 from ..inference.engine import Topa
@@ -86,7 +86,9 @@ def default_model(*, show: bool = True) -> Path:
     if (folder / saved.CONFIG).is_file():
         return folder
     try:
-        with alone(output_folder(cache_folder()), wait=True):  # two first uses at once: the second takes the first's
+        with exclusive(
+            output_folder(cache_folder()), wait=True
+        ):  # two first uses at once: the second takes the first's
             if not (folder / saved.CONFIG).is_file():
                 config = read_recipe(DEFAULT_RECIPE)
                 seconds = effort.alignment(config.microworld_tideos, config.epochs) * seconds_per_pass()

@@ -1,6 +1,7 @@
-"""Many texts as one block of bytes: a million of them open in no time and cost no memory until they are read.
+"""Many strings packed into one memory-mapped block of bytes.
 
-Ids of a feature store, ids of a file of Tideos, captions of a memory.
+A million of them open at once and cost no memory until they are read: the ids of a feature store or of a file of
+Tideos, the captions of a memory.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Texts(Sequence[str]):
-    """A sequence of texts over their bytes. blob: uint8, all in UTF-8 in a row. ends: int64 [N], where each ends."""
+class StringTable(Sequence[str]):
+    """A sequence of packed strings. blob: uint8, their UTF-8 bytes, concatenated. ends: int64 [N], the end of each."""
 
     def __init__(self, blob: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
         if not len(blob) == (int(ends[-1]) if len(ends) else 0):
@@ -22,9 +23,9 @@ class Texts(Sequence[str]):
         self._blob, self._ends = blob, ends
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
-        """Pack texts. Those that are packed are given back as they are."""
-        if isinstance(texts, Texts):
+    def of(cls, texts: Iterable[str]) -> StringTable:
+        """Pack strings; a table is returned unchanged."""
+        if isinstance(texts, StringTable):
             return texts
         blob, ends = bytearray(), []
         for text in texts:
@@ -33,12 +34,12 @@ class Texts(Sequence[str]):
         return cls(np.frombuffer(bytes(blob), np.uint8), np.array(ends, np.int64))
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Texts:
-        """From what `arrays` gave. Raises KeyError and ValueError where that isn't it."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> StringTable:
+        """Rebuild a table from its `arrays`. Raises KeyError or ValueError if they are incomplete or inconsistent."""
         return cls(arrays["texts"], arrays["text_ends"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes into a file."""
+        """Return the named arrays to write to a file."""
         return {"texts": self._blob, "text_ends": self._ends}
 
     def __len__(self) -> int:
@@ -54,14 +55,14 @@ class Texts(Sequence[str]):
         return self.encoded(range(len(self))[index]).decode("utf-8", "surrogateescape")
 
     def encoded(self, index: int) -> bytes:
-        """One text in UTF-8. index: from 0 on."""
+        """Return one string as UTF-8 bytes. index: 0 or more."""
         return self._blob[self._ends.item(index - 1) if index else 0 : self._ends.item(index)].tobytes()
 
 
-class Names(Texts):
-    """Texts that are all different, and the number of each of them.
+class NameTable(StringTable):
+    """A string table of unique names with a lookup from name to position.
 
-    hashes: uint64 [N], of all names, ascending. order: int64 [N], the number of the name behind each hash.
+    hashes: uint64 [N], sorted hashes of all names. order: int64 [N], the position of the name of each hash.
     """
 
     def __init__(
@@ -73,55 +74,55 @@ class Names(Texts):
     ) -> None:
         super().__init__(blob, ends)
         if hashes is None or order is None:
-            found = np.array([_hash(self.encoded(number)) for number in range(len(self))], np.uint64)
-            order = np.argsort(found, kind="stable").astype(np.int64)
-            hashes = found[order]
+            unsorted = np.array([_hash(self.encoded(number)) for number in range(len(self))], np.uint64)
+            order = np.argsort(unsorted, kind="stable").astype(np.int64)
+            hashes = unsorted[order]
         if not len(hashes) == len(order) == len(ends):
             raise ValueError(f"names: {len(hashes)} hashes for {len(ends)} names")
         self._hashes, self._order = hashes, order
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Names:
-        """Pack names. Whether they are all different, `double` says."""
-        packed = Texts.of(texts)
+    def of(cls, texts: Iterable[str]) -> NameTable:
+        """Pack names. `duplicate` checks that they are unique."""
+        packed = StringTable.of(texts)
         return cls(packed._blob, packed._ends)
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Names:
-        """From what `arrays` gave. Raises KeyError and ValueError where that isn't it."""
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> NameTable:
+        """Rebuild a table from its `arrays`. Raises KeyError or ValueError if they are incomplete or inconsistent."""
         return cls(arrays["texts"], arrays["text_ends"], arrays["name_hashes"], arrays["name_order"])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes into a file."""
+        """Return the named arrays to write to a file."""
         return super().arrays() | {"name_hashes": self._hashes, "name_order": self._order}
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.number(name) >= 0
 
     def number(self, name: str) -> int:
-        """The number of a name, -1 where it isn't there."""
-        told = _bytes(name)
-        wanted = _hash(told)
-        return self._at(int(self._hashes.searchsorted(np.uint64(wanted))), wanted, told)
+        """Return the position of a name, -1 if it isn't in the table."""
+        encoded = _bytes(name)
+        digest = _hash(encoded)
+        return self._at(int(self._hashes.searchsorted(np.uint64(digest))), digest, encoded)
 
     def find(self, names: Sequence[str]) -> NDArray[np.int64]:
-        """The number of each name, -1 for one that isn't there; int64 [len(names)]."""
-        told = [_bytes(name) for name in names]
-        wanted = [_hash(name) for name in told]
-        places = self._hashes.searchsorted(np.array(wanted, np.uint64))
-        return np.array([self._at(*one) for one in zip(places.tolist(), wanted, told, strict=True)], np.int64)
+        """Return the position of each name, -1 for those not in the table; int64 [len(names)]."""
+        encoded = [_bytes(name) for name in names]
+        digests = [_hash(name) for name in encoded]
+        places = self._hashes.searchsorted(np.array(digests, np.uint64))
+        return np.array([self._at(*one) for one in zip(places.tolist(), digests, encoded, strict=True)], np.int64)
 
-    def _at(self, place: int, wanted: int, name: bytes) -> int:
-        """The number of a name among those of its hash: two names share one as good as never, but may."""
-        while place < len(self._order) and self._hashes.item(place) == wanted:
+    def _at(self, place: int, digest: int, name: bytes) -> int:
+        """Return the position of a name among those with its hash; names may collide, though hardly ever."""
+        while place < len(self._order) and self._hashes.item(place) == digest:
             number = self._order.item(place)
             if self.encoded(number) == name:
                 return number
             place += 1
         return -1
 
-    def double(self) -> tuple[int, int] | None:
-        """The numbers of two equal names, those whose second one comes first; None where all are different."""
+    def duplicate(self) -> tuple[int, int] | None:
+        """Return the positions of a repeated name and its repetition, of the earliest repetition; None if unique."""
         pairs = []
         for place in np.flatnonzero(self._hashes[1:] == self._hashes[:-1]).tolist():
             first, second = (int(number) for number in self._order[place : place + 2])
@@ -131,7 +132,7 @@ class Names(Texts):
 
 
 def _bytes(text: str) -> bytes:
-    # Names of files may be any bytes; Python carries those that are not UTF-8 as surrogates.
+    # File names may be any bytes; Python carries those that aren't UTF-8 as surrogates.
     return text.encode("utf-8", "surrogateescape")
 
 

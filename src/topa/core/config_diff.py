@@ -1,4 +1,4 @@
-"""What differs between two runs, in words."""
+"""Describe how two configurations differ."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def difference(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
-    """What differs; "" for nothing. Hashes are shortened."""
+def config_diff(now: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """Return the differences as text, "" if there are none. Hashes are shortened."""
     names = [name for name in {**now, **before} if now.get(name) != before.get(name)]
     return "; ".join(f"{name} is {_short(now.get(name))} and was {_short(before.get(name))}" for name in names)
 

@@ -1,4 +1,4 @@
-"""What is made ahead of its use, in a thread, and how long whoever takes it waited."""
+"""Compute the items of an iterator in a background thread, ahead of their consumer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-_AHEAD = 8
+_DEPTH = 8
 
 
-class Ahead(Generic[T]):
-    """Iterates over `items`, `ahead` of them ahead of whoever takes them. waited: seconds of the last one.
+class Prefetcher(Generic[T]):
+    """Iterator over `items` that computes up to `depth` of them in advance.
 
-    An error of `items` reaches the taker in its place. `close` ends the thread; until then it may run ahead.
+    wait_seconds: how long the consumer waited for the latest item. An error raised by `items` is raised again where
+    the item would have come. `close` stops the thread.
     """
 
-    def __init__(self, items: Iterator[T], ahead: int = _AHEAD) -> None:
-        self.waited = 0.0
+    def __init__(self, items: Iterator[T], depth: int = _DEPTH) -> None:
+        self.wait_seconds = 0.0
         self._items = items
-        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(ahead)
+        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            began = time.monotonic()
+            start = time.monotonic()
             item, error = self._queue.get()
-            self.waited = time.monotonic() - began
+            self.wait_seconds = time.monotonic() - start
             if error is not None:
                 if isinstance(error, StopIteration):
                     return
@@ -39,7 +40,7 @@ class Ahead(Generic[T]):
             yield item  # type: ignore[misc]
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._closed.set()
         while self._thread.is_alive():
             with suppress(queue.Empty):

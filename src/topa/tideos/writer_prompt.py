@@ -1,7 +1,7 @@
-"""What a writer is asked, and how its reply becomes a Tideo.
+"""The prompt for writers, and the parsing of replies into Tideos.
 
-The one place for these words. `VERSION` changes whenever a word or the reply's shape does: it is part of a ledger's
-configuration, so that replies to different questions never mix.
+`VERSION` changes with every change of the wording or of the reply's schema: it is part of a ledger's configuration, so
+that replies to different prompts never mix.
 """
 
 from __future__ import annotations
@@ -63,26 +63,28 @@ Reply with one JSON object and nothing else, of this form:
 "questions": [{{"kind": "descriptive", "question": "...", "options": ["...", "...", "...", "...", "..."],
 "answer": 2, "open_answer": "..."}}]}}"""
 UNKNOWN_KIND = "questions.kind"
-"""What the problem of a reply with a kind that nobody declared begins with."""
-_LONGEST_NAME, _MOST_KINDS = 40, 5  # of what a reply calls its fields and kinds that is passed on
-_AGAIN = "(An earlier reply could not be used: {problem}. Keep to what is asked, and be brief.)"
+"""Prefix of the problem of a reply whose questions are of an undeclared kind."""
+_MAX_NAME, _MAX_NAMES = 40, 5  # characters of a field or kind in a reply, and number of kinds, that messages quote
+_RETRY = "(An earlier reply could not be used: {problem}. Keep to what is asked, and be brief.)"
 _REPAIR = "That reply can't be used: {problem}. Reply again with the whole corrected JSON object and nothing else."
 
 
-class _Written(BaseModel):
+class _ReplyPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class WrittenFrame(_Written):
-    """A frame as the writer gives it."""
+class ReplyFrame(_ReplyPart):
+    """One frame of a reply."""
 
     caption: Text
     objects: Annotated[list[Text], Field(min_length=1, max_length=12)]
 
 
-class WrittenQuestion(_Written):
-    """A question as the writer gives it: options that differ, the index of the right one, an open answer. Which kinds
-    there are, and how many options, a `ReplyForm` says."""
+class ReplyQuestion(_ReplyPart):
+    """One question of a reply: distinct options, the index of the right one, and the answer as free text.
+
+    The kinds and the number of options are those of a `ReplyForm`.
+    """
 
     kind: str
     question: Text
@@ -91,41 +93,40 @@ class WrittenQuestion(_Written):
     open_answer: Annotated[Text, Field(serialization_alias="answer_text")]
 
     @model_validator(mode="after")
-    def _different(self) -> WrittenQuestion:
+    def _different(self) -> ReplyQuestion:
         if len(set(self.options)) < len(self.options):
             raise ValueError(f"options repeat: {self.options}")
         return self
 
 
-class Written(_Written):
-    """A whole reply: 5 to 15 frames, a description, 3 to 10 questions."""
+class ReplyContent(_ReplyPart):
+    """A parsed reply: 5 to 15 frames, a description, 3 to 10 questions."""
 
-    frames: Annotated[list[WrittenFrame], Field(min_length=5, max_length=15)]
+    frames: Annotated[list[ReplyFrame], Field(min_length=5, max_length=15)]
     description: Text
-    questions: Annotated[list[WrittenQuestion], Field(min_length=3, max_length=10)]
+    questions: Annotated[list[ReplyQuestion], Field(min_length=3, max_length=10)]
 
 
 @lru_cache
-def _reply_model(kinds: tuple[str, ...], options: int) -> type[Written]:
-    """What a reply with questions of these kinds, of so many options each, has to be."""
+def _reply_model(kinds: tuple[str, ...], options: int) -> type[ReplyContent]:
+    """Return the schema of a reply whose questions are of these kinds and have this many options."""
     kind: Any = Literal[kinds]
     question: Any = create_model(
-        "WrittenQuestion",
-        __base__=WrittenQuestion,
+        "ReplyQuestion",
+        __base__=ReplyQuestion,
         kind=(kind, ...),
         options=(Annotated[list[Text], Field(min_length=options, max_length=options)], ...),
         answer=(Annotated[int, Field(ge=0, le=options - 1)], ...),
     )
     return create_model(
-        "Written",
-        __base__=Written,
+        "ReplyContent",
+        __base__=ReplyContent,
         questions=(Annotated[list[question], Field(min_length=3, max_length=10)], ...),
     )
 
 
 class ReplyError(ValueError):
-    """A reply's text that isn't a Tideo; the message says why, in words that a writer can act on. `reason`: the same
-    without what is particular to this reply, to be counted."""
+    """A reply is no Tideo. The message says why, so that the writer can repair it; `reason` is the class of problem."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -133,21 +134,21 @@ class ReplyError(ValueError):
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How seeds become prompts. `template`: a user's own text, with {seed} where the seed's text goes. `form`: what
-    replies must hold."""
+class WriterPrompt:
+    """How seeds become prompts. template: a user's own prompt, with {seed} in place of the seed's text; None for
+    topa's. form: the schema of replies."""
 
     template: str | None = None
     form: ReplyForm = DEFAULT_FORM
 
     @classmethod
-    def from_file(cls, path: Path) -> Asking:
-        """A user's own prompt, with what is declared at its top. Raises InputError; see `read_prompt`."""
+    def from_file(cls, path: Path) -> WriterPrompt:
+        """Read a user's own prompt and its declarations. Raises InputError; see `read_prompt`."""
         return cls(*read_prompt(path))
 
     @property
     def identity(self) -> str:
-        """What tells this way of asking from others: the version, and a hash of the user's own prompt."""
+        """Identify the prompt: its version, and a hash of the user's own template."""
         if self.template is None:
             return VERSION
         text = json.dumps([self.template, self.declaration]) if self.declaration else self.template
@@ -155,33 +156,33 @@ class Asking:
 
     @property
     def declaration(self) -> dict[str, Any]:
-        """What replies hold, where that differs from what topa's own prompt asks for; part of a run's configuration."""
+        """The reply schema for a run's configuration, where it differs from that of topa's own prompt."""
         if (self.form.names, self.form.options) == (DEFAULT_FORM.names, DEFAULT_FORM.options):
             return {}
         return {"kinds": list(self.form.names), "options": self.form.options}
 
-    def prompt(self, seed: Seed) -> str:
-        """The exact prompt for a seed. Raises UsageError for a kind that topa has no words for."""
+    def render(self, seed: Seed) -> str:
+        """Return the exact prompt for a seed. Raises UsageError for an unknown kind of seed."""
         if self.template is not None:
             return self.template.replace(SLOT, seed.text)
         if seed.kind not in _SEEDS:
             raise unknown("kind of seed", seed.kind, _SEEDS)
         return _TASK.format(about=_SEEDS[seed.kind], view=_VIEWS[seed.kind], seed=seed.text)
 
-    def again(self, problem: str) -> str:
-        """What is added to a prompt whose reply held nothing to mend: it was refused, cut off or empty."""
-        return _AGAIN.format(problem=problem)
+    def retry(self, problem: str) -> str:
+        """Return what to append to a prompt whose reply had no text to repair: refused, cut off or empty."""
+        return _RETRY.format(problem=problem)
 
     def repair(self, problem: str) -> str:
-        """What is said after a reply that can't be used."""
+        """Return the message that answers an unusable reply."""
         return _REPAIR.format(problem=problem)
 
 
 def reply_schema(form: ReplyForm = DEFAULT_FORM) -> dict[str, Any]:
-    """The JSON schema of a reply, in the strict form: every field required, no others, no references."""
+    """Return the JSON schema of a reply in strict form: every field required, no others, no references."""
     schema = _reply_model(form.names, form.options).model_json_schema()
-    found: dict[str, Any] = _strict(schema, schema.get("$defs", {}))
-    return found
+    strict: dict[str, Any] = _strict(schema, schema.get("$defs", {}))
+    return strict
 
 
 def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
@@ -191,7 +192,7 @@ def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
         return node
     if "$ref" in node:
         return _strict(definitions[node["$ref"].rpartition("/")[2]], definitions)
-    # minLength is not among the keywords that every strict mode knows; an empty text is refused when it is read.
+    # Not every strict mode supports minLength; empty texts are rejected when the reply is parsed.
     body = {
         key: {name: _strict(value, definitions) for name, value in node[key].items()}
         if key == "properties"
@@ -205,15 +206,12 @@ def _strict(node: Any, definitions: Mapping[str, Any]) -> Any:
     return body
 
 
-def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> Written:
-    """The reply in a writer's text, which may stand in a code block or among other words.
-
-    Raises ReplyError.
-    """
+def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> ReplyContent:
+    """Parse the reply in a writer's text, which may be in a code block or among other text. Raises ReplyError."""
     model = _reply_model(form.names, form.options)
     try:
         if text.startswith("{") and text.rstrip().endswith("}"):
-            with suppress(ValidationError):  # nothing else around it: read and checked in one go
+            with suppress(ValidationError):  # the text is JSON as a whole: parse and validate in one pass
                 return model.model_validate_json(text)
         body = find_object(text)
         if body is None:
@@ -233,25 +231,25 @@ def read_reply(text: str, form: ReplyForm = DEFAULT_FORM) -> Written:
 
 
 def _safe_name(part: str | int) -> str:
-    """The name of a field, which a writer may have chosen, as a terminal can show it."""
-    name = str(part)[:_LONGEST_NAME]
+    """Return a field's name, which the writer may have invented, in printable form."""
+    name = str(part)[:_MAX_NAME]
     return name if name.isprintable() else repr(name)
 
 
 def _unknown_kinds(error: ValidationError) -> str:
-    """The kinds of a reply's questions that nobody declared; "" where all are known."""
+    """Return the undeclared kinds of a reply's questions; "" if there are none."""
     names = {
-        repr(str(detail["input"])[:_LONGEST_NAME])
+        repr(str(detail["input"])[:_MAX_NAME])
         for detail in error.errors(include_url=False)
         if detail["type"] == "literal_error" and detail["loc"][0] == "questions" and detail["loc"][-1] == "kind"
     }
-    return ", ".join(sorted(names)[:_MOST_KINDS])
+    return ", ".join(sorted(names)[:_MAX_NAMES])
 
 
 def find_object(text: str) -> dict[str, Any] | None:
-    """The longest JSON object in a text; None where there is none."""
-    found = max(_objects(text), key=lambda item: item[0], default=None)
-    return None if found is None else found[1]
+    """Return the longest JSON object in a text, or None."""
+    longest = max(_objects(text), key=lambda item: item[0], default=None)
+    return None if longest is None else longest[1]
 
 
 def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -267,24 +265,24 @@ def _objects(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         start = text.find("{", end)
 
 
-class _Line(BaseModel):
-    """A Tideo made of a reply's parts, to be written down."""
+class _TideoRecord(BaseModel):
+    """A Tideo built from the parts of a reply, for serialisation."""
 
     id: str
-    frames: list[WrittenFrame]
+    frames: list[ReplyFrame]
     description: str
-    questions: list[WrittenQuestion]
+    questions: list[ReplyQuestion]
     source: dict[str, Any]
 
 
-def tideo_line(written: Written, seed: Seed, source: Mapping[str, Any]) -> str:
-    """The Tideo of a reply as a line of JSON; `source` says who wrote it, the kind of the seed is added."""
-    # All of it has been checked: a reply's rules are stricter than a Tideo's.
-    line = _Line.model_construct(
+def tideo_line(content: ReplyContent, seed: Seed, source: Mapping[str, Any]) -> str:
+    """Return the Tideo of a reply as a line of JSON. source: its origin, to which the seed's kind is added."""
+    # No validation: a reply's schema is stricter than a Tideo's.
+    line = _TideoRecord.model_construct(
         id=seed.id,
-        frames=written.frames,
-        description=written.description,
-        questions=written.questions,
+        frames=content.frames,
+        description=content.description,
+        questions=content.questions,
         source={**source, "seed_kind": seed.kind},
     )
     return line.model_dump_json(by_alias=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from topa.core.ahead import Ahead
+from topa.core.prefetch import Prefetcher
 
 
 def threads() -> int:
@@ -15,8 +15,8 @@ def threads() -> int:
 
 
 def test_everything_comes_in_order():
-    assert list(Ahead(iter(range(100)))) == list(range(100))
-    assert list(Ahead(iter([]))) == []
+    assert list(Prefetcher(iter(range(100)))) == list(range(100))
+    assert list(Prefetcher(iter([]))) == []
 
 
 def test_an_error_comes_where_it_belongs():
@@ -25,51 +25,51 @@ def test_an_error_comes_where_it_belongs():
         yield 2
         raise ValueError("the third")
 
-    ahead = iter(Ahead(items()))
-    assert [next(ahead), next(ahead)] == [1, 2]
+    prefetcher = iter(Prefetcher(items()))
+    assert [next(prefetcher), next(prefetcher)] == [1, 2]
     with pytest.raises(ValueError, match="the third"):
-        next(ahead)
+        next(prefetcher)
 
 
 def test_none_is_an_item():
-    assert list(Ahead(iter([None, 0, None]))) == [None, 0, None]
+    assert list(Prefetcher(iter([None, 0, None]))) == [None, 0, None]
 
 
 def test_items_are_made_while_others_are_used():
-    made = threading.Event()
+    event = threading.Event()
 
     def items() -> Iterator[int]:
         yield 1
-        made.set()
+        event.set()
         yield 2
 
-    ahead = Ahead(items())
-    first = next(iter(ahead))
+    prefetcher = Prefetcher(items())
+    first = next(iter(prefetcher))
     assert first == 1
-    assert made.wait(10)  # nobody has asked for the second one
-    ahead.close()
+    assert event.wait(10)  # nobody has asked for the second one
+    prefetcher.close()
 
 
 def test_only_some_are_made_ahead():
-    taken = []
+    computed = []
 
     def items() -> Iterator[int]:
         for number in range(1000):
-            taken.append(number)
+            computed.append(number)
             yield number
 
-    ahead = Ahead(items())
-    next(iter(ahead))
-    ahead.close()
-    assert len(taken) < 50
+    prefetcher = Prefetcher(items())
+    next(iter(prefetcher))
+    prefetcher.close()
+    assert len(computed) < 50
 
 
 def test_closing_ends_the_thread():
     before = threads()
-    ahead = Ahead(iter(range(10**9)))
-    next(iter(ahead))
-    ahead.close()
-    ahead.close()
+    prefetcher = Prefetcher(iter(range(10**9)))
+    next(iter(prefetcher))
+    prefetcher.close()
+    prefetcher.close()
     assert threads() == before
 
 
@@ -80,12 +80,12 @@ def test_waiting_is_measured():
         gate.wait(10)
         yield 1
 
-    ahead = Ahead(items())
+    prefetcher = Prefetcher(items())
     timer = threading.Timer(0.2, gate.set)
     timer.start()
-    list(ahead)
+    list(prefetcher)
     timer.join()
-    assert 0.0 <= ahead.waited < 5
-    ahead = Ahead(items())
-    for _ in ahead:
-        assert ahead.waited < 0.1
+    assert 0.0 <= prefetcher.wait_seconds < 5
+    prefetcher = Prefetcher(items())
+    for _ in prefetcher:
+        assert prefetcher.wait_seconds < 0.1

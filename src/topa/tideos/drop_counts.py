@@ -1,17 +1,17 @@
-"""What was left out and why: counts by reason, with some names of each."""
+"""Count dropped items by reason, with examples of each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 EXAMPLES = 5
-"""How many names are kept for each reason."""
+"""Number of example names per reason."""
 
 
-class Tally:
-    """Counts by reason, in the order in which the reasons came up.
+class DropCounts:
+    """Counts by reason, in order of first occurrence.
 
-    counts: reason to number. examples: reason to the first names, at most `EXAMPLES` of them.
+    counts: number by reason. examples: first names by reason, at most `EXAMPLES` of each.
     """
 
     def __init__(self) -> None:
@@ -19,21 +19,21 @@ class Tally:
         self.examples: dict[str, list[str]] = {}
 
     def add(self, reason: str, name: str) -> None:
-        """Count one."""
+        """Count one item."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
-        named = self.examples.setdefault(reason, [])
-        if len(named) < EXAMPLES:
-            named.append(name)
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(name)
 
     @property
     def total(self) -> int:
-        """All of them, whatever the reason."""
+        """Total over all reasons."""
         return sum(self.counts.values())
 
     def as_json(self) -> dict[str, Mapping[str, object]]:
-        """Reason to its count and examples."""
+        """Return count and examples by reason."""
         return {reason: {"count": n, "examples": self.examples[reason]} for reason, n in self.counts.items()}
 
     def lines(self) -> list[str]:
-        """One line a reason, for people."""
+        """Format one line per reason."""
         return [f"{n:,}: {reason} (such as {', '.join(self.examples[reason])})" for reason, n in self.counts.items()]

@@ -1,7 +1,7 @@
-"""Which call is in which batch at a provider: the part of the ledger that outlives the process that submitted them.
+"""The batches of a ledger: which calls are in which batch at the provider.
 
-A batch gets its name, and its calls, before the provider hears of it: whatever happens afterwards, the name tells
-whether the provider has it. Its replies can be recorded again and again; each is kept, and counted, once.
+A batch gets its name and its calls before it is submitted, so that its name shows later whether the provider has it.
+Recording its replies is idempotent: each is stored and counted once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .ledger import Call, Ledger, Reply, State, Usage
+from .ledger import Ledger, State, WriterCall, WriterReply
 from .seeds import Seed
+from .writers import TokenUsage
 
 _REFUSE = (
     "UPDATE calls SET batch = NULL, error = 'transient',"
@@ -22,17 +23,16 @@ _REFUSE = (
 
 
 @dataclass(frozen=True)
-class Batch:
-    """A batch that isn't collected yet. `file`, `remote`: the provider's names of its input and of itself, as far as
-    they are known."""
+class BatchJob:
+    """A batch that isn't collected yet. file, remote: the provider's ids of its input and of the batch, once known."""
 
     name: str
     file: str | None
     remote: str | None
 
 
-class Batches:
-    """The batches of a ledger. A batch belongs to one process at a time, as a call does."""
+class BatchJobs:
+    """The batches of a ledger. Like a call, a batch is owned by one process at a time."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -40,16 +40,16 @@ class Batches:
         self._transaction = ledger.transaction
 
     def revive(self) -> None:
-        """Plan the failed calls of this run again."""
+        """Reset the failed calls of this run to planned."""
         with self._transaction():
             self._database.execute(
                 "UPDATE calls SET state = 'planned', error = NULL"
                 " WHERE state = 'failed' AND key IN (SELECT key FROM wanted)"
             )
 
-    def submit(self, keys: Sequence[str], tokens_in: int, tokens_out: int) -> Batch:
-        """Put this process's own calls into a batch, which may take so many tokens."""
-        batch = Batch(uuid.uuid4().hex, None, None)
+    def submit(self, keys: Sequence[str], tokens_in: int, tokens_out: int) -> BatchJob:
+        """Put calls of this process into a new batch, which uses at most this many tokens."""
+        batch = BatchJob(uuid.uuid4().hex, None, None)
         with self._transaction():
             self._database.execute(
                 "INSERT INTO batches (name, state, owner, tokens_in, tokens_out) VALUES (?, 'open', ?, ?, ?)",
@@ -61,9 +61,9 @@ class Batches:
             )
         return batch
 
-    def take(self) -> list[Batch]:
-        """Make the batches that aren't collected, and that no other living process has, this process's own."""
-        taken = []
+    def take(self) -> list[BatchJob]:
+        """Take ownership of the open batches that no other running process owns."""
+        jobs = []
         with self._transaction():
             rows = self._database.execute(
                 "SELECT name, file, remote, owner FROM batches WHERE state = 'open' ORDER BY rowid"
@@ -72,27 +72,27 @@ class Batches:
                 if owner not in (None, self._ledger.owner) and self._ledger.alive(owner):
                     continue
                 self._database.execute("UPDATE batches SET owner = ? WHERE name = ?", (self._ledger.owner, name))
-                taken.append(Batch(name, file, remote))
-        return taken
+                jobs.append(BatchJob(name, file, remote))
+        return jobs
 
-    def unfinished(self) -> int:
-        """How many batches aren't collected yet, of all processes."""
+    def count_open(self) -> int:
+        """Count the batches of all processes that aren't collected yet."""
         with self._transaction():
             (number,) = self._database.execute("SELECT count(*) FROM batches WHERE state = 'open'").fetchone()
             return int(number)
 
-    def uploaded(self, name: str, file: str) -> None:
-        """Write down what the provider calls a batch's input."""
+    def set_file(self, name: str, file: str) -> None:
+        """Store the provider's id of a batch's request file."""
         with self._transaction():
             self._database.execute("UPDATE batches SET file = ? WHERE name = ?", (file, name))
 
-    def created(self, name: str, remote: str) -> None:
-        """Write down what the provider calls a batch."""
+    def set_remote(self, name: str, remote: str) -> None:
+        """Store the provider's id of a batch."""
         with self._transaction():
             self._database.execute("UPDATE batches SET remote = ? WHERE name = ?", (remote, name))
 
-    def calls(self, name: str, after: str, limit: int) -> list[Call]:
-        """Calls of a batch that have no reply of it yet, by key, from the one behind `after` on."""
+    def calls(self, name: str, after: str, limit: int) -> list[WriterCall]:
+        """Return the calls of a batch without a reply, by key, starting after the key `after`."""
         with self._transaction():
             rows = self._database.execute(
                 "SELECT key, seed, kind, text FROM calls WHERE batch = ? AND key > ? AND state = 'submitted'"
@@ -100,32 +100,32 @@ class Batches:
                 (name, after, limit),
             ).fetchall()
             return [
-                Call(key, Seed.model_construct(id=seed, kind=kind, text=text), self._ledger.replies(key))
+                WriterCall(key, Seed.model_construct(id=seed, kind=kind, text=text), self._ledger.replies(key))
                 for key, seed, kind, text in rows
             ]
 
-    def record(self, name: str, key: str, raw: str, usage: Usage) -> bool:
-        """Keep a reply as it came, and count it; whether it is new."""
+    def record(self, name: str, key: str, raw: str, usage: TokenUsage) -> bool:
+        """Store an unmodified reply and add its usage; return whether it is new."""
         with self._transaction():
-            added = self._database.execute(
+            cursor = self._database.execute(
                 "INSERT OR IGNORE INTO replies (key, raw, batch) VALUES (?, ?, ?)", (key, raw, name)
             )
-            if added.rowcount:
-                self._ledger.count(Reply(int(added.lastrowid or 0), raw, counted=False), usage)
+            if cursor.rowcount:
+                self._ledger.count(WriterReply(int(cursor.lastrowid or 0), raw, is_counted=False), usage)
             self._database.execute(
                 "UPDATE calls SET state = 'replied', batch = NULL, refusals = 0"
                 " WHERE key = ? AND batch = ? AND state = 'submitted'",
                 (key, name),
             )
-            return bool(added.rowcount)
+            return bool(cursor.rowcount)
 
     def refuse(self, name: str, key: str, tries: int) -> None:
-        """Plan a call that the provider didn't get done again, or give it up after so many tries."""
+        """Plan a call again that the provider didn't finish, or mark it failed after `tries` tries."""
         with self._transaction():
             self._database.execute(f"{_REFUSE} AND key = :key", {"tries": tries, "batch": name, "key": key})
 
     def settle(self, name: str, key: str, state: State, error: str | None = None) -> None:
-        """Take a call without a reply out of its batch."""
+        """Take a call without a reply out of its batch, into another state."""
         with self._transaction():
             self._database.execute(
                 "UPDATE calls SET state = ?, batch = NULL, error = ?, refusals = 0"
@@ -134,14 +134,16 @@ class Batches:
             )
 
     def end(self, name: str, state: str, tries: int | None) -> int:
-        """Close a batch: calls that it brought no reply to count as refused, or, where `tries` is None, as never
-        submitted. How many these are."""
+        """Close a batch and return how many of its calls have no reply.
+
+        These are planned again as by `refuse`, or, if `tries` is None, as if they had never been submitted.
+        """
         with self._transaction():
             if tries is None:
-                left = self._database.execute(
+                cursor = self._database.execute(
                     "UPDATE calls SET state = 'planned', batch = NULL WHERE batch = ? AND state = 'submitted'", (name,)
                 )
             else:
-                left = self._database.execute(_REFUSE, {"tries": tries, "batch": name})
+                cursor = self._database.execute(_REFUSE, {"tries": tries, "batch": name})
             self._database.execute("UPDATE batches SET state = ?, owner = NULL WHERE name = ?", (state, name))
-            return left.rowcount
+            return cursor.rowcount

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from topa.core.errors import InputError, UsageError
-from topa.tideos.asking import Asking, ReplyError, find_object, read_reply, reply_schema, tideo_line
 from topa.tideos.seeds import Seed, read_seeds
 from topa.tideos.tideo import Tideo
+from topa.tideos.writer_prompt import ReplyError, WriterPrompt, find_object, read_reply, reply_schema, tideo_line
 
 from .replies import good_reply
 
@@ -23,7 +23,7 @@ def seed(kind: str = "own", text: str = "a red kite {in} the wind") -> Seed:
 
 
 def test_each_kind_has_words_of_its_own_around_the_seed() -> None:
-    prompts = {Asking().prompt(seed(kind)) for kind in KINDS}
+    prompts = {WriterPrompt().render(seed(kind)) for kind in KINDS}
     assert len(prompts) == len(KINDS)
     for prompt in prompts:
         assert prompt.count("a red kite {in} the wind") == 1
@@ -34,31 +34,31 @@ def test_each_kind_has_words_of_its_own_around_the_seed() -> None:
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean 'webvid'"):
-        Asking().prompt(seed("webvit"))
+        WriterPrompt().render(seed("webvit"))
 
 
 def test_an_own_prompt(tmp_path: Path) -> None:
     path = tmp_path / "prompt.txt"
     path.write_text('Film {seed}! {"a": 1}')
-    asking = Asking.from_file(path)
-    assert asking.prompt(seed("anything")) == 'Film a red kite {in} the wind! {"a": 1}'
-    assert asking.identity != Asking().identity
+    asking = WriterPrompt.from_file(path)
+    assert asking.render(seed("anything")) == 'Film a red kite {in} the wind! {"a": 1}'
+    assert asking.identity != WriterPrompt().identity
     path.write_text("other {seed}")
-    assert Asking.from_file(path).identity != asking.identity
+    assert WriterPrompt.from_file(path).identity != asking.identity
 
 
 @pytest.mark.parametrize("body", [b"no slot", b"\xff{seed}"])
 def test_a_prompt_that_is_none(tmp_path: Path, body: bytes) -> None:
     (tmp_path / "p").write_bytes(body)
     with pytest.raises(InputError, match=r"seed|UTF-8"):
-        Asking.from_file(tmp_path / "p")
+        WriterPrompt.from_file(tmp_path / "p")
 
 
 def objects(node: Any) -> list[dict[str, Any]]:
     if isinstance(node, dict):
         mine = [node] if node.get("type") == "object" else []
-        return mine + [found for value in node.values() for found in objects(value)]
-    return [found for value in node for found in objects(value)] if isinstance(node, list) else []
+        return mine + [item for value in node.values() for item in objects(value)]
+    return [item for value in node for item in objects(value)] if isinstance(node, list) else []
 
 
 def test_the_schema_is_strict() -> None:
