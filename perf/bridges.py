@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from gap import Gap, modality_gap
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -40,8 +41,7 @@ from topa.features.stretches import representatives, stretches
 from topa.features.video import sample_frames
 from topa.inference.scoring import score_options
 from topa.memory.bank import MemoryBank
-from topa.memory.gap import Gap, modality_gap
-from topa.memory.projection import explain, project
+from topa.memory.projection import project, project_with_rows
 from topa.microworld.writer import MicroVideo, make_videos, write_tideos
 from topa.models.lora import add_lora
 from topa.models.topa_model import VideoLanguageModel
@@ -312,7 +312,7 @@ def projected(world: World, seed: int, tau: float | None = None, rows: int | Non
 
 
 def nearest_rows(world: World, _: int, top: int = 1) -> Tensor:
-    weights, rows = explain(world.images, world.bank, world.config.temperature, top)
+    _, weights, rows = project_with_rows(world.images, world.bank, world.config.temperature, top_k=top)
     return F.normalize((weights[..., None] * world.bank[rows]).sum(-2), dim=-1)
 
 

@@ -82,7 +82,7 @@ class Test:
         engine = Topa.from_pretrained(model, resolve=resolve)
         shown = self.images
         if bridge == "projected":
-            shown = memory.project_all(shown, engine.config.temperature)
+            shown = [one.features for one in memory.project_all(shown, engine.config.temperature)]
         values = torch.stack([f.values for f in shown])
         valid = torch.ones(values.shape[:2], dtype=torch.bool)
         questions = [q.question for q in self.asked]

@@ -68,7 +68,7 @@ def write(folder: Path, number: int) -> list[Tideo]:
         frames = tuple(TextFrame(caption=words(rng, 8, 12)) for _ in range(FRAMES))
         tideos.append(Tideo(id=f"t{i}", frames=frames, description=words(rng, 40, 95), questions=(question,)))
         rows = F.normalize(torch.randn(FRAMES, FEATURES, generator=torch.Generator().manual_seed(i)), dim=-1)
-        writer.add(FrameFeatures(rows, torch.ones(FRAMES, dtype=torch.bool), "text", "synthetic"), f"t{i}")
+        writer.add(FrameFeatures.text(rows, "synthetic"), f"t{i}")
         torch.save(rows, folder / "pickles" / f"t{i}.pkl")
     writer.close()
     write_jsonl(tideos, folder / "tideos.jsonl")

@@ -34,7 +34,7 @@ def test_each_view_of_a_video(engine):
     values, valid = shown[MODEL]
     assert valid.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
     for row, features in enumerate(watched.values()):
-        alone = engine.memory.project(features, engine.config.temperature).values
+        alone = engine.memory.project(features, engine.config.temperature).features.values
         torch.testing.assert_close(values[row, : len(alone)], alone)
     assert not shown["blind"][0].any()
     assert torch.equal(shown["blind"][1], valid)

@@ -31,9 +31,7 @@ def footage(engine: Topa) -> Footage:
     """Thirty frames that show captions of the memory, as if the encoder saw them so."""
     values = functional.normalize(engine.memory.values[:30].float(), dim=-1)
     times = torch.arange(30, dtype=torch.float64) + 0.5
-    return Footage(
-        engine, FrameFeatures(values, torch.ones(30, dtype=torch.bool), "image", engine.memory.encoder, times)
-    )
+    return Footage(engine, FrameFeatures.image(values, engine.memory.encoder, times))
 
 
 def test_frames_are_projected_once_and_equal_to_the_engine(engine, footage, monkeypatch):

@@ -235,7 +235,7 @@ def test_noise_differs_between_samples_frames_and_epochs():
 
 def features(frames: int = 3) -> FrameFeatures:
     values = torch.nn.functional.normalize(torch.randn(frames, FEATURES), dim=-1)
-    return FrameFeatures(values, torch.ones(frames, dtype=torch.bool), "text", "clip")
+    return FrameFeatures.text(values, "clip")
 
 
 def test_a_set_is_made_of_pairs():

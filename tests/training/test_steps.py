@@ -158,7 +158,7 @@ def stored(tmp_path) -> tuple[AlignmentSet, StoredSet]:
         number = 1 + i % 7
         drawn = torch.randn(number, 12, generator=torch.Generator().manual_seed(i))
         rows = torch.nn.functional.normalize(drawn, dim=-1)
-        features.append(FrameFeatures(rows, torch.ones(number, dtype=torch.bool), "text", "tiny"))
+        features.append(FrameFeatures.text(rows, "tiny"))
         with_times.add(features[-1], f"t{i}")
         frames = tuple(TextFrame(caption=f"a {COLOURS[i % 4]} ball") for _ in range(number))
         told = Tideo(id=f"t{i}", frames=frames, description="the ball is red", questions=(question(i % 4),))

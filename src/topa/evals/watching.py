@@ -136,8 +136,7 @@ class Videos:
                         continue
                     values = self.encoder.encode_images(sampled.frames)
                     times = torch.tensor(sampled.times, dtype=torch.float64)
-                    valid = torch.ones(len(values), dtype=torch.bool)
-                    made[clip.id] = FrameFeatures(values, valid, "image", self.encoder.identity, times)
+                    made[clip.id] = FrameFeatures.image(values, self.encoder.identity, times)
                     if sampled.truncated:
                         self.truncated.append(clip.id)
                 self._keep(made)

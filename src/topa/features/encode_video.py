@@ -61,7 +61,7 @@ def encode_video(
 def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
+    return FrameFeatures.image(values, encoder.identity, times)
 
 
 def _thumbnail(picture: Image.Image) -> Image.Image:

@@ -39,6 +39,21 @@ class FrameFeatures:
         if not (((norms - 1).abs() <= 1e-2) | ~self.valid).all():  # NaN compares false, and so fails
             raise InputError("frame features: found NaN, infinite or non-unit rows; expected unit rows. Encode again.")
 
+    @classmethod
+    def unpadded(cls, values: Tensor, space: Space, encoder: str, times: Tensor | None = None) -> FrameFeatures:
+        """Features of which every row is a frame."""
+        return cls(values, torch.ones(len(values), dtype=torch.bool), space, encoder, times)
+
+    @classmethod
+    def image(cls, values: Tensor, encoder: str, times: Tensor | None = None) -> FrameFeatures:
+        """Features of pictures, without padding."""
+        return cls.unpadded(values, "image", encoder, times)
+
+    @classmethod
+    def text(cls, values: Tensor, encoder: str) -> FrameFeatures:
+        """Features of captions, without padding."""
+        return cls.unpadded(values, "text", encoder)
+
     def __len__(self) -> int:
         return self.values.shape[0]
 

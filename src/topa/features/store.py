@@ -105,12 +105,11 @@ class FeatureStore:
         are no unit rows."""
         shard, start, end = self._find(name)
         times = shard.times[start:end]
-        return FrameFeatures(
-            values=self._rows(shard.values[start:end], [name], end - start),
-            valid=torch.ones(end - start, dtype=torch.bool),
-            space=self.space,
-            encoder=self.encoder,
-            times=None if np.isnan(times[0]) else torch.from_numpy(times.copy()),
+        return FrameFeatures.unpadded(
+            self._rows(shard.values[start:end], [name], end - start),
+            self.space,
+            self.encoder,
+            None if np.isnan(times[0]) else torch.from_numpy(times.copy()),
         )
 
     def items(self) -> Iterator[tuple[str, FrameFeatures]]:

@@ -104,7 +104,7 @@ def _added(
             tally.add("features: rows don't fit the captions", f"{tideo.id} ({len(rows)} for {sum(counts)})")
             continue
         values = fuse(rows.float(), counts)
-        writer.add(FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "text", encoder), tideo.id)
+        writer.add(FrameFeatures.text(values, encoder), tideo.id)
         yield tideo
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,9 +26,9 @@ from ..features.frames import FrameFeatures
 from ..features.stretches import representatives
 from ..features.video import sample_frames
 from ..memory.bank import FILES as MEMORY
-from ..memory.bank import MemoryBank
+from ..memory.bank import READINGS, MemoryBank, Projected
 from ..memory.projection import project
-from ..memory.shift import Shift, measure_shift
+from ..memory.shift import MeanShift, measure_shift
 from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -73,7 +74,7 @@ class Topa:
         encoder: Encoder,
         memory: MemoryBank | None,
         config: SavedConfig,
-        shift: Shift | None = None,
+        shift: MeanShift | None = None,
     ) -> None:
         _expect_parts(config, encoder, memory)
         self.model = model.eval()
@@ -110,7 +111,7 @@ class Topa:
         # The language model is by far the largest part: what is wrong with the others is told before it is read.
         state = saved.read_adapter(folder)
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
-        shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
+        shift = MeanShift.load(folder / SHIFT) if config.bridge == "shifted" else None
         encoder = Encoder.from_pretrained(resolve(config.encoder), place)
         _expect_parts(config, encoder, memory)
         tokenizer = load_tokenizer(config.llm, source)
@@ -142,7 +143,12 @@ class Topa:
             return saved.push(Path(folder), repository, private=private)
 
     def accustom(self, videos: Sequence[str | Path]) -> None:
-        """Get used to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
+        """Deprecated name of `adapt`."""
+        warnings.warn("Topa.accustom is now Topa.adapt; the old name goes with the next release", FutureWarning, 2)
+        self.adapt(videos)
+
+    def adapt(self, videos: Sequence[str | Path]) -> None:
+        """Adapt to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
 
         It helps where pictures differ from those that the encoder knows, as dark or noisy ones do, and does nothing for
         good ones. Raises UsageError for a model without a memory, and what `measure_shift` and `encode_video` raise.
@@ -168,13 +174,19 @@ class Topa:
             values = values[kept]
             sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
+        image = FrameFeatures.image(values, self.encoder.identity, times)
         way = "uniform" if among is None else "scenes"
-        return Seen(self.project([image])[0], self.read(image), tuple(sampled.frames), sampled.truncated, way)
+        (projected,) = self.project_and_read([image])
+        return Seen(projected.features, evidence(projected), tuple(sampled.frames), sampled.truncated, way)
 
     def project(self, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
+        """The features of `project_and_read`, without the readings."""
+        return [projected.features for projected in self.project_and_read(images, top_k=0)]
+
+    def project_and_read(self, images: Sequence[FrameFeatures], *, top_k: int = READINGS) -> list[Projected]:
         """Features of pictures as the LLM is to read them: moved by the shift, projected through the memory, whichever
-        there is. Raises ArtifactMismatch for features of another encoder, or that are none of pictures."""
+        there is; with each the `top_k` captions that it is read as, where the memory has captions. Raises
+        ArtifactMismatch for features of another encoder, or that are none of pictures."""
         for image in images:
             if image.encoder != self.encoder.identity or image.space != "image":
                 raise ArtifactMismatch(
@@ -184,16 +196,13 @@ class Topa:
                 )
         if self.shift is not None:
             images = [self.shift.move(image) for image in images]
-        return list(images) if self.memory is None else self.memory.project_all(images, self.config.temperature)
+        if self.memory is None:
+            return [Projected(image) for image in images]
+        return self.memory.project_all(images, self.config.temperature, top_k=top_k)
 
     def read(self, image: FrameFeatures) -> tuple[EvidenceFrame, ...]:
         """The memory captions that each picture is read as; nothing where there is no memory with captions."""
-        if self.memory is None or self.memory.captions is None:
-            return ()
-        moved = image if self.shift is None else self.shift.move(image)
-        times: Sequence[float | None] = [None] * len(image) if image.times is None else image.times.tolist()
-        readings = self.memory.read(moved, self.config.temperature)
-        return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(times, readings, strict=True))
+        return evidence(self.project_and_read([image])[0])
 
     def inputs(self, features: FrameFeatures) -> tuple[torch.Tensor, torch.Tensor]:
         """What the LLM gets of a video: values float32 [T, D] and valid bool [T]. Of more frames than it was aligned
@@ -343,6 +352,13 @@ class Topa:
         if unknown := self.prompter.unknown_words(words):
             found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
         return tuple(found)
+
+
+def evidence(projected: Projected) -> tuple[EvidenceFrame, ...]:
+    """What each frame was read as, with its time; nothing where there are no readings."""
+    times = projected.features.times
+    seconds: Sequence[float | None] = [None] * len(projected.readings) if times is None else times.tolist()
+    return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(seconds, projected.readings, strict=False))
 
 
 def _expect_parts(config: SavedConfig, encoder: Encoder, memory: MemoryBank | None) -> None:

@@ -232,8 +232,7 @@ def watch(
         progress(end - start)
     times = torch.cat([part.times for part in found if part.times is not None])
     values = torch.cat([part.values for part in found])
-    whole = torch.ones(len(values), dtype=torch.bool)
-    return Footage(engine, FrameFeatures(values, whole, "image", engine.encoder.identity, times), truncated=truncated)
+    return Footage(engine, FrameFeatures.image(values, engine.encoder.identity, times), truncated=truncated)
 
 
 def _said(scene: Scene) -> str:

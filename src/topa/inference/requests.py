@@ -36,7 +36,7 @@ def check_among(video: object, among: int | None, frames: int) -> None:
 def check_shiftable(bridge: str) -> None:
     """Raises UsageError for a model without a memory, which no pictures can be moved to."""
     if bridge == "raw":
-        raise UsageError("accustom: this model reads pictures as they are; expected one with a memory to shift to.")
+        raise UsageError("adapt: this model reads pictures as they are; expected one with a memory to shift to.")
 
 
 def check_query(query: str) -> None:

@@ -6,7 +6,6 @@ say in words what a frame was read as.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..core.arrays import map_arrays, write_arrays
-from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove, write_atomically
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
 from ..core.texts import Texts
 from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
-from .projection import explain, project
+from .projection import project_with_rows
 
 VALUES, CAPTIONS = "memory.safetensors", "captions.safetensors"
 FILES = (VALUES, CAPTIONS, MANIFEST)
 """What `MemoryBank.save` writes."""
-_READ = 1 << 13  # rows that are read from a store together
+READINGS = 3
+"""Captions that a frame is read as, where somebody looks at them."""
+_ROWS_PER_READING = 8
+_READ = 1 << 13  # rows of a store in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class Reading:
 
     captions: tuple[str, ...]
     weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A video carried into text space. readings: what each of its frames was read as, or none."""
+
+    features: FrameFeatures
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +76,16 @@ class MemoryBank:
         """The same with its values on a device, where projections are computed then; features stay where they are."""
         return replace(self, values=self.values.to(device))
 
-    def project(self, frames: FrameFeatures, temperature: float) -> FrameFeatures:
-        """Image features in text space. Raises ArtifactMismatch for another encoder's, or for text features."""
-        self.expect(frames)
-        values = self._project(frames.values, frames.valid, temperature)
-        return FrameFeatures(values, frames.valid, "projected", frames.encoder, frames.times)
+    def project(self, frames: FrameFeatures, temperature: float, *, top_k: int = 0) -> Projected:
+        """Project the features of one video; see `project_all`."""
+        return self.project_all([frames], temperature, top_k=top_k)[0]
 
-    def project_all(
-        self, videos: Sequence[FrameFeatures], temperature: float, cache: Path | None = None
-    ) -> list[FrameFeatures]:
-        """Many videos in one pass over the memory; equal to `project` of each.
+    def project_all(self, videos: Sequence[FrameFeatures], temperature: float, *, top_k: int = 0) -> list[Projected]:
+        """Carry image features into text space, all of them in one pass over the memory.
 
-        cache: a folder that keeps the result, under a hash of memory, temperature and features, for the next call.
-        Raises as `project` does, and OutputError where the cache can't be written.
+        top_k: how many captions to read each frame as; equal captions are added up. Readings are empty for 0, and
+        where the memory has no captions.
+        Raises ArtifactMismatch for features of another encoder, or outside image space.
         """
         for video in videos:
             self.expect(video)
@@ -88,43 +93,31 @@ class MemoryBank:
             return []
         values = torch.cat([video.values for video in videos])
         valid = torch.cat([video.valid for video in videos])
-        kept = None if cache is None else cache / f"{self._key(values, valid, temperature)}.safetensors"
-        projected = None if kept is None else _cached(kept)
-        if projected is None:
-            projected = self._project(values, valid, temperature)
-            if kept is not None:
-                output_folder(kept.parent)
-                write_atomically(kept, to_bytes({"values": projected}), "arrays")
-        parts = torch.split(projected, [len(video) for video in videos])
+        device = self.values.device
+        # Some rows have the same caption: more of them are looked at than captions are wanted.
+        rows = 0 if self.captions is None else _ROWS_PER_READING * top_k
+        found = project_with_rows(values.to(device), self.values, temperature, valid.to(device), top_k=rows)
+        lengths = [len(video) for video in videos]
+        weights, rows_of = (torch.split(part, lengths) for part in (found.weights, found.rows))
         return [
-            FrameFeatures(part, video.valid, "projected", video.encoder, video.times)
-            for part, video in zip(parts, videos, strict=True)
+            Projected(replace(video, values=own, space="projected"), self._readings(w, r, top_k))
+            for video, own, w, r in zip(
+                videos, torch.split(found.values.to(values.device), lengths), weights, rows_of, strict=True
+            )
         ]
 
-    def _project(self, values: Tensor, valid: Tensor, temperature: float) -> Tensor:
-        device = self.values.device
-        return project(values.to(device), self.values, temperature, valid.to(device)).to(values.device)
-
-    def _key(self, values: Tensor, valid: Tensor, temperature: float) -> str:
-        known = self.hash or hashlib.sha256(self.values.half().cpu().numpy().tobytes()).hexdigest()
-        digest = hashlib.sha256(f"{known} {temperature} {tuple(values.shape)}".encode())
-        digest.update(values.numpy().tobytes() + valid.numpy().tobytes())
-        return digest.hexdigest()[:32]
-
-    def read(self, frames: FrameFeatures, temperature: float, top: int = 3) -> list[Reading]:
-        """For every frame the captions that it was read as. Rows of the same caption are added up."""
-        self.expect(frames)
-        if self.captions is None:
-            raise InputError("memory: has no captions. Build it again from Tideos to have readings in words.")
-        weights, rows = explain(frames.values.to(self.values.device), self.values, temperature, min(8 * top, len(self)))
+    def _readings(self, weights: Tensor, rows: Tensor, top_k: int) -> tuple[Reading, ...]:
+        """Captions with their weights, of the weights and the numbers of rows [T, K]."""
+        if self.captions is None or not top_k:
+            return ()
         readings = []
         for frame_weights, frame_rows in zip(weights.tolist(), rows.tolist(), strict=True):
-            added: dict[str, float] = {}
+            shares: dict[str, float] = {}
             for weight, row in zip(frame_weights, frame_rows, strict=True):
-                added[self.captions[row]] = added.get(self.captions[row], 0.0) + weight
-            best = sorted(added.items(), key=lambda item: -item[1])[:top]
-            readings.append(Reading(tuple(c for c, _ in best), tuple(w for _, w in best)))
-        return readings
+                shares[self.captions[row]] = shares.get(self.captions[row], 0.0) + weight
+            best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
+            readings.append(Reading(tuple(caption for caption, _ in best), tuple(weight for _, weight in best)))
+        return tuple(readings)
 
     def expect(self, frames: FrameFeatures) -> None:
         """Refuse features of another encoder, another width, or of text space."""
@@ -173,14 +166,6 @@ class MemoryBank:
                 f"{folder}: found a memory that is damaged ({error}). Build the memory again."
             ) from error
         return bank
-
-
-def _cached(path: Path) -> Tensor | None:
-    """What `project_all` kept; None where there is nothing, or it is damaged."""
-    try:
-        return load_file(path)["values"]
-    except (OSError, SafetensorError, KeyError):
-        return None
 
 
 def build(

@@ -21,7 +21,7 @@ from ..features.clips import Clip
 from ..features.decoding import Decoders
 from ..features.frames import FrameFeatures
 from ..features.video import SampledVideo
-from ..inference.engine import Topa
+from ..inference.engine import Topa, evidence
 from ..inference.seen import Seen
 from .types import Watched
 from .uploads import Upload
@@ -148,13 +148,10 @@ class Watcher:
             pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
             values = await self._worker.encode(sampled.frames)
         times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures(
-            values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
-        )
+        image = FrameFeatures.image(values, engine.encoder.identity, times)
         # Only features are kept, never the pictures as they were decoded.
-        seen = await self._worker.call(
-            lambda: Seen(engine.project([image])[0], engine.read(image), (), sampled.truncated)
-        )
+        projected = await self._worker.call(lambda: engine.project_and_read([image])[0])
+        seen = Seen(projected.features, evidence(projected), (), sampled.truncated)
         for time, picture in zip(sampled.times, pictures, strict=True):
             self._pictures.put(_name(upload.id, time), picture)
         info = sampled.info

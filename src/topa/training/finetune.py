@@ -28,6 +28,7 @@ from ..features.frames import FrameFeatures
 from ..features.gathered import Gathered, gather
 from ..inference.engine import prompter_for
 from ..memory.bank import MemoryBank
+from ..memory.cached_projection import project_cached
 from ..models import saved
 from ..models.base import empty_llm, load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -226,7 +227,7 @@ def _read(
     ids = list(found)
     features = list(found.values())
     if memory is not None:
-        features = memory.project_all(features, base.temperature, cache=out / "projected")
+        features = project_cached(memory, features, base.temperature, out / "projected")
     taken = [f.resample(base.frames) for f in features]
     place = {name: number for number, name in enumerate(ids)}
 
