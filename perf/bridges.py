@@ -37,7 +37,7 @@ from topa.core.progress import console, track
 from topa.evals.metrics import Estimate, accuracy, difference
 from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
-from topa.features.stretches import representatives, stretches
+from topa.features.keyframes import change_point_segments, select_keyframes
 from topa.features.video import sample_frames
 from topa.inference.scoring import score_options
 from topa.memory.bank import MemoryBank
@@ -413,9 +413,12 @@ def segments(world: World, _: int, uneven: bool, count: int = MANY, mean: bool =
     told = frames(world, 0, count, uneven)
     seen = world.seen(count, uneven) if raw else told
     if mean:
-        means = [[own[a:b].mean(0) for a, b in stretches(video, FRAMES)] for own, video in zip(told, seen, strict=True)]
+        means = [
+            [own[a:b].mean(0) for a, b in change_point_segments(video, FRAMES)]
+            for own, video in zip(told, seen, strict=True)
+        ]
         return F.normalize(torch.stack([torch.stack(row) for row in means]), dim=-1)
-    return take(told, torch.tensor([representatives(video, FRAMES) for video in seen]))
+    return take(told, torch.tensor([select_keyframes(video, FRAMES) for video in seen]))
 
 
 def conditions() -> Iterator[Condition]:

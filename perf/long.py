@@ -26,9 +26,9 @@ from torch import Tensor
 
 from topa.core.progress import track
 from topa.evals.metrics import accuracy, difference
-from topa.features.choosing import likest, query, relevant, segments
 from topa.features.frames import FrameFeatures
-from topa.features.stretches import representatives
+from topa.features.keyframes import select_keyframes
+from topa.features.relevance import maximal_marginal_relevance, query, segments, top_k
 from topa.inference.engine import Topa
 from topa.inference.footage import PARTS, Footage, Scene, answer_over, watch
 from topa.inference.scoring import Scores, score_options
@@ -123,12 +123,12 @@ class Asked:
         """The best four segments, or stories."""
         frames = self.engine.config.frames
         parts = self.stories() if whole else segments(len(self.footage), frames)
-        best = likest(self.footage.values(), self.like(), parts, PARTS)
+        best = top_k(self.footage.values(), self.like(), parts, PARTS)
         return [Scene(self.footage, *parts[n], likeness) for n, likeness in best]
 
     def standing(self, numbers: Sequence[int]) -> list[int]:
         rows = self.footage.image.values[list(numbers)]
-        return [numbers[n] for n in representatives(rows, self.engine.config.frames)]
+        return [numbers[n] for n in select_keyframes(rows, self.engine.config.frames)]
 
 
 def alone(asked: Asked) -> int:
@@ -143,7 +143,7 @@ def scenes(asked: Asked) -> int:
 def by_question(relevance: float, plain: bool = False) -> Callable[[Asked], int]:
     def choose(asked: Asked) -> int:
         count = asked.engine.config.frames
-        chosen = relevant(asked.footage.values(), asked.like(plain), count, relevance=relevance)
+        chosen = maximal_marginal_relevance(asked.footage.values(), asked.like(plain), count, relevance=relevance)
         return asked.read([chosen])[0].choice
 
     return choose

@@ -39,7 +39,7 @@ from topa.memory.projection import project
 from topa.models import VideoLanguageModel
 from topa.prompts.prompt import Prompt
 from topa.training.data import collate
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 VOCABULARY, WIDTH, LAYERS, FEATURES, FRAMES = 32_000, 512, 8, 768, 10
 START = 15  # tokens of the instruction, before the frames
@@ -151,7 +151,7 @@ def epoch(kind: str, way: str, batches: int = SAMPLES // BATCH) -> Work:
 
         def losses() -> Iterator[Tensor]:
             for batch in ready:
-                yield loss_of(made, batch) * len(batch.targets)
+                yield compute_loss(made, batch) * len(batch.targets)
 
     def work() -> Tensor:
         made.zero_grad()

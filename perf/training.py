@@ -37,7 +37,7 @@ from topa.training.config import TrainConfig
 from topa.training.data import Mix, StoredSet, epoch_batches, write_prompt
 from topa.training.loop import Watch, train
 from topa.training.metrics import METRICS, read_metrics
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 VOCABULARY, FEATURES, FRAMES, MAXIMUM, BATCH = 32_000, 768, 10, 150, 8
 MIX = Mix(0.5, 0.0, 0.5)
@@ -140,7 +140,7 @@ def agree(made: VideoLanguageModel, data: StoredSet) -> None:
         labels = torch.zeros_like(ids)
         labels[batch.rows, batch.columns + 1] = batch.targets
         theirs = reference.loss(ids, labels, batch.frames, batch.shared)
-        ours = loss_of(made, batch).detach()
+        ours = compute_loss(made, batch).detach()
         if abs(float(ours) - float(theirs.detach())) > 1e-4:
             sys.exit(f"losses differ: {float(ours)} and {float(theirs)}; nothing was measured")
         checked += 1

@@ -176,7 +176,7 @@ def ask(
     _refuse("of a video file", ("--video", video), ("--top", top))
     if by == "uniform":
         _refuse("with --frames-by uniform", ("--among", among))
-    from ..features.subtitles import find_subtitles, read_subtitles, spoken
+    from ..features.subtitles import find_subtitles, read_subtitles, subtitle_excerpt
 
     _probe(source)
     beside = find_subtitles(source) if subtitles else None
@@ -184,7 +184,7 @@ def ask(
     engine = _engine(source, model, among)
     if by in (None, "uniform"):
         seen = engine.look(source, among=among)
-        answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
+        answer = engine.ask(seen, question, choice or (), said=subtitle_excerpt(cues, seen.times), **wanted)
     else:
         from ..core.progress import bar
         from ..inference.footage import frames_by, watch

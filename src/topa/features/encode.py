@@ -21,8 +21,8 @@ from . import run
 from .clips import find_clips
 from .encoder import Encoder, identify
 from .fusion import Fusion
-from .run import Result
-from .sources import Clips, Source, Tideos
+from .run import EncodeResult
+from .sources import ClipSource, Source, TideoSource
 
 FRAMES = 10
 _WORKERS = 8  # at most, unless more are asked for
@@ -47,7 +47,7 @@ class Plan:
     here: Path = field(default_factory=Path.cwd)
 
 
-def encode(plan: Plan, *, show: bool = True) -> Result:
+def encode(plan: Plan, *, show: bool = True) -> EncodeResult:
     """Encode the inputs of a plan into a store, or go on with it; see `topa.features.run`.
 
     Raises UsageError for options that don't fit the inputs, InputError for inputs that can't be used.
@@ -65,7 +65,7 @@ def encode(plan: Plan, *, show: bool = True) -> Result:
     )
 
 
-def on_ray(plan: Plan, number: int) -> Result:
+def on_ray(plan: Plan, number: int) -> EncodeResult:
     """Encode in `number` shards on the workers of a Ray cluster, or of this machine, and join them.
 
     The folder must be one that all workers see. The same call again goes on with what is left. Raises UsageError where
@@ -84,7 +84,7 @@ def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
     return encode(replace(plan, part=Shard(index, number)), show=False).as_json()
 
 
-def merge(out: Path) -> Result:
+def merge(out: Path) -> EncodeResult:
     """Join the finished shards in a folder; see `topa.features.run.join`."""
     return run.join(out)
 
@@ -100,7 +100,7 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
             raise UsageError("--fusion: videos have no captions to fuse. Leave it out.")
         workers = plan.workers or min(os.cpu_count() or 1, _WORKERS)
         paths = [plan.here / path for path in plan.inputs]
-        return Clips(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
+        return ClipSource(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
     if len(tideos) < len(files):
         other = next(path for path, file in zip(plan.inputs, files, strict=True) if file is None)
         raise UsageError(
@@ -113,7 +113,7 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
     fusion = plan.fusion or "mean"
     if fusion not in get_args(Fusion):
         raise unknown("fusion", fusion, get_args(Fusion))
-    return Tideos(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
+    return TideoSource(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
 
 
 def tideos_in(path: Path) -> Path | None:

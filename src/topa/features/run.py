@@ -47,7 +47,7 @@ _AGAIN = "What is encoded is kept: free some space, then run the same command ag
 
 
 @dataclass(slots=True)
-class Result:
+class EncodeResult:
     """What a run left. path: of the store. whole: False where `path` is a part, and others are not finished. items,
     rows: in it. done: items that were there before. failed: why others are not in it, by id. truncated: ids of damaged
     videos that are. cut: captions longer than the encoder reads. bytes: on the disk."""
@@ -78,7 +78,7 @@ def encode(
     part: Shard | None = None,
     batch_size: int | None = None,
     show: bool = True,
-) -> Result:
+) -> EncodeResult:
     """Encode all items of a source, or a part of them, into a store; what is there already is kept.
 
     identity: of the encoder. load: gives it, and is called where there is something left to encode. The part that is
@@ -122,7 +122,7 @@ def encode(
     return result
 
 
-def join(out: Path) -> Result:
+def join(out: Path) -> EncodeResult:
     """Make one store of the finished parts in a folder; their features stay where they are.
 
     Raises InputError where there are no parts or not all, ArtifactError for one that isn't finished, ArtifactMismatch
@@ -265,10 +265,10 @@ def _finish(
     finish_store(folder, names, config["encoder"], width, space, parents, told, known)
 
 
-def _result(folder: Path, noun: str) -> Result:
+def _result(folder: Path, noun: str) -> EncodeResult:
     store = FeatureStore.open(folder)
     config = store.manifest.config
-    return Result(
+    return EncodeResult(
         folder,
         noun,
         items=len(store),

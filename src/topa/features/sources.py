@@ -59,7 +59,7 @@ Step = Callable[[int], None]
 """Told how many items more have been encoded."""
 
 
-class Tideos:
+class TideoSource:
     """Tideos of one or more files. Raises InputError where one can't be used, or an id comes twice."""
 
     noun = "Tideos"
@@ -148,7 +148,7 @@ class Tideos:
         return f"{self._files[file].path}:{number - (self._ends[file - 1] if file else 0) + 1}"
 
 
-class Clips:
+class ClipSource:
     """Clips of videos, `frames` pictures each, decoded by `workers` processes."""
 
     noun = "videos"
@@ -218,4 +218,4 @@ def _state(path: str) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-Source = Tideos | Clips
+Source = TideoSource | ClipSource

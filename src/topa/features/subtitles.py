@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import InputError
 
 WORDS = 120
-"""Of what is said, read with one question at most."""
+"""Most words of subtitles that are read with one question."""
 _KINDS = (".srt", ".vtt")
 _STAMP = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _CUE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?")
@@ -56,10 +56,10 @@ def read_subtitles(path: str | Path) -> tuple[Cue, ...]:
     return tuple(sorted(cues, key=lambda cue: (cue.start, cue.end)))
 
 
-def said(
+def subtitle_text(
     cues: Sequence[Cue], times: Sequence[float] | None = None, *, start: float | None = None, end: float | None = None
 ) -> str:
-    """What is said at one of these times, or in a part of the video: each cue once, in order, joined by blanks.
+    """Return the words at some times, or in a part of the video: each cue once, in order, joined by blanks.
 
     times: seconds of frames. start, end: of the part; None for the video's own. A cue is on the screen from its start
     to its end; one that only touches the part doesn't count. With neither, everything.
@@ -73,11 +73,11 @@ def said(
     return " ".join(cue.text for n, cue in enumerate(heard) if not n or cue.text != heard[n - 1].text)
 
 
-def spoken(
+def subtitle_excerpt(
     cues: Sequence[Cue], times: Sequence[float] | None = None, *, start: float | None = None, end: float | None = None
 ) -> str:
-    """What a model is told of it: `said`, of which the first `WORDS` words."""
-    return " ".join(said(cues, times, start=start, end=end).split()[:WORDS])
+    """Return the first `WORDS` words of `subtitle_text`, which a model reads beside a question."""
+    return " ".join(subtitle_text(cues, times, start=start, end=end).split()[:WORDS])
 
 
 def find_subtitles(video: str | Path) -> Path | None:

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..models.topa_model import Context, VideoLanguageModel
+from ..models.inputs import ModelInputs
+from ..models.kv_cache import KVCache
+from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .heads import Heads, Known, distinct
 from .scoring import read_together, stack, tidy
@@ -109,7 +111,7 @@ class Continuous:
         self._heads = heads
         eos = tokenizer.eos_token_id
         self._ends = frozenset(() if eos is None else (eos,))
-        self._context: Context | None = None
+        self._context: KVCache | None = None
         self.texts: list[Text] = []
         """Those that haven't ended, in the order in which they came."""
 
@@ -123,7 +125,7 @@ class Continuous:
         values, valid = stack([(wanted[n].values, wanted[n].valid) for n in shown.firsts])
         known = None if self._heads is None else Known(self._heads, shown.objects)
         read = read_together(self._model, [own.prompt for own in wanted], values, valid, shown.of, known)
-        self._context = read if self._context is None else Context.join([self._context, read])
+        self._context = read if self._context is None else KVCache.join([self._context, read])
         new = [Text(own, self._ends) for own in wanted]
         self.texts += new
         return new
@@ -141,7 +143,7 @@ class Continuous:
         self.drop(ended)
         if self._context is not None:
             new = torch.tensor(going, device=self._model.device)[:, None]
-            self._context = self._model.prefill(new, context=self._context)
+            self._context = self._model.prefill(ModelInputs(new), self._context)
         return ended
 
     def drop(self, texts: Sequence[Text]) -> None:
@@ -150,7 +152,7 @@ class Continuous:
             return
         rows = [row for row, text in enumerate(self.texts) if text not in texts]
         self.texts = [self.texts[row] for row in rows]
-        self._context = Context.join([self._context.take(rows)]) if rows else None
+        self._context = KVCache.join([self._context.take(rows)]) if rows else None
 
     def words(self, text: Text) -> str:
         """What a text says so far."""

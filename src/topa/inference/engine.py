@@ -23,7 +23,7 @@ from ..core.errors import ArtifactMismatch, InputError
 from ..features.encode_video import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
-from ..features.stretches import representatives
+from ..features.keyframes import select_keyframes
 from ..features.video import sample_frames
 from ..memory.bank import FILES as MEMORY
 from ..memory.bank import READINGS, MemoryBank, Projected
@@ -163,14 +163,14 @@ class Topa:
         """Sample, encode and project a video, and say what each frame was read as.
 
         among: encode so many evenly spread frames and keep those that stand for the scenes of the video (see
-        `features.stretches`), as many as the model reads; by default just as many are sampled, the paper's way.
+        `features.keyframes`), as many as the model reads; by default just as many are sampled, the paper's way.
         Raises InputError or VideoError where no frame can be had, UsageError where `among` is less than that.
         """
         check_among(video, among, self.config.frames)
         sampled = sample_frames(video, among or self.config.frames)
         values = self.encoder.encode_images(sampled.frames)
         if among is not None:
-            kept = representatives(values, self.config.frames)
+            kept = select_keyframes(values, self.config.frames)
             values = values[kept]
             sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
         times = torch.tensor(sampled.times, dtype=torch.float64)
@@ -231,7 +231,7 @@ class Topa:
             return have
         if self.config.legacy is not None:
             return have[torch.arange(most) * len(have) // most]
-        return have[torch.tensor(representatives(features.values[have], most))]
+        return have[torch.tensor(select_keyframes(features.values[have], most))]
 
     def padding(self) -> torch.Tensor | None:
         """What the LLM reads in place of a missing frame, float32 [D]; None where it reads nothing there, as all but

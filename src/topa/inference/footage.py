@@ -1,7 +1,7 @@
 """Long videos: many frames of one are encoded, a few are read, chosen by what is asked.
 
     uniform         evenly spread
-    question        like the question and unlike each other (`features.choosing`)
+    question        like the question and unlike each other (`features.relevance`)
     hierarchical    segments are likened to the question, the model answers over each of the best ones, read by the
                     frames that stand for its scenes, and their answers count as much as they are like it
 
@@ -21,11 +21,11 @@ from torch import Tensor
 
 from ..core.errors import UsageError
 from ..core.registry import unknown
-from ..features.choosing import even, likest, query, relevant, segments
 from ..features.encode_video import encode_video
 from ..features.frames import FrameFeatures
-from ..features.stretches import representatives
-from ..features.subtitles import Cue, spoken
+from ..features.keyframes import select_keyframes
+from ..features.relevance import even, maximal_marginal_relevance, query, segments, top_k
+from ..features.subtitles import Cue, subtitle_excerpt
 from ..features.video import probe
 from ..prompts.templates import subtitled
 from ..tideos.tideo import Question
@@ -105,17 +105,17 @@ class Footage:
         if frames_by == "hierarchical":
             asked = query(question, choices, self.engine.encoder.encode_texts)
             parts = segments(len(self), count)
-            best = likest(self.values(), asked, parts, PARTS)
+            best = top_k(self.values(), asked, parts, PARTS)
             scenes = [Scene(self, *parts[number], likeness, cues=cues) for number, likeness in best]
             answer = answer_over(scenes, question, choices, protocol=protocol, max_tokens=max_tokens)
             return replace(answer, frames_by=frames_by)
         if frames_by == "question":
             asked = query(question, choices, self.engine.encoder.encode_texts)
-            numbers = relevant(self.values(), asked, count)
+            numbers = maximal_marginal_relevance(self.values(), asked, count)
         else:
             numbers = even(len(self), count)
         seen = self.seen(numbers, frames_by)
-        said = spoken(cues, seen.times) if cues else ""
+        said = subtitle_excerpt(cues, seen.times) if cues else ""
         return self.engine.ask(seen, question, choices, protocol=protocol, max_tokens=max_tokens, said=said)
 
 
@@ -134,7 +134,7 @@ class Scene:
     def seen(self) -> Seen:
         """The frames that stand for what it shows, as many as the model reads."""
         rows = self.footage.image.values[self.start : self.end]
-        chosen = representatives(rows, self.footage.engine.config.frames)
+        chosen = select_keyframes(rows, self.footage.engine.config.frames)
         return self.footage.seen([self.start + number for number in chosen])
 
     def span(self) -> tuple[float, float]:
@@ -237,4 +237,4 @@ def watch(
 
 def _said(scene: Scene) -> str:
     start, end = scene.span()
-    return spoken(scene.cues, start=start, end=end) if scene.cues else ""
+    return subtitle_excerpt(scene.cues, start=start, end=end) if scene.cues else ""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..models.topa_model import Context
+from ..models.kv_cache import KVCache
 from ..prompts.prompt import Prompt
 
 _Key = tuple[int, tuple[int, ...]]
@@ -23,18 +23,18 @@ class Heads:
         self._most = most
         self._bytes = 0
         # With each its video: as long as that is kept, no other object has its identity.
-        self._kept: OrderedDict[_Key, tuple[object, Context]] = OrderedDict()
+        self._kept: OrderedDict[_Key, tuple[object, KVCache]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def read(
-        self, begun: Sequence[Prompt], videos: Sequence[object], read: Callable[[Sequence[int]], Context]
-    ) -> Context:
+        self, begun: Sequence[Prompt], videos: Sequence[object], read: Callable[[Sequence[int]], KVCache]
+    ) -> KVCache:
         """All of `begun`, one row each. videos: what each is about, told apart by identity. read: reads those of some
         numbers."""
         keys = [(id(video), prompt.ids) for video, prompt in zip(videos, begun, strict=True)]
-        rows: dict[_Key, Context] = {}
+        rows: dict[_Key, KVCache] = {}
         if missing := [number for number, key in enumerate(keys) if key not in self._kept]:
             new = read(missing)
             for row, number in enumerate(missing):
@@ -45,9 +45,9 @@ class Heads:
                 rows[key] = self._kept[key][1]
         while self._bytes > self._most:
             self._bytes -= self._kept.popitem(last=False)[1][1].nbytes
-        return Context.join([rows[key] for key in keys])
+        return KVCache.join([rows[key] for key in keys])
 
-    def _keep(self, key: _Key, video: object, context: Context) -> Context:
+    def _keep(self, key: _Key, video: object, context: KVCache) -> KVCache:
         self._kept[key] = video, context
         self._bytes += context.nbytes
         return context

@@ -19,6 +19,7 @@ from ..features.encode_video import encode_video
 from ..inference.engine import Topa
 from ..inference.protocols import Asker, Choosing
 from ..inference.scoring import nll_of_targets, read, tidy
+from ..models.inputs import ModelInputs
 from ..prompts.prompt import Prompt
 from .requests import Document, OpenQuestion, cut
 
@@ -203,7 +204,7 @@ class Answering:
             if not on:
                 break
             tokens = torch.tensor([[best[place]] for place in on], device=model.device)
-            context = model.prefill(tokens, context=context.take(on))
+            context = model.prefill(ModelInputs(tokens), context.take(on))
             going = [going[place] for place in on]
         return [[prompt.ids == ids for prompt in row] for ids, row in zip(said, rows, strict=True)]
 

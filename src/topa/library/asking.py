@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.command import command_line
 from ..core.errors import InputError, UsageError
-from ..features.choosing import even, likest, query
+from ..features.relevance import even, query, top_k
 from ..features.subtitles import Cue, find_subtitles, read_subtitles
 from ..inference.answer import Answer
 from ..inference.engine import Topa
@@ -74,7 +74,7 @@ class Asking:
             footage = self.footage(moment.video)
             start, end = self._frames(footage, moment)
             if all(s.footage is not footage or s.end <= start or end <= s.start for s in scenes):
-                likeness = likest(footage.values(start, end), asked, [(0, end - start)], 1)[0][1]
+                likeness = top_k(footage.values(start, end), asked, [(0, end - start)], 1)[0][1]
                 cues = self._cues(moment.video) if subtitles else ()
                 scenes.append(Scene(footage, start, end, likeness, moment.video.path, cues))
         answer = answer_over(scenes, question, choices, protocol=protocol, max_tokens=max_tokens)

@@ -38,7 +38,7 @@ def explain_indexed(
 ) -> tuple[Explanation, tuple[Image, ...]]:
     """Explain an answer about a video of a library, from its features; and the pictures of the frames that were read,
     none where its file is gone or can't be read any more. Raises what `explain` raises."""
-    from ..features.choosing import even
+    from ..features.relevance import even
     from ..inference.explaining import explain
     from ..inference.footage import Footage
 

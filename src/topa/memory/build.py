@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..core.artifacts import output_folder
 from ..core.errors import InputError
 from ..features import run
-from ..features.sources import Tideos
+from ..features.sources import TideoSource
 from ..features.store import FeatureStore
 from ..tideos.index import TideoFile
 from .bank import FILES, MemoryBank, build_from_store
@@ -46,7 +46,7 @@ def _noted(store: FeatureStore) -> list[Path]:
     paths = run.paths_of(store)
     if not paths or not all(path.is_file() for path in paths):
         return []
-    if Tideos.hash(paths) != store.manifest.parents.get("tideos_file"):
+    if TideoSource.hash(paths) != store.manifest.parents.get("tideos_file"):
         raise InputError(
             f"{paths[0]}: was changed since {store.path} was made of it. Name the Tideos that were encoded with "
             "--tideos, or encode again."

@@ -1,6 +1,6 @@
 """Attaching the adapter to any Hugging Face causal language model, through transformers' attention interface.
 
-Reads the layer's queries, keys and values and a `Call`; writes the layer's attention for `models.topa_model`.
+Reads the layer's queries, keys and values and an `AdapterCall`; writes the layer's attention for `models.topa_model`.
 """
 
 from __future__ import annotations
@@ -37,40 +37,40 @@ PromptStates = dict[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True)
-class Watch:
-    """Attention that is to be told, of a batch of one row that goes on from nothing: columns int64 [N], the positions
-    that read; weights: by layer, float32 [h, N, K], what each of them gives to every token, rows adding up to 1. What
-    the gated prompts add has a softmax of its own and isn't in it."""
+class AttentionTrace:
+    """A record of attention in a batch of one row without a cache. columns: int64 [N], the positions that read;
+    weights: by layer, float32 [h, N, K], what each of them gives to every token, rows adding up to 1. What the gated
+    prompts add has a softmax of its own and isn't in it."""
 
     columns: Tensor
     weights: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Call:
-    """What one forward pass hands to every attention layer. Travels as a keyword argument, so nothing is kept.
+class AdapterCall:
+    """What one forward pass hands to every attention layer: a keyword argument, so that no module holds state.
 
     prompts: the adapter of each adapted layer, by the layer's index. after_video: bool [B, Q], queries behind frames.
-    is_video: bool [B, K], keys that are frames; both None where there is no video. rows, columns: int64 [N], the only
-    positions whose logits are wanted. places: int64 [B, Q] and [B, K], given with a mask of pairs, by which sliding
-    windows count then. states: keys and values of the prompts if they were computed before, or an empty dict to be
-    filled; None never keeps them, which training needs. watch: takes down attention, for explanations. reached: layers
-    that used the adapter. narrowed: whether the head was given the wanted positions only.
+    is_video: bool [B, K], keys that are frames; both None where there is no video. positions: rows and columns, int64
+    [N] each, the only ones whose logits are wanted. pair_positions: int64 [B, Q] and [B, K], positions of queries and
+    keys, which sliding windows count by under a mask of pairs. states: keys and values of the prompts if they were
+    computed before, or an empty dict to fill; None never keeps them, which training needs. trace: records attention,
+    for explanations. reached: layers that used the adapter. narrowed: whether the head got the wanted positions only.
     """
 
     prompts: Mapping[int, GatedPrompts]
     after_video: Tensor | None = None
     is_video: Tensor | None = None
     positions: tuple[Tensor, Tensor] | None = None
-    places: tuple[Tensor, Tensor] | None = None
+    pair_positions: tuple[Tensor, Tensor] | None = None
     states: PromptStates | None = None
-    watch: Watch | None = None
+    trace: AttentionTrace | None = None
     reached: set[int] = field(default_factory=set)
     narrowed: bool = False
 
 
 def attach(llm: PreTrainedModel) -> None:
-    """Route the attention of `llm` through `attend`. Without a `Call` the model computes what it did before.
+    """Route the attention of `llm` through `attend`. Without an `AdapterCall` the model computes what it did before.
 
     Adds nothing to the model's state dict. Raises UsageError, with the family's name and the reason, for a model
     that can't take the adapter.
@@ -134,7 +134,7 @@ def verify(llm: PreTrainedModel) -> None:
         )
 
 
-def verify_reached(llm: PreTrainedModel, call: Call) -> None:
+def verify_reached(llm: PreTrainedModel, call: AdapterCall) -> None:
     """Raise ArtifactMismatch if a layer ran without its adapter, as in a family that drops keyword arguments."""
     missing = sorted(set(call.prompts) - call.reached)
     if missing:
@@ -153,7 +153,7 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     softcap: float | None = None,
-    video_adapter: Call | None = None,
+    video_adapter: AdapterCall | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
     """Attention of one layer: its own, with the video bias, plus the gated prompts.
@@ -166,19 +166,22 @@ def attend(
     that their scores live on the scale of the text's.
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    prompts = None if video_adapter is None else video_adapter.prompts.get(int(module.layer_idx))  # type: ignore[arg-type]
-    bias = None
-    if video_adapter is not None and prompts is not None and video_adapter.is_video is not None:
-        bias = prompts.video_bias[:, None] * video_adapter.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
-    is_video = None if video_adapter is None else video_adapter.is_video
+    call = AdapterCall({}) if video_adapter is None else video_adapter
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    prompts = call.prompts.get(layer)
+    bias, is_video = None, call.is_video
+    if prompts is not None and is_video is not None:
+        bias = prompts.video_bias[:, None] * call.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
     if is_video is not None:
         # A cache of fixed size has empty keys behind what was read; one of a sliding window has only the last ones.
         is_video = functional.pad(is_video, (0, max(0, key.shape[2] - is_video.shape[1])))[:, -key.shape[2] :]
-    if video_adapter is not None and video_adapter.places is not None and rest.get("sliding_window"):
-        attention_mask = _windowed(attention_mask, *video_adapter.places, rest["sliding_window"])
-    if video_adapter is not None and video_adapter.watch is not None:
-        weights = _watched(query, key, attention_mask, bias, is_video, scaling, softcap, video_adapter.watch.columns)
-        video_adapter.watch.weights[int(module.layer_idx)] = weights  # type: ignore[arg-type]
+    if call.pair_positions is not None and rest.get("sliding_window"):
+        attention_mask = _windowed(attention_mask, *call.pair_positions, rest["sliding_window"])
+    if call.trace is not None:
+        columns = call.trace.columns
+        call.trace.weights[layer] = _traced_weights(
+            query, key, attention_mask, bias, is_video, scaling, softcap, columns
+        )
     if softcap is not None:
         out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
     elif bias is None or is_video is None:
@@ -187,10 +190,10 @@ def attend(
         folded = _fold(query, key, value, bias / scaling, is_video)
         out, _ = sdpa_attention_forward(module, *folded, attention_mask, dropout, scaling, **rest)
         out = out[..., : value.shape[-1]]
-    if video_adapter is None or prompts is None:
+    if prompts is None:
         return out, None
-    keys, values = _prompt_states(module, prompts, query, video_adapter.states)
-    video_adapter.reached.add(int(module.layer_idx))  # type: ignore[arg-type]
+    keys, values = _prompt_states(module, prompts, query, call.states)
+    call.reached.add(layer)
     return out + prompts(query, keys, values, scaling, softcap), None
 
 
@@ -256,7 +259,7 @@ def _weights(
     return functional.softmax(scores, dim=-1, dtype=torch.float32)
 
 
-def _watched(
+def _traced_weights(
     query: Tensor,
     key: Tensor,
     mask: Tensor | None,
@@ -335,7 +338,7 @@ def _mask(
 
 def _keep_positions(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
     """Leave only the wanted positions for the head: [B, S, H] becomes [1, N, H]; no family's head is rewritten."""
-    call: Call | None = kwargs.get("video_adapter")
+    call: AdapterCall | None = kwargs.get("video_adapter")
     if call is None or call.positions is None:
         return None
     rows, columns = call.positions

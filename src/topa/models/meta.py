@@ -160,6 +160,16 @@ def llama_from_meta(
     ]
     if faults:
         raise ArtifactMismatch(f"Meta weights don't fit params.json ({dict(params)}): {'; '.join(faults)}.")
+    model.load_state_dict(_hf_state(weights, names, first, heads, kv_heads), assign=True)
+    # The one thing that isn't in the weights: rotary frequencies, which follow from the configuration.
+    model.model.rotary_emb = llama_rotary_embedding(config)
+    return model
+
+
+def _hf_state(
+    weights: Mapping[str, Tensor], names: Mapping[str, str], first: int, heads: int, kv_heads: int
+) -> dict[str, Tensor]:
+    """The weights of layer `first` and above under Hugging Face's names; names: these, by Meta's."""
     state = {}
     for meta, hf in names.items():
         tensor = weights[meta]
@@ -171,10 +181,7 @@ def llama_from_meta(
                 tensor = _to_half_split(tensor, heads if meta.endswith("wq.weight") else kv_heads)
             hf = re.sub(r"layers\.\d+", f"layers.{index}", hf)
         state[hf] = tensor
-    model.load_state_dict(state, assign=True)
-    # The one thing that isn't in the weights: rotary frequencies, which follow from the configuration.
-    model.model.rotary_emb = llama_rotary_embedding(config)
-    return model
+    return state
 
 
 def meta_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -27,14 +27,14 @@ _TEMPERATURE = 100.0  # the released code multiplies by it
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ReleasedAdapter:
     """Released trainables, and what their file says about the run that made them (nothing in a safetensors file)."""
 
     tensors: dict[str, Tensor]
     settings: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> Released:
+    def read(cls, path: Path) -> ReleasedAdapter:
         """A `.pth` with `model` and `args`, or the tensors alone as `.safetensors`. Raises InputError."""
         if path.suffix == ".safetensors":
             try:
@@ -115,7 +115,7 @@ def import_adapter(
     Raises InputError for files that can't be read, UsageError where the family can't be known, ArtifactMismatch where
     the parts don't fit.
     """
-    released = Released.read(adapter)
+    released = ReleasedAdapter.read(adapter)
     told = released.settings
     if family is None:
         family = "llama3" if told.get("llama3") else "llama2" if told.get("llama2") else None

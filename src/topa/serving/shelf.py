@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..features.choosing import even
+from ..features.relevance import even
 from ..inference.answer import Answer
 from ..inference.engine import Topa
 from ..inference.scoring import Protocol

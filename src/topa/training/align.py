@@ -38,7 +38,7 @@ from ..tideos.jsonl import write_jsonl
 from ..tideos.tideo import Tideo, Tideos
 from .config import AlignConfig
 from .data import AlignmentSet, StoredSet, batches_per_epoch
-from .estimate import Estimate, estimate
+from .estimate import RunCost, estimate
 from .loop import BEST, TrainResult, Watch, train
 from .loop import FILES as TRAINING
 from .prepare import dtype_for, prepare
@@ -278,7 +278,7 @@ def align(
     return result
 
 
-def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1) -> Estimate:
+def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1) -> RunCost:
     """What `align` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written but the
     index of the Tideos. Raises UsageError where no Tideos are given, and what reading them and the LLM's configuration
     raises."""

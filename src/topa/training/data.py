@@ -154,7 +154,7 @@ class StoredSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PromptBatch:
     """ids, visible, is_slot: [B, S]; frames [B, T, D]; frame_valid [B, T]; rows, columns: the positions that predict
     the targets [N]; members: which samples of the set are in it, for messages; shared: how many tokens before the
     frames are the same in all rows; cut: prompts whose options lost words, as the LLM can't read as much."""
@@ -176,12 +176,12 @@ class Batch:
 class Step:
     """One step of the optimiser, as one process sees it.
 
-    passes: what this process reads, one after another. weights: the share of the step's targets in each, 0 for a pass
-    that is there only because other processes have as many. members: the samples of all processes. tokens, targets,
+    micro_batches: what this process reads, one after another. weights: the share of the step's targets in each, 0 for
+    one that is there only because other processes have as many. members: the samples of all processes. tokens, targets,
     cut: of all processes. left_out: samples that no prompt of `max_tokens` holds, counted once for several steps.
     """
 
-    passes: tuple[Batch, ...]
+    micro_batches: tuple[PromptBatch, ...]
     weights: tuple[float, ...]
     members: tuple[int, ...]
     tokens: int
@@ -241,7 +241,7 @@ def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng:
     return None
 
 
-def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, members: Sequence[int] = ()) -> Batch:
+def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, members: Sequence[int] = ()) -> PromptBatch:
     """Pad prompts on the right; labels only where a target is predicted."""
     ids = nn.utils.rnn.pad_sequence([torch.tensor(p.ids) for p in prompts], batch_first=True)
     column = torch.arange(ids.shape[1])
@@ -250,7 +250,7 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
     is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
     rows, columns = ((column >= targets[:, :1]) & (column < targets[:, 1:])).nonzero(as_tuple=True)
     heads = {p.ids[: p.slots[0]] for p in prompts}
-    return Batch(
+    return PromptBatch(
         ids,
         visible,
         is_slot,
@@ -267,10 +267,10 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
 
 def epoch_batches(
     data: Samples, prompter: Prompter, mix: Mix, *, batch_size: int, seed: int, epoch: int, noise: float = 0.0
-) -> Iterator[Batch]:
+) -> Iterator[PromptBatch]:
     """All samples once, a batch for each step. Arguments as in `epoch_steps`."""
     for step in epoch_steps(data, prompter, mix, batch_size=batch_size, seed=seed, epoch=epoch, noise=noise):
-        yield from step.passes
+        yield from step.micro_batches
 
 
 def epoch_steps(

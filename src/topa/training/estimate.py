@@ -27,7 +27,7 @@ _FLOAT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RunCost:
     """trainable: numbers that train, by part. steps, samples, tokens: of the whole run, over all processes. passes: of
     a process in a step, about. left_out: share of samples too long for `max_tokens`. Memory in bytes, of one process:
     frozen weights; adapter with gradients and AdamW's two moments; activations of the largest pass; logits of its
@@ -70,7 +70,7 @@ def estimate(
     compute: int,
     bits: int,
     processes: int = 1,
-) -> Estimate:
+) -> RunCost:
     """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes of a
     number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the
     prompter's window.
@@ -101,7 +101,7 @@ def estimate(
     counted = model.parameter_report()
     trainable = counted.total_trainable
     seen = int(config.epochs * len(places) * mean)
-    return Estimate(
+    return RunCost(
         trainable=counted.trainable,
         frozen=counted.frozen,
         samples=len(places),
@@ -120,7 +120,7 @@ def estimate(
     )
 
 
-def measure_speed(cost: Estimate) -> tuple[str, float]:
+def measure_speed(cost: RunCost) -> tuple[str, float]:
     """The device that would train here, and its floating-point operations a second in matrix products of the LLM's
     width, measured for a second: no run is faster than that."""
     device = Processes().device

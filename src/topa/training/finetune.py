@@ -23,9 +23,10 @@ from ..core.errors import InputError, UsageError
 from ..core.processes import Processes
 from ..core.progress import console
 from ..evals.questions import Unfit, VideoQuestion
+from ..features.clips import Clip
 from ..features.encoder import Encoder
+from ..features.feature_cache import FeatureCache, encode_missing
 from ..features.frames import FrameFeatures
-from ..features.gathered import Gathered, gather
 from ..inference.engine import prompter_for
 from ..memory.bank import MemoryBank
 from ..memory.cached_projection import project_cached
@@ -37,9 +38,9 @@ from ..prompts.prompt import Prompter
 from ..tideos.tideo import TextFrame, Tideo
 from .align import run_files, save_models
 from .data import AlignmentSet, Labels, batches_per_epoch
-from .estimate import Estimate, estimate
+from .estimate import RunCost, estimate
 from .finetune_config import FinetuneConfig, LabelledSet, read_finetune_recipe
-from .labelled import Selection, Source, nothing, select
+from .labelled import LabelledVideos, Selection, nothing, select
 from .loop import TrainResult, Watch, train
 from .prepare import dtype_for, prepare
 from .runfile import expect_run
@@ -75,7 +76,7 @@ class Plan:
     held_out_videos: int
     to_encode: int
     left_out: dict[str, int]
-    cost: Estimate
+    cost: RunCost
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -98,7 +99,7 @@ def configuration(
 def finetune(
     config: FinetuneConfig,
     model: str | Path,
-    source: Source,
+    source: LabelledVideos,
     out: Path,
     *,
     workers: int = 1,
@@ -121,20 +122,11 @@ def finetune(
     check_trackers(watch.trackers)
     expect_run(out, "finetune", config, accept_changes=accept_changes)
     features = source.features or out / FEATURES
-    chosen = select(source, config, Gathered(features, base.encoder_identity, base.frames))
-    failed: dict[str, str] = {}
-    if processes.first:
-        failed = gather(
-            [source.clip(q) for q in (*chosen.training, *chosen.held_out)],
-            lambda: Encoder.from_pretrained(resolve(base.encoder)),
-            base.encoder_identity,
-            base.frames,
-            features,
-            workers=workers,
-            show=watch.show,
-        )
+    chosen = select(source, config, FeatureCache(features, base.encoder_identity, base.frames))
+    clips = [source.clip(q) for q in (*chosen.training, *chosen.held_out)]
+    failed = _encode_missing(clips, base, features, workers, watch.show) if processes.first else {}
     processes.wait()
-    known = Gathered(features, base.encoder_identity, base.frames)
+    known = FeatureCache(features, base.encoder_identity, base.frames)
     chosen, data = _read(chosen, source, known, failed, base, memory, out)
     if processes.first:
         _tell(chosen, source, config, out)
@@ -162,7 +154,21 @@ def finetune(
     return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
 
 
-def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *, processes: int = 1) -> Plan:
+def _encode_missing(
+    clips: Sequence[Clip], base: SavedConfig, features: Path, workers: int, show: bool
+) -> dict[str, str]:
+    return encode_missing(
+        clips,
+        lambda: Encoder.from_pretrained(resolve(base.encoder)),
+        base.encoder_identity,
+        base.frames,
+        features,
+        workers=workers,
+        show=show,
+    )
+
+
+def plan(config: FinetuneConfig, model: str | Path, source: LabelledVideos, out: Path, *, processes: int = 1) -> Plan:
     """What `finetune` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written.
 
     Raises what reading the questions, the saved model's and the LLM's configuration raises.
@@ -170,7 +176,7 @@ def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *
     folder = saved.fetch(model)
     base = saved.read_config(folder)
     _memory(folder, base, config)
-    known = Gathered(source.features or out / FEATURES, base.encoder_identity, base.frames)
+    known = FeatureCache(source.features or out / FEATURES, base.encoder_identity, base.frames)
     chosen = select(source, config, known)
     llm = empty_llm(base.llm, resolve(base.llm, weights=False))
     tideos = [_as_tideo(q, base.frames) for q in chosen.training]
@@ -210,8 +216,8 @@ def _as_tideo(question: VideoQuestion, frames: int) -> Tideo:
 
 def _read(
     chosen: Selection,
-    source: Source,
-    known: Gathered,
+    source: LabelledVideos,
+    known: FeatureCache,
     failed: dict[str, str],
     base: SavedConfig,
     memory: MemoryBank | None,
@@ -256,7 +262,7 @@ def _read(
     return rest, (labelled(rest.training), labelled(rest.held_out))
 
 
-def _tell(chosen: Selection, source: Source, config: FinetuneConfig, out: Path) -> None:
+def _tell(chosen: Selection, source: LabelledVideos, config: FinetuneConfig, out: Path) -> None:
     videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
     console.print(
         f"{len(chosen.training):,} questions about {videos[0]:,} videos; held out: {len(chosen.held_out):,} about "
@@ -316,7 +322,7 @@ def _prompter(base: SavedConfig, config: FinetuneConfig, llm: PreTrainedModel) -
 
 
 def _parents(
-    folder: Path, chosen: Selection, source: Source, config: FinetuneConfig, memory: MemoryBank | None
+    folder: Path, chosen: Selection, source: LabelledVideos, config: FinetuneConfig, memory: MemoryBank | None
 ) -> dict[str, str]:
     """Hashes of what a run is made of: another adapter or other questions would be another run."""
     digest = hashlib.sha256()
@@ -330,7 +336,9 @@ def _parents(
     return parents if memory is None else {**parents, "memory": memory.hash[:16]}
 
 
-def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult) -> str:
+def _about(
+    config: FinetuneConfig, model: str | Path, source: LabelledVideos, chosen: Selection, result: TrainResult
+) -> str:
     """What the model card says of a run."""
     videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"

@@ -14,14 +14,14 @@ from pathlib import Path
 from ..core.errors import AllFailed, InputError, TopaError
 from ..evals.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
 from ..features.clips import Clip, clip_below, name_below
-from ..features.gathered import Gathered
+from ..features.feature_cache import FeatureCache
 from ..prompts.templates import LETTERS
 from ..tideos.tally import Tally
 from .finetune_config import FinetuneConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LabelledVideos:
     """Labelled videos. data: the file of questions, in one of `FORMATS`. videos: the folder that their paths start
     from; the file's own by default. features: a folder of features that are there, or go there."""
 
@@ -65,7 +65,7 @@ class Selection:
         return tally
 
 
-def select(source: Source, config: FinetuneConfig, known: Gathered) -> Selection:
+def select(source: LabelledVideos, config: FinetuneConfig, known: FeatureCache) -> Selection:
     """Which questions are for training, and which are held out, decided by video and by the seed alone.
 
     A part of the videos is drawn, not of the questions: those of one video stand together, and a tenth of them all
@@ -101,14 +101,16 @@ def select(source: Source, config: FinetuneConfig, known: Gathered) -> Selection
     )
 
 
-def _asked(source: Source) -> Iterable[Asked]:
+def _asked(source: LabelledVideos) -> Iterable[Asked]:
     read = FORMATS.load(source.format)
     if not source.folder.is_dir():
         raise InputError(f"{source.folder}: found no such folder; expected the videos. Name another one with --videos.")
     return map(asked, read(source.data, source.folder))
 
 
-def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, known: Gathered) -> Unfit | None:
+def _unfit(
+    question: VideoQuestion, source: LabelledVideos, config: FinetuneConfig, known: FeatureCache
+) -> Unfit | None:
     """Why nothing can be learned from a question, as far as can be told without opening its video."""
     told = question.question
     reason, detail = "", ""

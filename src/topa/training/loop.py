@@ -30,9 +30,9 @@ from . import checkpoint, runfile
 from .config import TrainConfig
 from .data import AlignmentSet, Mix, Samples, Share, Step, batches_per_epoch, epoch_steps
 from .gradients import Gradients
-from .metrics import METRICS, Metrics, cut
+from .metrics import METRICS, MetricsLog, cut
 from .optimiser import parameter_groups, schedule
-from .reading import loss_of
+from .reading import compute_loss
 from .stopping import Stopping
 from .trackers import IDENTITY, Trackers, open_trackers
 from .validation import HeldOut, validate
@@ -124,7 +124,7 @@ def train(
     output_folder(out, *FILES)
     processes = processes or Processes()
     per_epoch = batches_per_epoch(len(data), config.batch_size)
-    run = _Run(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
+    run = _TrainingRun(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
     told = {"samples": len(data), "processes": processes.of, "parents": dict(parents or {})}
     with alone(out) if processes.first else nullcontext():
         if processes.first:
@@ -139,7 +139,7 @@ def train(
 class _Log:
     """Where rows go: in the first process to the metrics and the trackers, in others nowhere."""
 
-    metrics: Metrics | None = None
+    metrics: MetricsLog | None = None
     trackers: Trackers | None = None
 
     def write(self, row: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ class _Log:
 
 
 @dataclass(slots=True)
-class _Run:
+class _TrainingRun:
     model: VideoLanguageModel
     prompter: Prompter
     data: Samples
@@ -225,7 +225,7 @@ class _Run:
         settings = self.config.model_dump(mode="json")
         names, step = self.watch.trackers, self.state.step
         return _Log(
-            open_files.enter_context(Metrics(self.out / METRICS)),
+            open_files.enter_context(MetricsLog(self.out / METRICS)),
             open_files.enter_context(open_trackers(names, self.out, self.out.name, settings, step=step)),
         )
 
@@ -251,8 +251,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(number, self.steps, self.config.warmup)
         gradients.clear()
-        for batch, weight in zip(step.passes, step.weights, strict=True):
-            loss = loss_of(self.model, batch) * weight
+        for batch, weight in zip(step.micro_batches, step.weights, strict=True):
+            loss = compute_loss(self.model, batch) * weight
             loss.backward()  # type: ignore[no-untyped-call]
             gradients.beside[0] += loss.detach()
         gradients.beside[1] = float(stopping.asked)

@@ -18,7 +18,7 @@ from ..core.errors import InputError, OutputError
 METRICS = "metrics.jsonl"
 
 
-class Metrics:
+class MetricsLog:
     """Appends rows to a log, as a context manager. Where a run goes on, `cut` the log first."""
 
     def __init__(self, path: Path) -> None:

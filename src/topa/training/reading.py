@@ -6,28 +6,31 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from ..models.compat import recomputes_layers
+from ..models.inputs import ModelInputs
 from ..models.topa_model import VideoLanguageModel
-from .data import Batch
+from .data import PromptBatch
 from .loss import mean_nll
 
 
-def loss_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
+def compute_loss(model: VideoLanguageModel, batch: PromptBatch) -> Tensor:
     """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
-    return mean_nll(logits_of(model, batch), batch.targets.to(model.device))
+    return mean_nll(compute_logits(model, batch), batch.targets.to(model.device))
 
 
-def logits_of(model: VideoLanguageModel, batch: Batch) -> Tensor:
+def compute_logits(model: VideoLanguageModel, batch: PromptBatch) -> Tensor:
     """float32 [N, V] where the targets are predicted, and nowhere else; what all rows begin with is read once."""
     shared = batch.shared if _goes_on(model) else 0
     device = model.device
     ids = batch.ids.to(device)
     logits: Tensor = model(
-        ids[:, shared:],
-        frames=batch.frames.to(device),
-        frame_valid=batch.frame_valid.to(device),
-        is_slot=batch.is_slot[:, shared:].to(device),
-        attention_mask=batch.visible[:, shared:].to(device),
-        context=model.begin(ids[:1, :shared], len(ids)) if shared else None,
+        ModelInputs(
+            ids[:, shared:],
+            batch.frames.to(device),
+            batch.frame_valid.to(device),
+            batch.is_slot[:, shared:].to(device),
+            batch.visible[:, shared:].to(device),
+        ),
+        cache=model.prefill_shared(ids[:1, :shared], len(ids)) if shared else None,
         positions=(batch.rows.to(device), batch.columns.to(device) - shared),
     )
     return logits.float()

@@ -20,7 +20,7 @@ from .config import TrainConfig
 from .data import AlignmentSet, Mix, Share, epoch_steps
 from .loss import mean_nll
 from .prepare import for_reading
-from .reading import logits_of
+from .reading import compute_logits
 
 _LONGEST = 120  # tokens of a caption
 _TOGETHER = 16  # captions at a time
@@ -63,8 +63,8 @@ def validate(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, 
         share=Share(pass_tokens=config.pass_tokens),
     )
     for step in steps:
-        for batch, weight in zip(step.passes, step.weights, strict=True):
-            loss = mean_nll(logits_of(model, batch), batch.targets.to(model.device))
+        for batch, weight in zip(step.micro_batches, step.weights, strict=True):
+            loss = mean_nll(compute_logits(model, batch), batch.targets.to(model.device))
             total += loss.item() * weight * step.targets
         targets += step.targets
     described = [i for i, own in enumerate(data.labels) if own.description] if config.describe else []

@@ -1,6 +1,6 @@
-"""Which few of a video's frames stand for all of them.
+"""Keyframes: the few frames of a video that stand for all of them.
 
-Reads features of many frames in order of time, names those that a model with few frame slots should be given.
+Reads features of many frames in order of time, gives the numbers of those that a model with few frame slots reads.
 """
 
 from __future__ import annotations
@@ -16,31 +16,33 @@ from ..core.errors import UsageError
 _EVEN = 1e-6  # what unequal lengths cost, beside a variance of order 1: it decides where nothing else does
 
 
-def representatives(values: Tensor, count: int) -> list[int]:
-    """The numbers of `count` frames, ascending; all of them where there are no more.
+def select_keyframes(values: Tensor, count: int) -> list[int]:
+    """Select `count` frames, all of them where there are no more, and return their numbers, ascending.
 
-    values: float [N, D] unit rows in order of time. Each frame is the nearest to the mean of its stretch (see
-    `stretches`): a short scene has a frame of its own, and a cross-fade has none. Raises as `stretches` does.
+    values: float [N, D] unit rows in order of time. Each frame is the nearest to the mean of its segment (see
+    `change_point_segments`), so that a short scene has a frame of its own, and a cross-fade has none. Raises as
+    `change_point_segments` does.
     """
     chosen = []
-    for start, end in stretches(values, count):
+    for start, end in change_point_segments(values, count):
         rows = normalize(values[start:end].double(), dim=-1)
         off_centre = (torch.arange(len(rows)) - (len(rows) - 1) // 2).abs()
         chosen.append(start + int((rows @ rows.sum(dim=0) - _EVEN * off_centre).argmax()))
     return chosen
 
 
-def stretches(values: Tensor, count: int) -> list[tuple[int, int]]:
-    """A video cut into `count` stretches of time that vary least inside: each one's first frame, and the one behind it.
+def change_point_segments(values: Tensor, count: int) -> list[tuple[int, int]]:
+    """Cut a video at its changes into `count` segments that vary least inside.
 
-    values: float [N, D] unit rows in order of time; one stretch for each where there are no more than `count`. The sum
-    of squared distances to the stretches' means is the least there is, by dynamic programming; where nothing changes,
-    they are equally long. Time and memory grow with N^2. Raises UsageError for a count below 1.
+    values: float [N, D] unit rows in order of time. Returns each segment's first frame, and the one behind its last; a
+    segment per frame where there are no more than `count`. The sum of squared distances to the segments' means is the
+    least there is, by dynamic programming; where nothing changes, they are equally long. Time and memory grow with N^2.
+    Raises UsageError for a count below 1.
 
     Not in the paper, which samples evenly (docs/log.md has the comparison).
     """
     if count < 1:
-        raise UsageError(f"stretches: found count={count}; expected 1 or more. Ask for more frames.")
+        raise UsageError(f"keyframes: found count={count}; expected 1 or more. Ask for more frames.")
     total = len(values)
     if total <= count:
         return [(at, at + 1) for at in range(total)]
@@ -49,7 +51,7 @@ def stretches(values: Tensor, count: int) -> list[tuple[int, int]]:
     products = sums @ sums.T
     squares = products.diagonal()
     place = torch.arange(total + 1)
-    length = place - place[:, None]  # of the stretch from row's frame to before column's
+    length = place - place[:, None]  # of the segment from row's frame to before column's
     # Of unit rows, what isn't in the mean is variation.
     shared = (squares + squares[:, None] - 2 * products) / length.clamp(min=1)
     cost = length - shared + _EVEN * length.square() / total

@@ -1,6 +1,6 @@
 """Which frames of a long video are read, by what is asked about it.
 
-Reads features of frames and of the words of a question in one space, gives numbers of frames; see `stretches` for what
+Reads features of frames and of the words of a question in one space, gives numbers of frames; see `keyframes` for what
 a video shows whatever is asked.
 """
 
@@ -48,7 +48,7 @@ def even(total: int, count: int) -> list[int]:
     return list(range(total)) if total <= count else [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
-def relevant(values: Tensor, asked: Tensor, count: int, *, relevance: float = 0.9) -> list[int]:
+def maximal_marginal_relevance(values: Tensor, asked: Tensor, count: int, *, relevance: float = 0.9) -> list[int]:
     """The numbers of `count` frames that are like the question and unlike each other, ascending.
 
     values: float [N, D] unit rows; asked: float [D], of the same space. One after another, the frame is taken that has
@@ -83,7 +83,7 @@ def segments(total: int, length: int) -> list[tuple[int, int]]:
     return [(start, min(start + length, total)) for start in starts]
 
 
-def likest(values: Tensor, asked: Tensor, parts: Sequence[tuple[int, int]], count: int) -> list[tuple[int, float]]:
+def top_k(values: Tensor, asked: Tensor, parts: Sequence[tuple[int, int]], count: int) -> list[tuple[int, float]]:
     """The `count` parts that are most like the question, the best one first: number, and likeness.
 
     The likeness of a part is the mean of its two best frames' cosines, so that no single frame decides. Of parts
