@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import UsageError
 from .page import Picture, page
-from .plots import OVERLAID, PLOTS, Look
+from .plots import OVERLAID, PLOTS, Look, draw
 from .read import Run
 
 if TYPE_CHECKING:
@@ -39,11 +39,9 @@ def write_report(runs: Sequence[Run], out: Path, command: str) -> Path:
     drawn = drawn[:OVERLAID]
     folder = output_folder(out, *FILES)
     pictures = []
-    for name, (heading, plot) in PLOTS.items():
-        found = {
-            look: plot(drawn, look)
-            for look in (Look(dark, narrow) for dark in (False, True) for narrow in (False, True))
-        }
+    looks = [Look(dark, narrow) for dark in (False, True) for narrow in (False, True)]
+    for name, (heading, _) in PLOTS.items():
+        found = {look: draw(name, drawn, look) for look in looks}
         made = {look: figure for look, figure in found.items() if figure is not None}
         if made:
             pictures.append(Picture(name, heading, {look: _data(figure) for look, figure in made.items()}))
