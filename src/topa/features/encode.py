@@ -73,11 +73,11 @@ def on_ray(plan: Plan, number: int) -> EncodeResult:
     """
     source_of(plan)  # what is wrong with the inputs is told once, before any worker starts
     encoder = str(Path(plan.encoder).absolute()) if Path(plan.encoder).is_dir() else plan.encoder
-    made = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
-    joined = run.join(plan.out)
-    joined.done = sum(one["done"] for one in made)
-    joined.seconds = max(one["seconds"] for one in made)
-    return joined
+    shard_results = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
+    result = run.join(plan.out)
+    result.done = sum(one["done"] for one in shard_results)
+    result.seconds = max(one["seconds"] for one in shard_results)
+    return result
 
 
 def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def merge(out: Path) -> EncodeResult:
 
 
 def source_of(plan: Plan, *, show: bool = True) -> Source:
-    """The items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
+    """Return the items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
     if not plan.inputs:
         raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
     files = [tideos_in(plan.here / path) for path in plan.inputs]
@@ -117,21 +117,21 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
 
 
 def tideos_in(path: Path) -> Path | None:
-    """The file of Tideos that is meant; None for what is none."""
+    """Return the file of Tideos behind a path; None where it is something else."""
     if path.is_dir():
         return path / TIDEOS if (path / TIDEOS).is_file() else None
     return path if path.suffix.lower() == ".jsonl" else None
 
 
 def towers(name: str, identity: str | None = None) -> Encoder:
-    """The encoder of a name, microworld/clip among them.
+    """Load the encoder of a name, microworld/clip among them.
 
     Raises InputError where there is none, ArtifactMismatch where features are of another identity than it has now.
     """
-    found = Encoder.from_pretrained(resolve(name))
-    if identity not in (None, found.identity):
+    encoder = Encoder.from_pretrained(resolve(name))
+    if identity not in (None, encoder.identity):
         raise ArtifactMismatch(
-            f"{name}: is {found.identity} now, the features are of {identity}; expected the same. Bring the old one "
+            f"{name}: is {encoder.identity} now, the features are of {identity}; expected the same. Bring the old one "
             "back, or index the videos again: topa index VIDEOS --out ANOTHER"
         )
-    return found
+    return encoder

@@ -35,7 +35,7 @@ class EncodedVideo:
 
 
 def encode_frames(frames: Sequence[TextFrame], encoder: Encoder, fusion: Fusion) -> Tensor:
-    """One unit row of text space for each textual frame: float32 [T, D]."""
+    """Encode each textual frame as one unit row of text space: float32 [T, D]."""
     captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
     rows = encoder.encode_texts([caption for texts in captions for caption in texts])
     return fuse(rows, [len(texts) for texts in captions], fusion)
@@ -50,7 +50,7 @@ def encode_video(
     end: float | None = None,
     short_side: int | None = None,
 ) -> EncodedVideo:
-    """`frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
+    """Encode `frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
 
     Raises what `sample_frames` raises.
     """

@@ -40,10 +40,10 @@ class FeatureCache:
     def add(self, store: FeatureStore) -> None:
         """Add a finished part. Raises ArtifactMismatch as the constructor does."""
         store.expect(self._encoder, "image")
-        found = store.manifest.config.get("frames", self._frames)
-        if found != self._frames:
+        frames = store.manifest.config.get("frames", self._frames)
+        if frames != self._frames:
             raise ArtifactMismatch(
-                f"{store.path}: holds {found} frames of each video; expected {self._frames}, as the model reads. Name "
+                f"{store.path}: holds {frames} frames of each video; expected {self._frames}, as the model reads. Name "
                 "another folder with --features, or leave that out to have the videos encoded."
             )
         self._of |= dict.fromkeys(store, store)
@@ -52,7 +52,8 @@ class FeatureCache:
         return name in self._of
 
     def __getitem__(self, name: str) -> FrameFeatures:
-        """Image space. Raises InputError where there are none, or they aren't finite unit rows."""
+        """Return features of a clip, in image space. Raises InputError where there are none, or for rows that aren't
+        unit."""
         if name not in self._of:
             raise InputError(
                 f"{self.folder}: found no features of {name!r}; expected those of {self._encoder}. Encode it: topa "

@@ -41,17 +41,17 @@ class FrameFeatures:
 
     @classmethod
     def unpadded(cls, values: Tensor, space: Space, encoder: str, times: Tensor | None = None) -> FrameFeatures:
-        """Features of which every row is a frame."""
+        """Make features without padding: every row is a frame."""
         return cls(values, torch.ones(len(values), dtype=torch.bool), space, encoder, times)
 
     @classmethod
     def image(cls, values: Tensor, encoder: str, times: Tensor | None = None) -> FrameFeatures:
-        """Features of pictures, without padding."""
+        """Make features of pictures, without padding."""
         return cls.unpadded(values, "image", encoder, times)
 
     @classmethod
     def text(cls, values: Tensor, encoder: str) -> FrameFeatures:
-        """Features of captions, without padding."""
+        """Make features of captions, without padding."""
         return cls.unpadded(values, "text", encoder)
 
     def __len__(self) -> int:
@@ -63,12 +63,12 @@ class FrameFeatures:
         return self.values.shape[1]
 
     def take(self, numbers: Tensor) -> FrameFeatures:
-        """The frames of these numbers, int64 [N], in this order."""
+        """Select frames by their numbers, int64 [N], in this order."""
         times = None if self.times is None else self.times[numbers]
         return replace(self, values=self.values[numbers], valid=self.valid[numbers], times=times)
 
     def resample(self, frames: int) -> FrameFeatures:
-        """Exactly `frames` frames: index (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
+        """Resample to exactly `frames` frames: (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
 
         Source: TOPA, released code (sampling of textual frames). Padding is masked here, there it is not.
         """

@@ -23,12 +23,12 @@ def select_keyframes(values: Tensor, count: int) -> list[int]:
     `change_point_segments`), so that a short scene has a frame of its own, and a cross-fade has none. Raises as
     `change_point_segments` does.
     """
-    chosen = []
+    keyframes = []
     for start, end in change_point_segments(values, count):
         rows = normalize(values[start:end].double(), dim=-1)
         off_centre = (torch.arange(len(rows)) - (len(rows) - 1) // 2).abs()
-        chosen.append(start + int((rows @ rows.sum(dim=0) - _EVEN * off_centre).argmax()))
-    return chosen
+        keyframes.append(start + int((rows @ rows.sum(dim=0) - _EVEN * off_centre).argmax()))
+    return keyframes
 
 
 def change_point_segments(values: Tensor, count: int) -> list[tuple[int, int]]:

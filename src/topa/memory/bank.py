@@ -73,7 +73,7 @@ class MemoryBank:
         return len(self.values)
 
     def to(self, device: torch.device) -> MemoryBank:
-        """The same with its values on a device, where projections are computed then; features stay where they are."""
+        """Move its values to a device, where projections are computed then; features stay where they are."""
         return replace(self, values=self.values.to(device))
 
     def project(self, frames: FrameFeatures, temperature: float, *, top_k: int = 0) -> Projected:
@@ -96,18 +96,18 @@ class MemoryBank:
         device = self.values.device
         # Some rows have the same caption: more of them are looked at than captions are wanted.
         rows = 0 if self.captions is None else _ROWS_PER_READING * top_k
-        found = project_with_rows(values.to(device), self.values, temperature, valid.to(device), top_k=rows)
+        projection = project_with_rows(values.to(device), self.values, temperature, valid.to(device), top_k=rows)
         lengths = [len(video) for video in videos]
-        weights, rows_of = (torch.split(part, lengths) for part in (found.weights, found.rows))
+        weights, rows_of = (torch.split(part, lengths) for part in (projection.weights, projection.rows))
         return [
             Projected(replace(video, values=own, space="projected"), self._readings(w, r, top_k))
             for video, own, w, r in zip(
-                videos, torch.split(found.values.to(values.device), lengths), weights, rows_of, strict=True
+                videos, torch.split(projection.values.to(values.device), lengths), weights, rows_of, strict=True
             )
         ]
 
     def _readings(self, weights: Tensor, rows: Tensor, top_k: int) -> tuple[Reading, ...]:
-        """Captions with their weights, of the weights and the numbers of rows [T, K]."""
+        """Turn weights and numbers of rows, [T, K] each, into captions with weights."""
         if self.captions is None or not top_k:
             return ()
         readings = []
@@ -157,10 +157,10 @@ class MemoryBank:
         try:
             with safe_open(folder / VALUES, framework="pt") as file:
                 values = file.get_tensor("values")
-            told = None
+            texts = None
             if CAPTIONS in manifest.files:  # one that isn't named belongs to an older memory
-                told = Texts.from_arrays(map_arrays(folder / CAPTIONS).arrays)
-            bank = cls(values, manifest.encoder or "", told, manifest.files[VALUES])
+                texts = Texts.from_arrays(map_arrays(folder / CAPTIONS).arrays)
+            bank = cls(values, manifest.encoder or "", texts, manifest.files[VALUES])
         except (OSError, SafetensorError, ValueError, KeyError, InputError) as error:
             raise ArtifactError(
                 f"{folder}: found a memory that is damaged ({error}). Build the memory again."
@@ -171,7 +171,7 @@ class MemoryBank:
 def build(
     features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int
 ) -> MemoryBank:
-    """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
+    """Draw a memory of at most `rows` frames, without replacement. captions[i][t] belongs to features[i], frame t.
 
     Raises InputError where there is nothing to draw from, or features are not of text space, ArtifactMismatch where
     they are of several encoders.
@@ -190,10 +190,10 @@ def build(
     places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
     if rows < 1 or not places:
         raise InputError(f"memory: asked for {rows} rows of {len(places)} frames; expected one or more of each.")
-    chosen = sorted(random.Random(seed).sample(places, min(rows, len(places))))
-    values = torch.stack([features[i].values[t] for i, t in chosen])
-    told = None if captions is None else tuple(captions[i][t] for i, t in chosen)
-    return MemoryBank(values, features[0].encoder, told)
+    sample = sorted(random.Random(seed).sample(places, min(rows, len(places))))
+    values = torch.stack([features[i].values[t] for i, t in sample])
+    texts = None if captions is None else tuple(captions[i][t] for i, t in sample)
+    return MemoryBank(values, features[0].encoder, texts)
 
 
 def build_from_store(
@@ -205,7 +205,7 @@ def build_from_store(
     captions: Callable[[str], Sequence[str]] | None = None,
     near: float | None = None,
 ) -> MemoryBank:
-    """A memory of at most `rows` frames of a store, drawn without replacement; only these are read, in their order.
+    """Draw a memory of at most `rows` frames of a store, without replacement; only these are read, in their order.
 
     ids: draw among these items only. captions: gives the captions of an item's frames. near: of rows whose cosine is
     this or more, leave all but one out; see `topa.memory.near`. The same seed gives the frames that `build` draws of
@@ -223,20 +223,20 @@ def build_from_store(
     total = int(ends[-1]) if len(ends) else 0
     if rows < 1 or not total:
         raise InputError(f"{store.path}: asked for {rows} rows of {total} frames; expected one or more of each.")
-    chosen = np.array(sorted(random.Random(seed).sample(range(total), min(rows, total))), np.int64)
-    items = np.searchsorted(ends, chosen, side="right")
-    frames = chosen - np.where(items > 0, ends[items - 1], 0)
-    values = torch.empty(len(chosen), store.width, dtype=torch.float16)
-    for start in range(0, len(chosen), _READ):
+    sample = np.array(sorted(random.Random(seed).sample(range(total), min(rows, total))), np.int64)
+    items = np.searchsorted(ends, sample, side="right")
+    frames = sample - np.where(items > 0, ends[items - 1], 0)
+    values = torch.empty(len(sample), store.width, dtype=torch.float16)
+    for start in range(0, len(sample), _READ):
         part = slice(start, start + _READ)
         values[part] = store.pick([names[i] for i in items[part].tolist()], frames[part].tolist())
     if near is not None:
         from .near import distinct
 
-        kept = torch.from_numpy(distinct(values, near, seed))
-        values, items, frames = values[kept], items[kept.numpy()], frames[kept.numpy()]
-    told = None if captions is None else Texts.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
-    return MemoryBank(values, store.encoder, told)
+        distinct_rows = torch.from_numpy(distinct(values, near, seed))
+        values, items, frames = values[distinct_rows], items[distinct_rows.numpy()], frames[distinct_rows.numpy()]
+    texts = None if captions is None else Texts.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
+    return MemoryBank(values, store.encoder, texts)
 
 
 def _captions(
@@ -246,7 +246,7 @@ def _captions(
     frames: list[int],
     captions: Callable[[str], Sequence[str]],
 ) -> Iterator[str]:
-    """The captions of frames that are sorted by item; each item is asked for once."""
+    """Yield the captions of frames that are sorted by item; each item is looked up once."""
     before = -1
     own: Sequence[str] = ()
     for item, frame in zip(items, frames, strict=True):

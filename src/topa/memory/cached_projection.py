@@ -52,7 +52,7 @@ def _key(memory: MemoryBank, videos: Sequence[FrameFeatures], temperature: float
 
 
 def _load(path: Path) -> Tensor | None:
-    """What is in the file; None where there is none, or it is damaged."""
+    """Read the file; None where there is none, or it is damaged."""
     try:
         return load_file(path)["values"]
     except (OSError, SafetensorError, KeyError):

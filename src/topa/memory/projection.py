@@ -80,8 +80,8 @@ def _attend(queries: Tensor, memory: Tensor, top_k: int) -> tuple[Tensor, Tensor
         scores = queries @ chunk.T
         if top_k:
             candidates = scores.topk(min(top_k, len(chunk)), dim=-1)
-            joined = torch.cat([best, candidates.values], dim=-1)
-            best, order = joined.topk(min(top_k, joined.shape[1]), dim=-1)
+            scores_so_far = torch.cat([best, candidates.values], dim=-1)
+            best, order = scores_so_far.topk(min(top_k, scores_so_far.shape[1]), dim=-1)
             best_rows = torch.cat([best_rows, candidates.indices + start], dim=-1).gather(-1, order)
             start += len(chunk)
         now = torch.maximum(largest, scores.amax(dim=1, keepdim=True))

@@ -44,8 +44,8 @@ class MeanShift:
                 f"mean shift: measured on images of {self.encoder}; found {frames.space} features of {frames.encoder}. "
                 "Measure it again with the encoder in use: topa adapt VIDEOS --model MODEL --out DIR"
             )
-        moved = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
-        return replace(frames, values=moved)
+        values = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
+        return replace(frames, values=values)
 
     def save(self, path: Path) -> None:
         """Write the shift to a file. Raises OutputError where that fails."""

@@ -86,20 +86,20 @@ def attach(llm: PreTrainedModel) -> None:
 
 
 def refusal(llm: PreTrainedModel) -> str | None:
-    """Why this model can't take the adapter, as a sentence; None if it can."""
+    """Return why this model can't take the adapter, as a sentence; None if it can."""
     if not supports_attention_interface(llm):
         return "it doesn't call transformers' attention interface."
     config = llm.config.get_text_config()
     if getattr(config, "is_encoder_decoder", False) or not llm.can_generate():
         return "it isn't a causal language model."
-    found = {}
+    layers = {}
     for name, module in llm.base_model.named_modules():
         if "Attention" in type(module).__name__ and isinstance(getattr(module, "layer_idx", None), int):
-            found[module.layer_idx] = (name, module)
-    missing = sorted(set(range(config.num_hidden_layers)) - set(found))
+            layers[module.layer_idx] = (name, module)
+    missing = sorted(set(range(config.num_hidden_layers)) - set(layers))
     if missing:
         return f"layers {missing} have no softmax attention of their own."
-    for name, module in found.values():
+    for name, module in layers.values():
         children = {child for child, _ in module.named_children()}
         if _is_fused(module, config):
             children -= {"qkv_proj"}
@@ -117,7 +117,7 @@ def refusal(llm: PreTrainedModel) -> str | None:
 
 
 def _is_fused(module: nn.Module, config: Any) -> bool:
-    """Phi-3's layers: one projection whose rows are queries, keys and values, in this order."""
+    """Recognise Phi-3's layers: one projection whose rows are queries, keys and values, in this order."""
     fused = getattr(module, "qkv_proj", None)
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     rows = (heads + 2 * groups) * (getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -126,11 +126,11 @@ def _is_fused(module: nn.Module, config: Any) -> bool:
 
 def verify(llm: PreTrainedModel) -> None:
     """Raise UsageError unless `attend` is still the model's attention: any other would silently skip the adapter."""
-    found = attention_implementation(llm)
-    if found != IMPLEMENTATION:
+    implementation = attention_implementation(llm)
+    if implementation != IMPLEMENTATION:
         raise UsageError(
-            f"{type(llm).__name__}: found attention implementation {found!r}, expected {IMPLEMENTATION!r}; any other "
-            f"ignores the adapter. Undo it: llm.set_attn_implementation({IMPLEMENTATION!r})."
+            f"{type(llm).__name__}: found attention implementation {implementation!r}, expected {IMPLEMENTATION!r}; "
+            f"any other ignores the adapter. Undo it: llm.set_attn_implementation({IMPLEMENTATION!r})."
         )
 
 
@@ -156,7 +156,7 @@ def attend(
     video_adapter: AdapterCall | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one layer: its own, with the video bias, plus the gated prompts.
+    """Compute the attention of one layer: its own, with the video bias, plus the gated prompts.
 
     query: [B, h, Q, d]; key, value: [B, g, K, d] with the cached ones first; attention_mask: bool or additive
     [B, 1 or h, Q, K], None where the layer is plainly causal (or Q is 1). Returns [B, Q, h, d].
@@ -198,7 +198,7 @@ def attend(
 
 
 def _windowed(mask: Tensor | None, queries: Tensor, keys: Tensor, window: int) -> Tensor:
-    """A mask of pairs without those that are `window` places or more apart."""
+    """Remove pairs that are `window` positions or more apart from a mask of pairs."""
     near: Tensor = (queries[:, None, :, None] - keys[:, None, None, :]) < window
     return near if mask is None else near & mask
 
@@ -227,7 +227,7 @@ def _softcapped(
     scaling: float,
     softcap: float,
 ) -> Tensor:
-    """Attention of the families that cap their scores, which no fused kernel does. Returns [B, Q, h, d]."""
+    """Compute attention with capped scores, which no fused kernel does. Returns [B, Q, h, d]."""
     soft = _weights(query, key, mask, bias, is_video, scaling, softcap)
     weights = functional.dropout(soft.to(value), dropout)
     read: Tensor = weights @ repeat_kv(value, query.shape[1] // key.shape[1])
@@ -243,7 +243,7 @@ def _weights(
     scaling: float,
     softcap: float | None,
 ) -> Tensor:
-    """What every query gives to every key, float32 [B, h, Q, K]; arguments as in `attend`."""
+    """Compute attention weights, float32 [B, h, Q, K]; arguments as in `attend`."""
     scores = query @ repeat_kv(key, query.shape[1] // key.shape[1]).transpose(2, 3) * scaling
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
@@ -269,7 +269,7 @@ def _traced_weights(
     softcap: float | None,
     columns: Tensor,
 ) -> Tensor:
-    """`_weights` of the queries at these columns alone: float32 [h, N, K] of the one row of the batch."""
+    """Compute `_weights` of the queries at these columns alone: float32 [h, N, K] of the one row of the batch."""
     if mask is None:
         mask = (torch.arange(key.shape[2], device=key.device) <= columns[:, None])[None, None]
     else:
@@ -281,7 +281,7 @@ def _traced_weights(
 def _prompt_states(
     module: Any, prompts: GatedPrompts, query: Tensor, states: PromptStates | None
 ) -> tuple[Tensor, Tensor]:
-    """Keys and values [g, P, d] of the prompt: the layer's own frozen projections, without rotary."""
+    """Compute keys and values [g, P, d] of the prompt by the layer's own frozen projections, without rotary."""
     if states is not None and module.layer_idx in states:
         return states[module.layer_idx]
     prompt = prompts.prompt.to(query)
@@ -292,14 +292,14 @@ def _prompt_states(
         keys = norm(keys.view(len(prompt), -1, norm.weight.shape[0]))
     keys = keys.view(len(prompt), -1, module.head_dim)
     values = values.view(len(prompt), -1, module.head_dim)
-    found = keys.transpose(0, 1), values.transpose(0, 1)
+    computed = keys.transpose(0, 1), values.transpose(0, 1)
     if states is not None:
-        states[module.layer_idx] = found
-    return found
+        states[module.layer_idx] = computed
+    return computed
 
 
 def _project(module: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of the prompt by the layer's own projections: [P, g*d] each."""
+    """Project the prompt to keys and values by the layer's own projections: [P, g*d] each."""
     if not hasattr(module, "qkv_proj"):
         return module.k_proj(prompt), module.v_proj(prompt)
     width = module.num_key_value_heads * module.head_dim
@@ -318,20 +318,20 @@ def _mask(
     local_size: int | None = None,
     **rest: Any,
 ) -> Tensor | None:
-    """transformers' bool mask [B, 1, Q, K] (or None), whose sliding windows count visible tokens, not slots.
+    """Build transformers' bool mask [B, 1, Q, K] (or None), whose sliding windows count visible tokens, not slots.
 
     Otherwise padding between tokens (masked frames, a right-padded prefix that goes on) would use up the window.
     """
-    counted = mask_function
+    count_visible = mask_function
     if local_size is not None and attention_mask is not None:
         padded = functional.pad(attention_mask, (0, max(0, kv_offset + kv_length - attention_mask.shape[1])))
         position = padded.long().cumsum(dim=1)
 
-        def counted(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        def count_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
             return mask_function(batch, head, position[batch, query], position[batch, key])
 
     mask: Tensor | None = sdpa_mask(
-        batch_size, q_length, kv_length, q_offset, kv_offset, counted, attention_mask, local_size, **rest
+        batch_size, q_length, kv_length, q_offset, kv_offset, count_visible, attention_mask, local_size, **rest
     )
     return mask
 

@@ -18,7 +18,8 @@ from .topa_model import VideoLanguageModel
 
 @torch.no_grad()
 def generate(model: VideoLanguageModel, inputs: ModelInputs, **options: Any) -> Any:
-    """Generate: the new tokens, int64 [B * num_return_sequences, N], or what `return_dict_in_generate` asks for.
+    """Generate with transformers; return the new tokens, int64 [B * num_return_sequences, N], or what
+    `return_dict_in_generate` asks for.
 
     inputs: with a mask [B, S], padding on either side. options: those of
     `transformers.GenerationMixin.generate`. Raises UsageError as `forward` does.

@@ -50,18 +50,18 @@ class KVCache:
         """Join the rows of several caches of one model to one batch: what each has read is moved to the right end,
         padding before it, and no more of it than the longest row needs."""
         width = max(int(cache.visible.sum(dim=1).max()) for cache in caches)
-        moved = [_align_right(cache, width) for cache in caches]
-        if len(moved) == 1:
-            return moved[0]
-        states = copy_cache(moved[0].states)
-        for layer, *parts in zip(cached_layers(states), *(cached_layers(c.states) for c in moved), strict=True):
+        aligned = [_align_right(cache, width) for cache in caches]
+        if len(aligned) == 1:
+            return aligned[0]
+        states = copy_cache(aligned[0].states)
+        for layer, *parts in zip(cached_layers(states), *(cached_layers(c.states) for c in aligned), strict=True):
             layer.keys = torch.cat([part.keys for part in parts])
             layer.values = torch.cat([part.values for part in parts])
         return KVCache(
             states,
-            torch.cat([cache.visible for cache in moved]),
-            torch.cat([cache.is_video for cache in moved]),
-            torch.cat([cache.next_logits for cache in moved]),
+            torch.cat([cache.visible for cache in aligned]),
+            torch.cat([cache.is_video for cache in aligned]),
+            torch.cat([cache.next_logits for cache in aligned]),
         )
 
 

@@ -148,16 +148,16 @@ class VideoLanguageModel(nn.Module):
         device, rows = cache.visible.device, len(cache.visible)
         ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), device=device)
         forbidden = torch.tensor(list(banned), dtype=torch.int64, device=device)
-        chosen: list[Tensor] = []
+        steps: list[Tensor] = []
         running = torch.ones(rows, dtype=torch.bool, device=device)
         for step in range(max_new_tokens):
             token = cache.next_logits.index_fill(1, forbidden, -torch.inf).argmax(dim=-1)
             running = running & ~torch.isin(token, ends)
-            chosen.append(torch.where(running, token, -1))
+            steps.append(torch.where(running, token, -1))
             if step + 1 == max_new_tokens or not running.any():
                 break
             cache = self.prefill(ModelInputs(token[:, None]), cache)
-        tokens = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in range(rows)]
+        tokens = torch.stack(steps, dim=1).tolist() if steps else [[] for _ in range(rows)]
         return [[token for token in row if token >= 0] for row in tokens]
 
     @torch.no_grad()
@@ -184,8 +184,8 @@ class VideoLanguageModel(nn.Module):
         tree = branch_out(self.embed(inputs), branches, continuation_mask[:, :, :-1].bool(), cached)
         # Where logits are wanted: at the end of what is shared, before its labelled tokens, and along the branches.
         rows, last = inputs.last_tokens()
-        wanted = torch.zeros_like(ids, dtype=torch.bool) if labelled is None else labelled.bool()
-        own_rows, own_columns = wanted.nonzero(as_tuple=True)
+        is_labelled = torch.zeros_like(ids, dtype=torch.bool) if labelled is None else labelled.bool()
+        own_rows, own_columns = is_labelled.nonzero(as_tuple=True)
         next_rows, branch, step = continuation_mask[:, :, 1:].nonzero(as_tuple=True)
         columns = torch.cat([last, own_columns - 1, ids.shape[1] + branch * (length - 1) + step])
         logits = self._run(tree, cache, (torch.cat([rows, own_rows, next_rows]), columns))[0].float()
@@ -220,21 +220,21 @@ class VideoLanguageModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where inputs belong."""
+        """The device of inputs."""
         return self.projector.linear.weight.device
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
-        """Everything that trains, by name: the projector, and prompts, gates and video biases or LoRA's matrices."""
+        """Return what trains, by name: the projector, and prompts, gates and video biases or LoRA's matrices."""
         own = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         inside = {f"lora.{name}": p for name, p in self.llm.named_parameters() if p.requires_grad}
         return own | inside
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
-        """What an optimiser gets."""
+        """Yield the parameters for an optimiser."""
         return iter(self.named_trainable().values())
 
     def parameter_report(self) -> ParameterReport:
-        """Trainable counts by part, and the frozen count."""
+        """Count trainable parameters by part, and frozen ones."""
         parts: dict[str, int] = {}
         for name, parameter in self.named_trainable().items():
             words = name.split(".")
@@ -244,11 +244,11 @@ class VideoLanguageModel(nn.Module):
         return ParameterReport(parts, sum(parameter.numel() for parameter in every if not parameter.requires_grad))
 
     def adapter_state_dict(self) -> dict[str, Tensor]:
-        """All trainable tensors by name, detached, and nothing frozen."""
+        """Return all trainable tensors by name, detached, and nothing frozen."""
         return {name: parameter.detach() for name, parameter in self.named_trainable().items()}
 
     def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
+        """Load trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
         own = self.adapter_state_dict()
         faults = [f"{name} is missing" for name in own if name not in state]
         faults += [f"{name} is unexpected" for name in state if name not in own]
@@ -288,7 +288,7 @@ class VideoLanguageModel(nn.Module):
         return {self._first_adapted + i: layer for i, layer in enumerate(self.prompts)}  # type: ignore[misc]
 
     def prompt_states(self) -> PromptStates | None:
-        """Keys and values of the prompts by layer, for reading: computed once, and again when a prompt has changed.
+        """Return keys and values of the prompts by layer: computed once, and again when a prompt has changed.
         None where gradients are recorded, which must flow through them."""
         if torch.is_grad_enabled():
             return None
@@ -368,7 +368,7 @@ class VideoLanguageModel(nn.Module):
 def _mask_and_positions(
     embedded: Embeddings, visible: Tensor, cache: KVCache | None
 ) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]:
-    """The LLM's mask and position ids, and for a mask of pairs the positions of queries and keys.
+    """Return the LLM's mask and position ids, and for a mask of pairs the positions of queries and keys.
 
     visible: bool [B, K + S], of what was read before as well.
     """
@@ -398,5 +398,5 @@ def trainable_count(
     prompt_length: int = 50,
     tokens_per_frame: int = 1,
 ) -> int:
-    """How many parameters would train on an LLM of this shape: 9,742,336 for Llama-2 7B (4096, 32, 32)."""
+    """Count the parameters that would train on an LLM of this shape: 9,742,336 for Llama-2 7B (4096, 32, 32)."""
     return layers * (prompt_length * width + 2 * heads) + width * (feature_width * tokens_per_frame + frames)

@@ -57,11 +57,11 @@ class Look:
 
     @property
     def palette(self) -> Palette:
-        """Its colours."""
+        """Colours of the paper."""
         return _DARK if self.dark else _LIGHT
 
     def style(self, number: int) -> dict[str, Any]:
-        """The colour and the dashes of a run, by its place."""
+        """Return the colour and the dashes of a run, by its place."""
         styles = list(product(_DASHES, self.palette.curves))
         dash, colour = styles[number % len(styles)]
         return {"color": colour, "linestyle": dash}
@@ -134,29 +134,29 @@ def draw(name: str, runs: Sequence[Run], look: Look) -> Figure | None:
     """Draw one of `PLOTS`; None where no run has its numbers. Raises UsageError where matplotlib isn't installed."""
     if name in _BY_LAYER:
         return _draw_layers(runs, look, *_BY_LAYER[name])
-    drawn = [(panel, [panel.series(run) for run in runs]) for panel in PLOTS[name][1]]
-    drawn = [(panel, found) for panel, found in drawn if any(series.steps for series in found)]
-    if not drawn:
+    filled = [(panel, [panel.series(run) for run in runs]) for panel in PLOTS[name][1]]
+    filled = [(panel, curves) for panel, curves in filled if any(series.steps for series in curves)]
+    if not filled:
         return None
-    figure, places = _panels(look, [panel.title for panel, _ in drawn])
-    for axes, (panel, found) in zip(places, drawn, strict=True):
-        _draw_panel(axes, panel, runs, found, look)
+    figure, places = _panels(look, [panel.title for panel, _ in filled])
+    for axes, (panel, curves) in zip(places, filled, strict=True):
+        _draw_panel(axes, panel, runs, curves, look)
     several = len(runs) > 1
-    note = "Dotted with markers: held out" if several and any(panel.held_out for panel, _ in drawn) else None
+    note = "Dotted with markers: held out" if several and any(panel.held_out for panel, _ in filled) else None
     return _with_legend(figure, look, note)
 
 
 def smoothed(values: Sequence[float], span: int) -> list[float]:
-    """Means over `span` values around each; at the ends over those that are there."""
+    """Compute means over `span` values around each; at the ends over those that exist."""
     total = [0.0, *accumulate(values)]
     reach = span // 2
     ranges = ((max(0, k - reach), min(len(values), k + reach + 1)) for k in range(len(values)))
     return [(total[end] - total[start]) / (end - start) for start, end in ranges]
 
 
-def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], found: Sequence[Series], look: Look) -> None:
+def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], curves: Sequence[Series], look: Look) -> None:
     several = len(runs) > 1
-    for number, (run, series) in enumerate(zip(runs, found, strict=True)):
+    for number, (run, series) in enumerate(zip(runs, curves, strict=True)):
         label = _label(run) if several else "training, smoothed" if panel.held_out else None
         style = look.style(number)
         if panel.curve == "points":
@@ -172,7 +172,7 @@ def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], found: Sequence[S
     if panel.curve == "points":
         return
     if panel.axis == "log":
-        _logarithmic(axes, found)
+        _logarithmic(axes, curves)
         return
     if panel.axis == "zero":
         axes.set_ylim(bottom=0)
@@ -208,7 +208,7 @@ def _panels(look: Look, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 
 def _label(run: Run) -> str:
-    """A run's name as matplotlib shows it unchanged: no formulas, and no underscore first, which would hide it."""
+    """Escape a run's name for matplotlib: no formulas, and no underscore first, which would hide it."""
     short = run.name if len(run.name) <= 40 else f"...{run.name[-37:]}"
     return (f" {short}" if short.startswith("_") else short).replace("$", r"\$")
 
@@ -219,9 +219,9 @@ def _curve(axes: Axes, series: Series, *, exact: bool, **style: Any) -> None:
         return
     values = series.values if exact else _smooth(series)
     stride = max(1, math.ceil(len(values) / POINTS))
-    chosen = sorted({*range(0, len(values), stride), len(values) - 1})
-    alone: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(chosen) < 2 else {}
-    axes.plot([series.steps[k] for k in chosen], [values[k] for k in chosen], linewidth=1.7, **alone, **style)
+    indices = sorted({*range(0, len(values), stride), len(values) - 1})
+    alone: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(indices) < 2 else {}
+    axes.plot([series.steps[k] for k in indices], [values[k] for k in indices], linewidth=1.7, **alone, **style)
 
 
 def _smooth(series: Series) -> list[float]:
@@ -240,9 +240,9 @@ def _band(axes: Axes, series: Series, colour: str) -> None:
         axes.fill_between(steps, low, high, color=colour, alpha=0.22, linewidth=0)
 
 
-def _logarithmic(axes: Axes, found: Sequence[Series]) -> None:
+def _logarithmic(axes: Axes, curves: Sequence[Series]) -> None:
     """Make the axis logarithmic where the smoothed values span an order of magnitude."""
-    values = [value for series in found for value in _smooth(series)]
+    values = [value for series in curves for value in _smooth(series)]
     if not values or min(values) <= 0 or max(values) / min(values) <= 10:
         axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
         return
@@ -256,13 +256,13 @@ def _logarithmic(axes: Axes, found: Sequence[Series]) -> None:
 
 def _draw_layers(runs: Sequence[Run], look: Look, name: str, title: str) -> Figure | None:
     """Draw a number per layer: over the steps of one run as a heat map; of several runs, at their ends."""
-    found = [layers(run, name) for run in runs]
-    if not any(found):
+    by_run = [layers(run, name) for run in runs]
+    if not any(by_run):
         return None
     if len(runs) == 1:
-        return _heat(found[0], look, title)
+        return _heat(by_run[0], look, title)
     figure, (axes,) = _panels(look, [f"{title}, at the end of each run"])
-    for number, (run, one) in enumerate(zip(runs, found, strict=True)):
+    for number, (run, one) in enumerate(zip(runs, by_run, strict=True)):
         if one:
             ends = [series.values[-1] for series in one.values()]
             axes.plot(list(one), ends, marker="o", markersize=3, linewidth=1.4, label=_label(run), **look.style(number))
@@ -272,16 +272,18 @@ def _draw_layers(runs: Sequence[Run], look: Look, name: str, title: str) -> Figu
     return _with_legend(figure, look, None)
 
 
-def _heat(found: dict[int, Series], look: Look, title: str) -> Figure:
+def _heat(by_layer: dict[int, Series], look: Look, title: str) -> Figure:
     """Draw a row per layer, the first one below; a column per measurement."""
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = _panels(look, [title])
-    steps = sorted({step for series in found.values() for step in series.steps})
-    values = [[dict(zip(s.steps, s.values, strict=True)).get(step, math.nan) for step in steps] for s in found.values()]
+    steps = sorted({step for series in by_layer.values() for step in series.steps})
+    values = [
+        [dict(zip(s.steps, s.values, strict=True)).get(step, math.nan) for step in steps] for s in by_layer.values()
+    ]
     middles = [(a + b) / 2 for a, b in pairwise(steps)]
     borders = [steps[0], *middles, steps[-1]] if middles else [steps[0] - 0.5, steps[0] + 0.5]
-    edges = [min(found) + row - 0.5 for row in range(len(found) + 1)]
+    edges = [min(by_layer) + row - 0.5 for row in range(len(by_layer) + 1)]
     axes.grid(False)
     mesh = axes.pcolormesh(borders, edges, values, cmap="cividis", rasterized=True)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)

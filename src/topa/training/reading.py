@@ -13,12 +13,12 @@ from .loss import mean_nll
 
 
 def compute_loss(model: VideoLanguageModel, batch: PromptBatch) -> Tensor:
-    """Mean cross-entropy over the target tokens of the batch. Source: TOPA, section 3."""
+    """Compute the mean cross-entropy over the target tokens of a batch. Source: TOPA, section 3."""
     return mean_nll(compute_logits(model, batch), batch.targets.to(model.device))
 
 
 def compute_logits(model: VideoLanguageModel, batch: PromptBatch) -> Tensor:
-    """float32 [N, V] where the targets are predicted, and nowhere else; what all rows begin with is read once."""
+    """Compute logits, float32 [N, V], where targets are predicted only; what all rows begin with is read once."""
     shared = batch.shared if _goes_on(model) else 0
     device = model.device
     ids = batch.ids.to(device)
@@ -37,9 +37,9 @@ def compute_logits(model: VideoLanguageModel, batch: PromptBatch) -> Tensor:
 
 
 def _goes_on(model: VideoLanguageModel) -> bool:
-    """Whether what was read first can be gone on from, with gradients: layers that are checkpointed keep nothing, those
-    that are spread over processes are gathered again only for what they gave, not for keys and values, and those that
-    are compiled would be so for every length of it."""
+    """Return whether a shared prefix can be read first, with gradients: layers that are checkpointed keep nothing,
+    those that are spread over processes are gathered again only for what they gave, not for keys and values, and those
+    that are compiled would be so for every length of it."""
     return not recomputes_layers(model.llm) and not any(
         isinstance(module, FSDPModule) or module._compiled_call_impl is not None for module in model.llm.modules()
     )
