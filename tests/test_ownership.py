@@ -70,7 +70,7 @@ TUNE = [
 ]
 CASES = {
     "demo": Case(lambda i, o: ["demo", "--quick", "--out", o]),
-    "accustom": Case(lambda i, o: ["accustom", *[i / "video.mp4"] * 30, "--model", i / "model", "--out", o]),
+    "adapt": Case(lambda i, o: ["adapt", *[i / "video.mp4"] * 30, "--model", i / "model", "--out", o]),
     "explain": Case(lambda i, o: ["explain", i / "video.mp4", QUESTION, "--model", i / "model", "--out", o]),
     "index": Case(lambda i, o: ["index", i / "labelled" / "videos", "--encoder", "microworld/clip", "--out", o]),
     "seeds": Case(lambda i, o: ["seeds", "--kind", "text", i / "texts.txt", "--out", o], "seeds.jsonl"),
@@ -143,7 +143,7 @@ CASES = {
     "import memory": Case(lambda i, o: ["import", "memory", i / "memory.pkl", "--out", o]),
     "memory build": Case(lambda i, o: ["memory", "build", i / "store", "--rows", 20, "--out", o]),
 }
-SLOW = {"demo", "align", "finetune", "accustom", "runs"}
+SLOW = {"demo", "align", "finetune", "adapt", "runs"}
 """Those that train, read many videos or draw many plots when they run to their ends."""
 
 
@@ -228,7 +228,8 @@ def visible(folder: Path) -> dict[str, bytes]:
 
 def leaves(command: Any, name: str = "") -> Iterator[str]:
     for own, inner in getattr(command, "commands", {}).items():
-        yield from leaves(inner, f"{name} {own}".strip())
+        if not inner.hidden:  # the old name of a verb
+            yield from leaves(inner, f"{name} {own}".strip())
     if not hasattr(command, "commands"):
         yield name
 
@@ -276,7 +277,7 @@ STATIC = {
     "align": ("tideos.jsonl", "metrics.jsonl", "README.md", "best/adapter.safetensors", "features/index.safetensors"),
     "finetune": ("metrics.jsonl", "run.json", "left-out.json", "features/part-0/run.json", "memory.safetensors"),
     "runs": ("report.html", "loss.png"),
-    "accustom": ("shift.safetensors", "config.json", "manifest.json"),
+    "adapt": ("shift.safetensors", "config.json", "manifest.json"),
 }
 
 

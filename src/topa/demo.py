@@ -46,7 +46,7 @@ from .features.frames import FrameFeatures
 from .features.run import FILES as STORE
 from .inference.scorer import OptionScores as Scores
 from .inference.scorer import score_options
-from .memory.bank import MemoryBank
+from .memory.bank import READINGS, MemoryBank
 from .microworld import effort
 from .microworld.questions import TIME_KINDS
 from .microworld.writer import FILES as VIDEO_FILES
@@ -314,7 +314,7 @@ def _views(
 ) -> dict[str, Tensor]:
     """What the LLM is given under each condition: float32 [videos, T, D]."""
     raw = torch.stack([f.values for f in images])
-    projected = torch.stack([f.values for f in memory.project_all(images, config.temperature)])
+    projected = torch.stack([p.features.values for p in memory.project_all(images, config.temperature)])
     captions = [c for v in asked.videos for c in v.captions]
     rng = random.Random(f"shuffle {config.seed}")
     orders = torch.tensor([_derangement(raw.shape[1], rng) for _ in images])
@@ -456,13 +456,14 @@ def _sample(
     question, at = asked.questions[i], asked.owner[i]
     features, video = seen[at].features, asked.videos[at]
     assert features.times is not None
+    readings = memory.project(features, temperature, top_k=READINGS).readings
     assert question.answer is not None
     return Sample(
         video=f"videos/{video.path.name}",
         description=video.description,
         frames=tuple(
             FrameView(time=float(t), image=thumbnail(picture), captions=r.captions, weights=r.weights)
-            for t, picture, r in zip(features.times, seen[at].images, memory.read(features, temperature), strict=True)
+            for t, picture, r in zip(features.times, seen[at].images, readings, strict=True)
         ),
         question=question.question,
         kind=question.kind,

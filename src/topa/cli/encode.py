@@ -15,7 +15,7 @@ from .app import Json, app, memory
 from .completion import any_of
 
 if TYPE_CHECKING:
-    from ..features.run import Result
+    from ..features.run import EncodeResult
     from ..memory.inspection import Inspection
 
 _SHOWN = 5
@@ -101,7 +101,7 @@ def encode(
         _say(result, out, inputs, encoder)
 
 
-def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
+def _say(result: EncodeResult, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
     from ..features import encode as encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:

@@ -37,10 +37,10 @@ from ..core.protocols import Protocol
 from ..core.registry import unknown
 from ..core.thumbnails import SIDE, thumbnail
 from ..features.decoding import decoders
+from ..features.feature_cache import FeatureCache
 from ..features.frames import FrameFeatures
-from ..features.gathered import Gathered
 from ..features.run import FILES as STORE
-from ..features.subtitles import WORDS, Cue, read_subtitles, spoken
+from ..features.subtitles import WORDS, Cue, read_subtitles, subtitle_excerpt
 from ..inference.engine import Topa
 from ..inference.request import check_permutations
 from ..memory.bank import MemoryBank
@@ -365,15 +365,15 @@ def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
     return frames
 
 
-def _known(asked: Evaluation, config: SavedConfig) -> Gathered | Released:
+def _known(asked: Evaluation, config: SavedConfig) -> FeatureCache | Released:
     """Features that are there. Raises ArtifactMismatch for those of another encoder or number of frames."""
     frames = _frame_count(asked, config)
     if asked.features is not None and is_released(asked.features):
         return Released(asked.features, config.encoder_identity, config.feature_width)
-    return Gathered(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
+    return FeatureCache(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
 
 
-def _missing(known: Gathered | Released, examples: Sequence[Example], root: Path) -> list[str]:
+def _missing(known: FeatureCache | Released, examples: Sequence[Example], root: Path) -> list[str]:
     """What can't be had for want of a video, or of its released features: each once."""
     if isinstance(known, Released):
         return list(dict.fromkeys(e.video for e in examples if e.video not in known))
@@ -412,7 +412,7 @@ def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
         if example.subtitles is None or not example.subtitles.is_file():
             return ""
         times = None if features.times is None else features.times.tolist()
-        return spoken(cues(example.subtitles), times, start=example.start, end=example.end)
+        return subtitle_excerpt(cues(example.subtitles), times, start=example.start, end=example.end)
 
     return heard
 

@@ -36,7 +36,7 @@ class EncodedVideo:
 
 
 def encode_frames(frames: Sequence[TextFrame], encoder: Encoder, fusion: Fusion) -> Tensor:
-    """One unit row of text space for each textual frame: float32 [T, D]."""
+    """Encode each textual frame as one unit row of text space: float32 [T, D]."""
     captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
     rows = encoder.encode_texts([caption for texts in captions for caption in texts])
     return fuse(rows, [len(texts) for texts in captions], fusion)
@@ -51,7 +51,7 @@ def encode_video(
     end: float | None = None,
     short_side: int | None = None,
 ) -> EncodedVideo:
-    """`frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
+    """Encode `frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
 
     Raises what `sample_frames` raises.
     """
@@ -62,4 +62,4 @@ def encode_video(
 def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
+    return FrameFeatures.image(values, encoder.identity, times)

@@ -30,7 +30,8 @@ class Imported:
 
 
 def import_textvid(path: Path, out: Path, features: Path | None = None, encoder: str = PAPER_ENCODER) -> Imported:
-    """TextVid as `out/tideos.jsonl`, `out/left-out.json` and, from a folder of `IDX.pkl`, the store `out/features`.
+    """Import TextVid as `out/tideos.jsonl`, `out/left-out.json` and, from a folder of `IDX.pkl`, the store
+    `out/features`.
 
     With features, Tideos that have none are left out, so that the two fit each other.
     Raises InputError where nothing can be used, OutputError where `out` can't be written.

@@ -67,22 +67,22 @@ def read_shard(path: Path, *, verify: bool = False) -> Shard:
     """Map a file of a store; with `verify`, what is in it is hashed. Raises ArtifactError where it isn't whole."""
     try:
         # Mapped by torch, as Python's mmap holds a descriptor for each of what may be thousands of files.
-        found = parse_arrays(torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8).numpy())
-        arrays = found.arrays
+        mapped = parse_arrays(torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8).numpy())
+        arrays = mapped.arrays
         shard = Shard(
             arrays["values"],
             arrays["times"],
             arrays["ends"],
             arrays["numbers"],
             StringTable.from_arrays(arrays),
-            found.about,
+            mapped.about,
         )
         rows, items = len(shard.values), len(shard.ends)
         if len(shard.times) != rows or (int(shard.ends[-1]) if items else 0) != rows:
             raise ValueError("its arrays don't fit each other")
         if len(shard.names) != items or len(shard.numbers) != items:
             raise ValueError("its ids don't fit its rows")
-        if verify and found.about.get("sha256") != _digest(arrays):
+        if verify and mapped.about.get("sha256") != _digest(arrays):
             raise ValueError("what is in it is not what was written")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ArtifactError(

@@ -374,10 +374,10 @@ class _Run:
         values = encoder.encode_images([sampled.frames[n] for n in once])
         times = torch.tensor([sampled.times[n] for n in once], dtype=torch.float64)
         if (apart := self.catalogue.settings.scenes) is not None:
-            from ..features.stretches import representatives
+            from ..features.keyframes import select_keyframes
 
             cuts = int(((values[1:] * values[:-1]).sum(dim=-1) < 1 - apart).sum())
-            chosen = torch.tensor(representatives(values, cuts + 1))
+            chosen = torch.tensor(select_keyframes(values, cuts + 1))
             values, times = values[chosen], times[chosen]
         return values, times
 

@@ -15,8 +15,8 @@ from ..core.cache import LruCache
 from ..core.command import command_line
 from ..core.errors import InputError, UsageError
 from ..core.protocols import Protocol
-from ..features.choosing import likest, query
-from ..features.subtitles import Cue, find_subtitles, read_subtitles, spoken
+from ..features.relevance import query, top_k
+from ..features.subtitles import Cue, find_subtitles, read_subtitles, subtitle_excerpt
 from ..inference.engine import Topa
 from ..inference.frame_selection import BY_QUESTION, SEGMENTS, FrameSelection, segment, select_frames
 from ..inference.projected_video import ProjectedVideo
@@ -76,7 +76,7 @@ class LibraryRequests:
             start, end = self._frames(video, moment)
             if all(other is not video or last <= start or end <= first for other, first, last in taken):
                 taken.append((video, start, end))
-                similarity = likest(video.values(start, end), looked_for, [(0, end - start)], 1)[0][1]
+                similarity = top_k(video.values(start, end), looked_for, [(0, end - start)], 1)[0][1]
                 cues = self._cues(moment.video) if subtitles else ()
                 segments.append(segment(video, start, end, similarity, path=moment.video.path, cues=cues))
         inputs = SegmentedInputs(tuple(segments), "search")
@@ -104,7 +104,7 @@ class LibraryRequests:
         if question is not None and frame_selection in BY_QUESTION:
             looked_for = query(question, options, self.engine.encoder.encode_texts)
         inputs = select_frames(self.video(own), frame_selection, looked_for, cues)
-        speech = spoken(cues, inputs.times) if cues and isinstance(inputs, VideoInputs) else ""
+        speech = subtitle_excerpt(cues, inputs.times) if cues and isinstance(inputs, VideoInputs) else ""
         settings = GenerationSettings(max_tokens)
         return Request(inputs, question, options, protocol, subtitles=speech, generation=settings)
 

@@ -147,9 +147,7 @@ class Watcher:
             pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
             values = await self._worker.encode(sampled.frames)
         times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures(
-            values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
-        )
+        image = FrameFeatures.image(values, engine.encoder.identity, times)
         # Only features are kept, never the pictures as they were decoded.
         inputs = await self._worker.call(lambda: engine.inputs_of(image, truncated=sampled.truncated))
         for time, picture in zip(sampled.times, pictures, strict=True):

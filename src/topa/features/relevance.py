@@ -1,6 +1,6 @@
 """Which frames of a long video are read, by what is asked about it.
 
-Reads features of frames and of the words of a question in one space, gives numbers of frames; see `stretches` for what
+Reads features of frames and of the words of a question in one space, gives numbers of frames; see `keyframes` for what
 a video shows whatever is asked.
 """
 
@@ -28,13 +28,13 @@ _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 
 
 def content_words(text: str) -> str:
-    """The words of a question that a caption could have, in their order; all its words where none would be left."""
+    """Return the words of a question that a caption could have, in order; all words where none would be left."""
     words = _WORD.findall(text)
     return " ".join([word for word in words if word.lower() not in _ASKING] or words)
 
 
 def query(question: str, choices: Sequence[str], encode: Callable[[Sequence[str]], Tensor]) -> Tensor:
-    """What a frame that tells the answer is like: float32 [D], a unit row of text space.
+    """Encode what a frame that shows the answer looks like: float32 [D], a unit row of text space.
 
     encode: texts to unit rows [n, D]. The mean over the choices of the question's content words and the choice, or the
     content words alone (docs/log.md has the comparison with the question as it is).
@@ -44,34 +44,34 @@ def query(question: str, choices: Sequence[str], encode: Callable[[Sequence[str]
 
 
 def even(total: int, count: int) -> list[int]:
-    """The frames in the middle of `count` equal parts of `total`; all of them where there are no more."""
+    """Return the middle frames of `count` equal parts of `total`; all frames where there are no more."""
     return list(range(total)) if total <= count else [(2 * k + 1) * total // (2 * count) for k in range(count)]
 
 
-def relevant(values: Tensor, asked: Tensor, count: int, *, relevance: float = 0.9) -> list[int]:
-    """The numbers of `count` frames that are like the question and unlike each other, ascending.
+def maximal_marginal_relevance(values: Tensor, query: Tensor, count: int, *, relevance: float = 0.9) -> list[int]:
+    """Select `count` frames that are like the question and unlike each other; return their numbers, ascending.
 
-    values: float [N, D] unit rows; asked: float [D], of the same space. One after another, the frame is taken that has
+    values: float [N, D] unit rows; query: float [D], of the same space. One after another, the frame is taken that has
     most of relevance x its cosine with the question - (1 - relevance) x its largest cosine with a frame taken before.
     Source: Carbonell & Goldstein 1998 (maximal marginal relevance). Raises UsageError for a count below 1, or a
     relevance that isn't from 0 to 1.
     """
     if count < 1 or not 0 <= relevance <= 1:
         raise UsageError(f"choosing: found count={count}, relevance={relevance}; expected 1 or more, and 0 to 1.")
-    likeness = values @ asked
-    taken: list[int] = []
+    likeness = values @ query
+    selection: list[int] = []
     nearest = torch.zeros_like(likeness)
     for _ in range(min(count, len(values))):
         worth = relevance * likeness - (1 - relevance) * nearest
-        worth[taken] = -torch.inf
-        taken.append(int(worth.argmax()))
-        own = values @ values[taken[-1]]
-        nearest = own if len(taken) == 1 else torch.maximum(nearest, own)
-    return sorted(taken)
+        worth[selection] = -torch.inf
+        selection.append(int(worth.argmax()))
+        own = values @ values[selection[-1]]
+        nearest = own if len(selection) == 1 else torch.maximum(nearest, own)
+    return sorted(selection)
 
 
 def segments(total: int, length: int) -> list[tuple[int, int]]:
-    """Parts of `length` frames that overlap by half: each one's first frame, and the one behind it. They cover all.
+    """Cut all frames into parts of `length` that overlap by half: each one's first frame, and the one behind its last.
 
     Raises UsageError for a length below 1.
     """
@@ -83,17 +83,17 @@ def segments(total: int, length: int) -> list[tuple[int, int]]:
     return [(start, min(start + length, total)) for start in starts]
 
 
-def likest(values: Tensor, asked: Tensor, parts: Sequence[tuple[int, int]], count: int) -> list[tuple[int, float]]:
-    """The `count` parts that are most like the question, the best one first: number, and likeness.
+def top_k(values: Tensor, query: Tensor, parts: Sequence[tuple[int, int]], count: int) -> list[tuple[int, float]]:
+    """Return the `count` parts that are most like the question, best first: number, and likeness.
 
     The likeness of a part is the mean of its two best frames' cosines, so that no single frame decides. Of parts
-    that overlap, the better one is taken. values: float [N, D] unit rows, asked: float [D].
+    that overlap, the better one is taken. values: float [N, D] unit rows, query: float [D].
     """
-    cosines = values @ asked
-    found = [float(cosines[start:end].topk(min(2, end - start)).values.mean()) for start, end in parts]
-    taken: list[tuple[int, float]] = []
-    for number in sorted(range(len(parts)), key=lambda n: (-found[n], n)):
+    cosines = values @ query
+    likeness = [float(cosines[start:end].topk(min(2, end - start)).values.mean()) for start, end in parts]
+    best: list[tuple[int, float]] = []
+    for number in sorted(range(len(parts)), key=lambda n: (-likeness[n], n)):
         start, end = parts[number]
-        if len(taken) < count and all(end <= parts[n][0] or parts[n][1] <= start for n, _ in taken):
-            taken.append((number, found[number]))
-    return taken
+        if len(best) < count and all(end <= parts[n][0] or parts[n][1] <= start for n, _ in best):
+            best.append((number, likeness[number]))
+    return best

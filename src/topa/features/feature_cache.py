@@ -1,7 +1,6 @@
-"""Features of labelled videos, gathered as they are asked for: a folder that grows, as the list of videos is another
-from run to run.
+"""A cache of features of labelled videos: a folder that grows with each run that needs other videos.
 
-    part-<hash of the list>/   a store, as `topa encode` makes it, of what was missing when the list was asked for
+    part-<hash of the list>/   a store, as `topa encode` makes it, of what was missing
 
 What `topa encode` left in the folder itself is read as well. Only what is missing is encoded.
 """
@@ -19,12 +18,12 @@ from .clips import Clip
 from .encoder import Encoder
 from .frames import FrameFeatures
 from .run import FAILED, encode
-from .sources import Clips
+from .sources import ClipSource
 from .store import FeatureStore
 
 
-class Gathered:
-    """What a folder holds, by the id of the clip; there may be no folder yet.
+class FeatureCache:
+    """The features in a folder, by the id of the clip; there may be no folder yet.
 
     Raises ArtifactMismatch for features of another encoder or number of frames, ArtifactError for a store that is
     damaged.
@@ -39,12 +38,12 @@ class Gathered:
             self.add(FeatureStore.open(path))
 
     def add(self, store: FeatureStore) -> None:
-        """Read a part that has come. Raises ArtifactMismatch as the constructor does."""
+        """Add a finished part. Raises ArtifactMismatch as the constructor does."""
         store.expect(self._encoder, "image")
-        found = store.manifest.config.get("frames", self._frames)
-        if found != self._frames:
+        frames = store.manifest.config.get("frames", self._frames)
+        if frames != self._frames:
             raise ArtifactMismatch(
-                f"{store.path}: holds {found} frames of each video; expected {self._frames}, as the model reads. Name "
+                f"{store.path}: holds {frames} frames of each video; expected {self._frames}, as the model reads. Name "
                 "another folder with --features, or leave that out to have the videos encoded."
             )
         self._of |= dict.fromkeys(store, store)
@@ -53,7 +52,8 @@ class Gathered:
         return name in self._of
 
     def __getitem__(self, name: str) -> FrameFeatures:
-        """Image space. Raises InputError where there are none, or they aren't finite unit rows."""
+        """Return features of a clip, in image space. Raises InputError where there are none, or for rows that aren't
+        unit."""
         if name not in self._of:
             raise InputError(
                 f"{self.folder}: found no features of {name!r}; expected those of {self._encoder}. Encode it: topa "
@@ -62,7 +62,7 @@ class Gathered:
         return self._of[name][name]
 
 
-def gather(
+def encode_missing(
     clips: Iterable[Clip],
     load: Callable[[], Encoder],
     identity: str,
@@ -72,13 +72,13 @@ def gather(
     workers: int = 1,
     show: bool = True,
 ) -> dict[str, str]:
-    """Encode what is missing in `folder`; gives why clips have no features, by id.
+    """Encode the clips that are missing in `folder`; return why clips have no features, by id.
 
     load: gives the encoder, and is called only where something is missing. identity: the one it must have. frames: of
     each clip. workers: videos decoded at the same time; the result is the same.
-    Raises ArtifactMismatch for an encoder of another identity, and what `Gathered` and `run.encode` raise.
+    Raises ArtifactMismatch for an encoder of another identity, and what `FeatureCache` and `run.encode` raise.
     """
-    known = Gathered(folder, identity, frames)
+    known = FeatureCache(folder, identity, frames)
     missing = [clip for name, clip in {clip.id: clip for clip in clips}.items() if name not in known]
     if not missing:
         return {}
@@ -95,7 +95,7 @@ def gather(
     named = hashlib.sha256("\n".join(clip.id for clip in missing).encode()).hexdigest()
     part = folder / f"part-{named[:16]}"
     try:
-        return encode(Clips(missing, [], frames, workers), part, identity, expected, show=show).failed
+        return encode(ClipSource(missing, [], frames, workers), part, identity, expected, show=show).failed
     except AllFailed:
         if not (part / FAILED).is_file():
             raise

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import normalize
 
 from topa.core.errors import UsageError
-from topa.features.choosing import content_words, even, likest, query, relevant, segments
+from topa.features.relevance import content_words, even, maximal_marginal_relevance, query, segments, top_k
 
 
 def unit(*rows: tuple[float, ...]) -> torch.Tensor:
@@ -52,12 +52,12 @@ def test_even_frames_are_in_the_middle_of_equal_parts():
 def test_frames_like_the_question_and_unlike_each_other():
     asked = unit((1.0, 0.0, 0.0))[0]
     values = unit((0.0, 0.0, 1.0), (1.0, 0.1, 0.0), (1.0, 0.1, 0.01), (0.8, -0.6, 0.0), (0.1, 0.0, 1.0))
-    assert relevant(values, asked, 2, relevance=1) == [1, 2]
-    assert relevant(values, asked, 2, relevance=0.5) == [1, 3]
-    assert relevant(values, asked, 9) == [0, 1, 2, 3, 4]
+    assert maximal_marginal_relevance(values, asked, 2, relevance=1) == [1, 2]
+    assert maximal_marginal_relevance(values, asked, 2, relevance=0.5) == [1, 3]
+    assert maximal_marginal_relevance(values, asked, 9) == [0, 1, 2, 3, 4]
     for count, relevance in ((0, 0.5), (1, 1.5), (1, -0.1)):
         with pytest.raises(UsageError, match=f"count={count}, relevance={relevance}"):
-            relevant(values, asked, count, relevance=relevance)
+            maximal_marginal_relevance(values, asked, count, relevance=relevance)
 
 
 @pytest.mark.parametrize("total", [1, 7, 10, 11, 14, 15, 16, 60, 61])
@@ -79,7 +79,7 @@ def test_the_likest_parts_do_not_overlap():
     cosines = torch.tensor([0.0, 0.9, 0.8, 0.1, 0.95, 0.0, 0.5, 0.5])
     values = torch.stack([cosines, (1 - cosines**2).sqrt()], dim=1)
     parts = [(0, 2), (1, 3), (2, 4), (4, 6), (6, 8), (7, 8)]
-    found = likest(values, asked, parts, 3)
+    found = top_k(values, asked, parts, 3)
     assert [number for number, _ in found] == [1, 4, 3]
     assert [likeness for _, likeness in found] == pytest.approx([0.85, 0.5, 0.475])
-    assert [number for number, _ in likest(values, asked, parts, 1)] == [1]
+    assert [number for number, _ in top_k(values, asked, parts, 1)] == [1]

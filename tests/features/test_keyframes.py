@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from topa.core.errors import UsageError
-from topa.features.stretches import representatives, stretches
+from topa.features.keyframes import change_point_segments, select_keyframes
 
 
 def scenes(*lengths: int, jitter: float = 0.0) -> Tensor:
@@ -43,11 +43,11 @@ def brute(values: Tensor, count: int) -> list[int]:
 def test_no_way_to_cut_is_better(count: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     values = normalize(torch.randn(9, 5, generator=generator, dtype=torch.float64).cumsum(0), dim=-1)
-    assert representatives(values, count) == brute(values, count)
+    assert select_keyframes(values, count) == brute(values, count)
 
 
 def test_a_short_scene_has_a_frame_of_its_own() -> None:
-    chosen = representatives(scenes(9, 1, 6, 1, 13, jitter=0.02), 5)
+    chosen = select_keyframes(scenes(9, 1, 6, 1, 13, jitter=0.02), 5)
     ends = torch.tensor([9, 10, 16, 17, 30])
     assert torch.bucketize(torch.tensor(chosen), ends, right=True).tolist() == [0, 1, 2, 3, 4]
 
@@ -55,20 +55,20 @@ def test_a_short_scene_has_a_frame_of_its_own() -> None:
 def test_a_cross_fade_stands_for_nothing() -> None:
     values = scenes(6, 6)
     fade = normalize(values[:1] + values[-1:], dim=-1)
-    chosen = representatives(torch.cat([values[:6], fade, values[6:]]), 2)
+    chosen = select_keyframes(torch.cat([values[:6], fade, values[6:]]), 2)
     assert chosen[0] < 6 < chosen[1]
 
 
 def test_where_nothing_changes_frames_are_evenly_spread() -> None:
-    assert stretches(scenes(12), 3) == [(0, 4), (4, 8), (8, 12)]
-    assert representatives(scenes(20), 5) == [1, 5, 9, 13, 17]
-    assert representatives(scenes(9), 3) == [1, 4, 7]
-    assert representatives(scenes(400), 4) == [49, 149, 249, 349]
+    assert change_point_segments(scenes(12), 3) == [(0, 4), (4, 8), (8, 12)]
+    assert select_keyframes(scenes(20), 5) == [1, 5, 9, 13, 17]
+    assert select_keyframes(scenes(9), 3) == [1, 4, 7]
+    assert select_keyframes(scenes(400), 4) == [49, 149, 249, 349]
 
 
 def test_few_frames_are_all_taken() -> None:
-    assert representatives(scenes(3), 5) == [0, 1, 2]
-    assert representatives(scenes(2, 3), 5) == [0, 1, 2, 3, 4]
-    assert representatives(torch.empty(0, 16), 5) == []
+    assert select_keyframes(scenes(3), 5) == [0, 1, 2]
+    assert select_keyframes(scenes(2, 3), 5) == [0, 1, 2, 3, 4]
+    assert select_keyframes(torch.empty(0, 16), 5) == []
     with pytest.raises(UsageError, match="count=0"):
-        representatives(scenes(3), 0)
+        select_keyframes(scenes(3), 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..core.errors import ArtifactMismatch, InputError
+from topa.core.errors import ArtifactMismatch, InputError
 
 _CHUNK = 1 << 16  # rows in double precision at a time
 
