@@ -10,8 +10,8 @@ import pytest
 from topa.core.errors import InputError, UsageError
 from topa.evals.catalogue import BENCHMARKS
 from topa.evals.datasets.mvbench import TASKS
-from topa.evals.evaluation import EvaluationReport
 from topa.evals.recipe import MICRO, Row, read_recipe, recipes
+from topa.evals.report import EvaluationReport
 from topa.evals.reproduce import read_off
 from topa.evals.summary import ABOUT
 from topa.training.config import read_recipe as read_training

@@ -55,7 +55,8 @@ class Answering:
         asked = [number for number, fault in enumerate(faults) if not fault]
         place = {name: row for row, name in enumerate(features)}
         about = [place[clips[number]] for number in asked]
-        shown = show(self.engine, features, views) if features else {}
+        captions = {clip: example.captions for example, clip in zip(examples, clips, strict=True)}
+        shown = show(self.engine, features, views, captions) if features else {}
         made: dict[str, list[Prediction]] = {}
         for view in views:
             answers: dict[int, Prediction] = {n: _failed(examples[n], fault) for n, fault in enumerate(faults) if fault}

@@ -2,7 +2,7 @@
 
 Reads the captions that people gave videos and what a model said of each; gives values for all of them together, one
 per caption, and intervals. The numbers are those of the classic toolkit (`pycocoevalcap`), from its words on
-(`evals.words`, or its own).
+(`evals.tokenizer_ptb`, or its own).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.rouge import rouge_l_of_words
-from .metrics import Estimate, resampled
+from .metrics import IntervalEstimate, resampled
+from .tokenizer_ptb import tokenise
 from .toolkit import Scored, mean_of, meteor, spice
 from .toolkit import words as java_words
-from .words import tokenise
 
 ORDERS = (1, 2, 3, 4)
 CAPTIONS = "captions.json"
@@ -47,7 +47,7 @@ class CaptionScores:
     """
 
     ids: tuple[str, ...]
-    intervals: dict[str, Estimate]
+    intervals: dict[str, IntervalEstimate]
     captions: dict[str, Floats]
     missing: tuple[str, ...]
     not_computed: dict[str, str]

@@ -15,16 +15,16 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from ..core.errors import InputError
 from .captioning import CAPTIONS
-from .evaluation import EvaluationReport, judged
-from .metrics import Estimate, accuracy, difference
+from .metrics import IntervalEstimate, accuracy, difference
 from .predictions import NAME, Prediction
-from .report import Part
+from .report import EvaluationReport, verdict_of
+from .schema import FrozenModel
 
 _METRIC = "CIDEr-D"
 _SHOWN = 3  # records that an error names
 
 
-class McNemar(Part):
+class McNemar(FrozenModel):
     """The records by who was right, and McNemar's exact test: the probability that records on which only one was right
     fall as unevenly as this, or more, where both are equally good."""
 
@@ -35,16 +35,16 @@ class McNemar(Part):
     p: FiniteFloat
 
 
-class Compared(Part):
+class Compared(FrozenModel):
     """Scores of both, and a minus b. mcnemar: None for captions."""
 
-    a: Estimate
-    b: Estimate
-    difference: Estimate
+    a: IntervalEstimate
+    b: IntervalEstimate
+    difference: IntervalEstimate
     mcnemar: McNemar | None = None
 
 
-class Flip(Part):
+class Flip(FrozenModel):
     """A record that one answered right and the other wrong. by: which one was right. right: its answer; answer: the
     index of the right option, None where there are no options. choices and texts: what either answered; error: why one
     has no answer."""
@@ -62,7 +62,7 @@ class Flip(Part):
     error_b: str | None = None
 
 
-class Comparison(Part):
+class Comparison(FrozenModel):
     """metric: what is compared. overall; kinds: the same of each type of question; flips: in the records' order.
     hidden: records that neither could be marked on, in no number."""
 
@@ -224,13 +224,13 @@ def _compared(
         estimate.model_copy(update={name: most * getattr(estimate, name) for name in ("value", "low", "high")})
         for estimate in estimates
     ]
-    test = None if captions else mcnemar(*([judged(score, None) == "right" for score in side] for side in (a, b)))
+    test = None if captions else mcnemar(*([verdict_of(score, None) == "right" for score in side] for side in (a, b)))
     return Compared(a=scaled[0], b=scaled[1], difference=scaled[2], mcnemar=test)
 
 
 def _flips(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> Iterator[Flip]:
     for one, other in zip(ours, theirs, strict=True):
-        right = [judged(prediction.correct, None) == "right" for prediction in (one, other)]
+        right = [verdict_of(prediction.correct, None) == "right" for prediction in (one, other)]
         if right[0] == right[1]:
             continue
         yield Flip(

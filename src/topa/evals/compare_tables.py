@@ -10,8 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .compare import Compared, Comparison, Flip
-from .tables import markdown_line
-from .wording import NONE, interval, letter, percent, points, verdict
+from .formatting import NONE, interval, letter, markdown_line, percent, points, verdict
 
 _SCORES = ("", "A", "95 %", "B", "95 %", "A − B", "95 %", "A is", "p")
 _LEVEL = 0.05

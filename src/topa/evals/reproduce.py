@@ -25,9 +25,9 @@ from ..training.labelled import Source
 from ..training.loop import Watch
 from ..training.pretrained import default_model
 from .evaluate import Evaluation, evaluate
-from .evaluation import MODEL, EvaluationReport
-from .metrics import Estimate
+from .metrics import IntervalEstimate
 from .recipe import MICRO, Finetune, Recipe, Row, read_recipe
+from .report import MODEL, EvaluationReport
 
 RESULT = "reproduced.json"
 TABLE = "reproduced.md"
@@ -216,7 +216,7 @@ def _found(row: Row, report: EvaluationReport | _Missing, out: str) -> Found:
     return Found(row, verdict, ours, 100 * estimate.low, 100 * estimate.high, out=out)
 
 
-def read_off(row: Row, report: EvaluationReport) -> Estimate:
+def read_off(row: Row, report: EvaluationReport) -> IntervalEstimate:
     """The number of a row in a report. Raises InputError where the report has none."""
     if row.part is not None:
         partition, _, part = row.part.partition(": ")

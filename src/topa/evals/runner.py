@@ -23,9 +23,9 @@ from ..core.errors import ArtifactError
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from .answering import Answering, spans
-from .evaluation import MODEL
 from .example import Example
 from .predictions import NAME, Prediction
+from .report import MODEL
 from .watching import MISSING, Watching
 
 RECORDS, CLIPS = 128, 32

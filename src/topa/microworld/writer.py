@@ -61,8 +61,8 @@ def make_videos(
 ) -> list[MicroVideo]:
     """Render `count` stories to `out/videos/*.mp4`, with `out/questions.jsonl` and `out/stories.jsonl` beside them.
 
-    `questions.jsonl` has one question a line; `stories.jsonl` the scenes, changes and true event times of each
-    video. Raises OutputError where `out` can't be written.
+    `questions.jsonl` has one question a line; `stories.jsonl` the scenes, changes, true event times and captions of
+    each video. Raises OutputError where `out` can't be written.
     """
     rng = random.Random(f"videos {seed}")
     balance = Balance(rng)
@@ -87,7 +87,14 @@ def make_videos(
         made.append(video)
         file = f"videos/{path.name}"
         told.append(
-            {"id": name, "video": file, **asdict(story), "events": video.events, "description": video.description}
+            {
+                "id": name,
+                "video": file,
+                **asdict(story),
+                "events": video.events,
+                "description": video.description,
+                "captions": video.captions,
+            }
         )
         asked += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
     for filename, rows in (("questions.jsonl", asked), ("stories.jsonl", told)):

@@ -9,7 +9,7 @@ from torch.nn import functional
 from topa import Topa
 from topa.core.embedded import resolve
 from topa.evals.ablations import VIEWS, baselines, show
-from topa.evals.evaluation import MODEL
+from topa.evals.report import MODEL
 from topa.features.frames import FrameFeatures
 
 
@@ -63,3 +63,23 @@ def test_a_model_without_a_memory_has_no_projection_to_leave_out(engine, monkeyp
     assert baselines(engine) == ("blind", "shuffled_frames", "single_frame", "no_projection")
     monkeypatch.setattr(engine, "memory", None)
     assert baselines(engine) == ("blind", "shuffled_frames", "single_frame")
+
+
+def test_centred_images_are_as_far_from_nothing_as_the_memory(engine):
+    watched = images(engine, 5, 3)
+    values, valid = show(engine, watched, ["centred"])["centred"]
+    assert valid.sum(dim=1).tolist() == [5, 3]
+    norms = torch.linalg.vector_norm(values, dim=-1)
+    torch.testing.assert_close(norms, valid.float())
+    rows = torch.cat([features.values for features in watched.values()])
+    moved = functional.normalize(rows + engine.memory.values.float().mean(0) - rows.mean(0), dim=-1)
+    torch.testing.assert_close(values[valid], moved)
+
+
+def test_captions_are_read_in_place_of_frames(engine):
+    watched = images(engine, 5, 3)
+    captions = {"clip-0": ["a small red ball"] * 5, "clip-1": ["a ball in the snow", "a small red ball"]}
+    values, valid = show(engine, watched, ["text"], captions)["text"]
+    assert valid.sum(dim=1).tolist() == [5, 2]
+    torch.testing.assert_close(values[1, :2], engine.encoder.encode_texts(captions["clip-1"]))
+    assert not values[1, 2:].any()
