@@ -7,31 +7,30 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .core.artifacts import expect_all_ours, output_folder, remove, remove_folder, write_atomically
-from .core.calibration import Forecast, seconds_per_pass
-from .core.durations import rough_duration
-from .core.embedded import resolve
 from .core.progress import console
-from .core.stages import StageLog
+from .core.stages import WorkStage, run_stages
 from .evals.ablations import CENTRED, TEXT, VIEWS
 from .evals.evaluate import FILES as EVALUATION
-from .evals.evaluate import RUN, Evaluation, EvaluationOutcome, evaluate
+from .evals.evaluate import RUN, Evaluation, evaluate
 from .evals.predictions import NAME as PREDICTIONS
 from .evals.publish import write_report
 from .evals.records import MICRO_SEED
 from .evals.report import MODEL, EvaluationReport, StageCost
 from .evals.runner import place
 from .evals.trained_baselines import ABLATIONS as BASELINES
-from .evals.trained_baselines import baseline_data, train_baseline
+from .evals.trained_baselines import VIDEOS as TRAINING_VIDEOS
+from .evals.trained_baselines import TrainedBaselines
 from .features.run import FILES as STORE
 from .microworld import effort
 from .microworld.writer import FILES as VIDEO_FILES
 from .microworld.writer import make_videos, write_tideos
 from .models import saved
-from .models.base import empty_llm
 from .models.topa_model import trainable_count
 from .tideos.index import SUFFIX
 from .tideos.jsonl import write_jsonl
@@ -40,7 +39,7 @@ from .training.config import AlignConfig, read_recipe
 from .training.loop import Watch
 from .training.pretrained import DEFAULT_RECIPE
 
-SETTINGS, VIDEO_FEATURES, EVALUATIONS, TRAINING_VIDEOS = "demo.json", "video-features", "evaluations", "training-videos"
+SETTINGS, VIDEO_FEATURES, EVALUATIONS = "demo.json", "video-features", "evaluations"
 ABLATIONS = (*(view for view in VIEWS if view != MODEL), CENTRED, TEXT)
 _FILES = (
     SETTINGS,
@@ -56,6 +55,7 @@ _ABOUT = (
     "alone. These are the first videos it ever met."
 )
 _NOTE = "The micro LLM knows the micro world's words only, the micro CLIP its pictures: nothing here transfers."
+_LLAMA = "trainable on Llama-2 7B, the paper's setting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +86,18 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     scale = scale or Scale()
     config = _config(seed, scale)
     _clear(output_folder(out, *_FILES), _settings(config, scale))
-    tideos = config.microworld_tideos
-    console.print(f"topa demo: {tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
-    log = StageLog(Forecast(_work(config, scale), seconds_per_pass()))
-    console.print(f"expect {rough_duration(log.forecast.left)} on this machine as busy as it is, and 1.3 GB of memory")
-
-    with log.stage("write Tideos (text only)", effort.START + tideos * effort.WRITE):
-        write_jsonl(write_tideos(tideos, seed), out / TIDEOS)
-    with log.stage("encode them with CLIP's text tower", tideos * effort.ENCODE):
-        open_corpus(out / TIDEOS, config, out / FEATURES, show=show)
-    with log.stage(f"align the frozen LLM, seed {seed}", tideos * config.epochs * effort.TRAIN):
-        align(config, _model(out, seed), tideos=out / TIDEOS, features=out / FEATURES, watch=Watch(show))
-    with log.stage("render held-out videos (mp4)", scale.videos * effort.RENDER):
-        make_videos(out, scale.videos, seed + MICRO_SEED, show=show)
-    work = effort.WATCH + (1 + len(ABLATIONS)) * effort.ANSWER
-    with log.stage("decode and encode them, answer the questions", scale.videos * work):
-        outcome = _evaluate(out, out, _model(out, seed), ABLATIONS, seed, show)
-    if others := _train_again(config, scale, out, log, show):
-        outcome = _evaluate(out, out, _model(out, seed), ABLATIONS, seed, show, others)
-    report = outcome.report.model_copy(
+    console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
+    costs = run_stages(_Story(config, scale, out, show).stages(), need=", and 1.3 GB of memory")
+    found = EvaluationReport.model_validate_json((out / "report.json").read_bytes())
+    report = found.model_copy(
         update={
             "title": "topa demo: the micro world",
             "about": _ABOUT,
             "command": _command(out, seed, scale),
             "seeds": {"data": seed, "alignments": scale.seeds, "videos": seed + MICRO_SEED},
-            "stages": tuple(StageCost(name=name, seconds=s, peak_mb=mb) for name, s, mb in log.stages),
-            "parameters": _parameters(_model(out, seed)),
-            "notes": (*outcome.report.notes, _NOTE),
+            "stages": tuple(StageCost(name=name, seconds=s, peak_mb=mb) for name, s, mb in costs),
+            "parameters": {**found.parameters, _LLAMA: trainable_count(4096, 32, 32)},
+            "notes": (*found.notes, _NOTE),
         }
     )
     return report, write_report(report, out)
@@ -121,68 +106,87 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
 def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
     """Return whether a demo with these settings has run to its end in `out`, and left model, videos and report."""
     now = _settings(_config(seed, scale or Scale()), scale or Scale())
-    made = [out / SETTINGS, out / "report.html", _model(out, seed) / saved.CONFIG]
+    made = [out / SETTINGS, out / "report.html", out / f"model-{seed}" / saved.CONFIG]
     return all(path.is_file() for path in made) and made[0].read_text(encoding="utf-8") == now
 
 
-def _evaluate(
-    data: Path,
-    out: Path,
-    model: Path,
-    ablations: tuple[str, ...],
-    seed: int,
-    show: bool,
-    others: dict[str, list[Path]] | None = None,
-) -> EvaluationOutcome:
-    """Evaluate a model on the demo's videos, which are in `data`, into `out`."""
-    settings = Evaluation("microworld", out, data, model=model, features=data / VIDEO_FEATURES, seed=seed)
-    outcome = evaluate(settings, show=show, ablations=ablations, others=others)
-    assert outcome is not None, "a single process has the report"
-    if outcome.failure is not None:
-        raise outcome.failure
-    return outcome
+@dataclass(frozen=True, slots=True)
+class _Story:
+    """The stages; each reads what those before it have written into `out`."""
 
+    config: AlignConfig
+    scale: Scale
+    out: Path
+    show: bool
 
-def _train_again(config: AlignConfig, scale: Scale, out: Path, log: StageLog, show: bool) -> dict[str, list[Path]]:
-    """Train from more seeds, and the baselines; return by condition the files of their predictions."""
-    others: dict[str, list[Path]] = {}
-    tideos = config.microworld_tideos
-    seeds = [config.model_copy(update={"seed": config.seed + number}) for number in range(scale.seeds)]
-    for own in seeds[1:]:
-        model = _model(out, own.seed)
-        with log.stage(f"align the frozen LLM, seed {own.seed}", tideos * config.epochs * effort.TRAIN):
-            align(own, model, tideos=out / TIDEOS, features=out / FEATURES, watch=Watch(show))
-        with log.stage(f"answer the questions, {model.name}", scale.videos * (1 + len(ABLATIONS)) * effort.ANSWER):
-            _evaluate(out, out / EVALUATIONS / model.name, model, ABLATIONS, config.seed, show)
-        for view in (MODEL, *ABLATIONS):
-            others.setdefault(view, []).append(place(out / EVALUATIONS / model.name, view))
-    if not scale.trained_baselines:
-        return others
-    with log.stage("render, decode and encode training videos", tideos * (effort.RENDER + effort.WATCH)):
-        videos = make_videos(out / TRAINING_VIDEOS, tideos, config.seed + 1, show=show)
-        data = baseline_data(config, open_corpus(out / TIDEOS, config, out / FEATURES), videos, show=show)
-    for name, view in BASELINES.items():
-        for own in seeds:
-            model = _model(out, f"{name}-{own.seed}")
-            with log.stage(f"align {name}, seed {own.seed}", tideos * config.epochs * effort.TRAIN):
-                train_baseline(name, own, data, model, show=show)
-            views = () if view == MODEL else (view,)
-            with log.stage(f"answer the questions, {model.name}", scale.videos * (1 + len(views)) * effort.ANSWER):
-                _evaluate(out, out / EVALUATIONS / model.name, model, views, config.seed, show)
-            others.setdefault(name, []).append(place(out / EVALUATIONS / model.name, view))
-    return others
+    def stages(self) -> list[WorkStage]:
+        out, tideos, videos, seed = self.out, self.config.microworld_tideos, self.scale.videos, self.config.seed
+        more, others = self._more()
+        return [
+            WorkStage(
+                "write Tideos (text only)",
+                effort.START + tideos * effort.WRITE,
+                lambda: write_jsonl(write_tideos(tideos, seed), out / TIDEOS),
+            ),
+            WorkStage(
+                "encode them with CLIP's text tower",
+                tideos * effort.ENCODE,
+                lambda: open_corpus(out / TIDEOS, self.config, out / FEATURES, show=self.show),
+            ),
+            self._align(seed),
+            WorkStage(
+                "render held-out videos (mp4)",
+                videos * effort.RENDER,
+                lambda: make_videos(out, videos, seed + MICRO_SEED, show=self.show),
+            ),
+            *more,
+            self._answer(f"model-{seed}", out, ABLATIONS, others),
+        ]
 
+    def _align(self, seed: int) -> WorkStage:
+        config, out = self.config.model_copy(update={"seed": seed}), self.out
+        model, tideos, features = out / f"model-{seed}", out / TIDEOS, out / FEATURES
+        return WorkStage(
+            f"align the frozen LLM, seed {seed}",
+            config.microworld_tideos * config.epochs * effort.TRAIN,
+            lambda: align(config, model, tideos=tideos, features=features, watch=Watch(self.show)),
+        )
 
-def _work(config: AlignConfig, scale: Scale) -> float:
-    """The cost of all stages together, in passes of the calibration."""
-    tideos, again = config.microworld_tideos, len(BASELINES) if scale.trained_baselines else 0
-    answers = scale.seeds * (1 + len(ABLATIONS))
-    if again:
-        answers += scale.seeds * sum(1 if view == MODEL else 2 for view in BASELINES.values())
-    work = effort.START + tideos * (effort.WRITE + effort.ENCODE)
-    work += (1 + again) * scale.seeds * tideos * config.epochs * effort.TRAIN
-    work += (scale.videos + (tideos if again else 0)) * (effort.RENDER + effort.WATCH)
-    return work + answers * scale.videos * effort.ANSWER
+    def _answer(
+        self, model: str, to: Path, views: Sequence[str], others: Mapping[str, Sequence[Path]] | None = None
+    ) -> WorkStage:
+        """Evaluate a model into `to`. others: predictions of other models, as `evaluate` takes them."""
+        data, seed = self.out, self.config.seed
+        config = Evaluation("microworld", to, data, model=data / model, features=data / VIDEO_FEATURES, seed=seed)
+
+        def do() -> None:
+            outcome = evaluate(config, show=self.show, ablations=views, others=others)
+            if outcome is not None and outcome.failure is not None:
+                raise outcome.failure
+
+        decoded = effort.WATCH if to == data else 0.0
+        work = self.scale.videos * (decoded + (1 + len(views)) * effort.ANSWER)
+        return WorkStage(f"answer questions about them, {model}", work, do)
+
+    def _more(self) -> tuple[list[WorkStage], dict[str, list[Path]]]:
+        """More seeds, and the baselines that are trained; by condition the files of their predictions."""
+        stages: list[WorkStage] = []
+        others: dict[str, list[Path]] = defaultdict(list)
+        folder, first = self.out / EVALUATIONS, self.config.seed
+        seeds = range(first, first + self.scale.seeds)
+        for seed in seeds[1:]:
+            model = f"model-{seed}"
+            stages += [self._align(seed), self._answer(model, folder / model, ABLATIONS)]
+            for view in (MODEL, *ABLATIONS):
+                others[view].append(place(folder / model, view))
+        if self.scale.trained_baselines:
+            stages += TrainedBaselines(self.config, self.out, self.show).stages(seeds)
+            for name, view in BASELINES.items():
+                for seed in seeds:
+                    model = f"model-{name}-{seed}"
+                    stages.append(self._answer(model, folder / model, () if view == MODEL else (view,)))
+                    others[name].append(place(folder / model, view))
+        return stages, others
 
 
 def _config(seed: int, scale: Scale) -> AlignConfig:
@@ -208,21 +212,6 @@ def _clear(out: Path, now: str) -> None:
         for folder in folders:
             remove_folder(folder)
     write_atomically(path, now)
-
-
-def _model(out: Path, name: int | str) -> Path:
-    return out / f"model-{name}"
-
-
-def _parameters(folder: Path) -> dict[str, int]:
-    config = saved.read_config(folder)
-    report = saved.shape(empty_llm(config.llm, resolve(config.llm, weights=False)), config).parameter_report()
-    return {
-        "trainable": report.total_trainable,
-        "frozen (language model)": report.frozen,
-        "trainable on Llama-2 7B, the paper's setting": trainable_count(4096, 32, 32),
-        "tokens per frame": config.tokens_per_frame,
-    }
 
 
 def _command(out: Path, seed: int, scale: Scale) -> str:

@@ -185,6 +185,7 @@ def evaluate(
         report = EvaluationReport(
             **{**dict(summary), "notes": (*summary.notes, *_notes(asked, setup, asker, watching))},
             **_origin(asked, setup, asker, out),
+            parameters=_parameters(engine),
             samples=tuple(
                 samples(
                     setup.examples, predictions[MODEL], engine, watching, out, seed=asked.seed, workers=asked.workers
@@ -260,6 +261,15 @@ def _origin(asked: Evaluation, setup: _Setup, asker: Asker, out: Path) -> dict[s
         "seeds": {"seed": asked.seed},
         "versions": versions(),
         "hashes": {**setup.hashes, "predictions": sha256(out / NAME)[:16]},
+    }
+
+
+def _parameters(engine: Topa) -> dict[str, int]:
+    counts = engine.model.parameter_report()
+    return {
+        "trainable": counts.total_trainable,
+        "frozen (language model)": counts.frozen,
+        "tokens per frame": engine.config.tokens_per_frame,
     }
 
 

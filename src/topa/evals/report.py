@@ -228,8 +228,7 @@ class EvaluationReport(Summary):
 
     Its numbers are those of a summary: `EvaluationReport(**dict(summary), title=...)`. about: what this is, in a
     sentence or two above the numbers. created: ISO 8601. settings, seeds, versions, hashes: of what made it. stages:
-    the cost of each stage of a longer run, where it was measured. parameters: what trains and what stays frozen, here
-    and on larger models, where they were counted.
+    the cost of each stage of a longer run, where it was measured. parameters: how many train and how many stay frozen.
     """
 
     title: str
