@@ -10,7 +10,7 @@ import pytest
 from topa.core.errors import InputError, UsageError
 from topa.evals.catalogue import BENCHMARKS
 from topa.evals.datasets.mvbench import TASKS
-from topa.evals.recipe import MICRO, Row, read_recipe, recipes
+from topa.evals.recipe import MICRO, RecipeRow, read_recipe, recipes
 from topa.evals.report import EvaluationReport
 from topa.evals.reproduce import read_off
 from topa.evals.summary import ABOUT
@@ -208,7 +208,7 @@ def test_what_is_refused(topa, tmp_path):
 
 
 def test_a_number_that_a_report_lacks(tmp_path):
-    row = Row(table="t", name="n", model="m", benchmark="own", condition="no_projection")
+    row = RecipeRow(table="t", name="n", model="m", benchmark="own", condition="no_projection")
     told = {
         "title": "t", "benchmark": "own", "split": "s", "task": "choice", "protocol": "logits", "command": "c",
         "created": "2026-01-01", "counts": {"published": 1},

@@ -47,7 +47,7 @@ from .provenance import expect_same, hashes_of, versions
 from .publish import FILES as REPORT
 from .publish import write_report
 from .records import benchmark_of, data_folder, is_micro, make_micro, records, split_of, video_root
-from .released import Released, is_released
+from .released import PublishedFeatures, is_released
 from .report import MODEL, EvaluationReport, Summary
 from .runner import Answered, answer_all, place, read_predictions
 from .samples import samples
@@ -297,7 +297,7 @@ def plan(asked: Evaluation) -> EvaluationPlan:
     root, known = video_root(asked, data), _known(asked, config)
     clips = {clip.id for clip in (clip_of(example, root) for example in examples)}
     missing = _missing(known, examples, root)
-    to_encode = 0 if isinstance(known, Released) else sum(name not in known for name in clips) - len(missing)
+    to_encode = 0 if isinstance(known, PublishedFeatures) else sum(name not in known for name in clips) - len(missing)
     views = len(VIEWS) if asked.baselines else 1
     return EvaluationPlan(
         len(examples),
@@ -325,7 +325,7 @@ def _asker(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> Asker:
 def _watching(asked: Evaluation, benchmark: Benchmark, engine: Topa, data: Path) -> Watching:
     frames = _frame_count(asked, engine.config)
     if asked.features is not None and is_released(asked.features):
-        released = Released(asked.features, engine.encoder.identity, engine.encoder.width)
+        released = PublishedFeatures(asked.features, engine.encoder.identity, engine.encoder.width)
         return ReleasedFeatures(released, benchmark.rows, frames)
     return Videos(
         engine.encoder, video_root(asked, data), asked.features or asked.out / FEATURES, frames, asked.workers
@@ -342,17 +342,17 @@ def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
     return frames
 
 
-def _known(asked: Evaluation, config: SavedConfig) -> Gathered | Released:
+def _known(asked: Evaluation, config: SavedConfig) -> Gathered | PublishedFeatures:
     """Features that are there. Raises ArtifactMismatch for those of another encoder or number of frames."""
     frames = _frame_count(asked, config)
     if asked.features is not None and is_released(asked.features):
-        return Released(asked.features, config.encoder_identity, config.feature_width)
+        return PublishedFeatures(asked.features, config.encoder_identity, config.feature_width)
     return Gathered(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
 
 
-def _missing(known: Gathered | Released, examples: Sequence[Example], root: Path) -> list[str]:
+def _missing(known: Gathered | PublishedFeatures, examples: Sequence[Example], root: Path) -> list[str]:
     """What can't be had for want of a video, or of its released features: each once."""
-    if isinstance(known, Released):
+    if isinstance(known, PublishedFeatures):
         return list(dict.fromkeys(e.video for e in examples if e.video not in known))
     clips = {clip.id: clip for clip in (clip_of(example, root) for example in examples)}
     return [name for name, clip in clips.items() if name not in known and not Path(clip.path).exists()]

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import FiniteFloat
 
 from ..core.errors import InputError
+from .schema import FrozenModel
 
 TAILS = (0.025, 0.975)
 """Between these quantiles of the resampled values lies the 95 % interval."""
@@ -22,10 +23,8 @@ _NORMAL = 1.959963984540054  # the same quantile of the normal distribution
 _AT_ONCE = 1_000_000  # draws that are in memory at a time
 
 
-class IntervalEstimate(BaseModel):
+class IntervalEstimate(FrozenModel):
     """A mean over `questions`, with the 95 % percentile interval of a bootstrap over `groups` (videos)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
     low: FiniteFloat

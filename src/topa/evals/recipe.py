@@ -14,29 +14,26 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from ..core.errors import InputError
 from ..core.registry import unknown
 from ..inference.protocols import Choosing
+from .schema import FrozenModel
 
 RECIPES = Path(__file__).parent / "recipes"
 MICRO = "micro"
 """The name of the model that comes with topa."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Align(_Strict):
+class Align(FrozenModel):
     """A model that `topa align` makes. recipe: its name. settings: `key=value`."""
 
     recipe: str
     settings: tuple[str, ...] = ()
 
 
-class Finetune(_Strict):
+class Finetune(FrozenModel):
     """A model that `topa finetune` makes of another one. data: its labelled videos, below --data; of the micro world
     the number of videos to render."""
 
@@ -50,7 +47,7 @@ class Finetune(_Strict):
     settings: tuple[str, ...] = ()
 
 
-class Model(_Strict):
+class RecipeModel(FrozenModel):
     """How to have a model. path: of its folder, below --models. align, finetune: what makes it, where there is none."""
 
     path: str | None = None
@@ -58,7 +55,7 @@ class Model(_Strict):
     finetune: Finetune | None = None
 
 
-class Row(_Strict):
+class RecipeRow(FrozenModel):
     """A number of a table.
 
     table, name: as in the source. model: a name of `Recipe.models`, or a folder below --models. benchmark, split,
@@ -84,13 +81,13 @@ class Row(_Strict):
     tolerance: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Recipe(_Strict):
+class Recipe(FrozenModel):
     """Tables of one source."""
 
     title: str
-    models: dict[str, Model] = Field(default_factory=dict)
+    models: dict[str, RecipeModel] = Field(default_factory=dict)
     data: dict[str, str] = Field(default_factory=dict)
-    row: Annotated[tuple[Row, ...], Field(min_length=1)]
+    row: Annotated[tuple[RecipeRow, ...], Field(min_length=1)]
 
 
 def recipes() -> list[str]:

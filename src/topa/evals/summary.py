@@ -53,7 +53,7 @@ _SQUARE = 1.959964**2  # of the normal distribution's 97.5 % quantile
 
 
 @dataclass(frozen=True, slots=True)
-class _Marked:
+class _GradedRecords:
     """The records whose answer is public: kinds, groups and the model's credits in one order."""
 
     examples: list[Example]
@@ -119,7 +119,7 @@ def summarise(
     own = [] if benchmark.task == "caption" else [_credit(*pair) for pair in zip(public, answers, strict=True)]
     others = [matched(examples, other, f"{MODEL}, of another seed") for other in repeats]
     marks = [_mean_credit(e, credit, [other[e.id] for other in others]) for e, credit in zip(public, own, strict=False)]
-    marked = _Marked(public if marks else [], marks, seed, resamples)
+    marked = _GradedRecords(public if marks else [], marks, seed, resamples)
     parts = marked.parts() if marks else {}
     conditions = _conditions(benchmark, marked, baselines or {}, examples)
     asked = public or list(examples)
@@ -220,7 +220,7 @@ def reason(example: Example, error: str) -> str:
     return nameless(error, names)[:_LENGTH] or "no reason given"
 
 
-def _scores(benchmark: Benchmark, marked: _Marked) -> Iterator[Score]:
+def _scores(benchmark: Benchmark, marked: _GradedRecords) -> Iterator[Score]:
     if not marked.examples:
         return
     # Of open answers the share of credit is the exact match, whatever more their papers report.
@@ -246,7 +246,7 @@ def _none(benchmark: Benchmark, public: bool) -> Score:
 
 def _conditions(
     benchmark: Benchmark,
-    marked: _Marked,
+    marked: _GradedRecords,
     baselines: Mapping[str, Sequence[Prediction]],
     examples: Sequence[Example],
 ) -> list[tuple[str, list[float]]]:
@@ -279,7 +279,9 @@ def widened(found: IntervalEstimate) -> IntervalEstimate:
     return found.model_copy(update={"low": 1 - reach} if found.value else {"high": reach})
 
 
-def _condition(name: str, credits: Sequence[float], marked: _Marked, kinds: Mapping[str, list[int]]) -> Condition:
+def _condition(
+    name: str, credits: Sequence[float], marked: _GradedRecords, kinds: Mapping[str, list[int]]
+) -> Condition:
     return Condition(
         name=name,
         about=ABOUT.get(name, ""),
@@ -289,7 +291,7 @@ def _condition(name: str, credits: Sequence[float], marked: _Marked, kinds: Mapp
 
 
 def _differences(
-    benchmark: Benchmark, marked: _Marked, conditions: Sequence[tuple[str, list[float]]]
+    benchmark: Benchmark, marked: _GradedRecords, conditions: Sequence[tuple[str, list[float]]]
 ) -> Iterator[Difference]:
     """The model minus each baseline; against those that see no time also over the kinds about time alone."""
     timed = [place for place, example in enumerate(marked.examples) if example.kind in benchmark.time_kinds]
@@ -342,7 +344,7 @@ def _notes(
     examples: Sequence[Example],
     public: Sequence[Example],
     split: str | None,
-    marked: _Marked,
+    marked: _GradedRecords,
 ) -> Iterator[str]:
     published = benchmark.splits.get(split) if split is not None else None
     if published is not None and published != len(examples):

@@ -22,7 +22,7 @@ from ..core.embedded import resolve
 from ..core.errors import InputError, UsageError
 from ..core.processes import Processes
 from ..core.progress import console
-from ..evals.questions import Unfit, VideoQuestion
+from ..evals.questions import UnfitQuestion, VideoQuestion
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.gathered import Gathered, gather
@@ -234,7 +234,7 @@ def _read(
         return tuple(q for q in questions if source.clip(q).id in place)
 
     lost = [
-        Unfit(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
+        UnfitQuestion(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
         for q in (*chosen.training, *chosen.held_out)
         if source.clip(q).id not in place
     ]

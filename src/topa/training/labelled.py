@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import AllFailed, InputError, TopaError
-from ..evals.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
+from ..evals.questions import FORMATS, Asked, UnfitQuestion, VideoQuestion, asked
 from ..features.clips import Clip, clip_below, name_below
 from ..features.gathered import Gathered
 from ..prompts.templates import LETTERS
@@ -53,7 +53,7 @@ class Selection:
 
     training: tuple[VideoQuestion, ...]
     held_out: tuple[VideoQuestion, ...]
-    left_out: tuple[Unfit, ...]
+    left_out: tuple[UnfitQuestion, ...]
     unseen: int
 
     @property
@@ -73,9 +73,9 @@ def select(source: Source, config: FinetuneConfig, known: Gathered) -> Selection
     Raises InputError where nothing can be used, or where the held-out share is no whole video.
     """
     usable: list[tuple[str, VideoQuestion]] = []
-    left_out: list[Unfit] = []
+    left_out: list[UnfitQuestion] = []
     for found in _asked(source):
-        unfit = found if isinstance(found, Unfit) else _unfit(found, source, config, known)
+        unfit = found if isinstance(found, UnfitQuestion) else _unfit(found, source, config, known)
         if unfit is not None:
             left_out.append(unfit)
         elif isinstance(found, VideoQuestion):
@@ -108,7 +108,7 @@ def _asked(source: Source) -> Iterable[Asked]:
     return map(asked, read(source.data, source.folder))
 
 
-def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, known: Gathered) -> Unfit | None:
+def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, known: Gathered) -> UnfitQuestion | None:
     """Why nothing can be learned from a question, as far as can be told without opening its video."""
     told = question.question
     reason, detail = "", ""
@@ -125,7 +125,7 @@ def _unfit(question: VideoQuestion, source: Source, config: FinetuneConfig, know
         reason, detail = "its task has no share", "--set choose=, answer= or describe="
     elif not _there(question) and source.clip(question).id not in known:
         reason, detail = "the video is missing", str(question.video)
-    return Unfit(question.id, source.name(question), reason, detail) if reason else None
+    return UnfitQuestion(question.id, source.name(question), reason, detail) if reason else None
 
 
 def _there(question: VideoQuestion) -> bool:
@@ -137,7 +137,7 @@ def _drawn(names: Sequence[str], number: int, key: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}\0{name}".encode()).digest())[:number]
 
 
-def nothing(data: Path, left_out: Sequence[Unfit]) -> TopaError:
+def nothing(data: Path, left_out: Sequence[UnfitQuestion]) -> TopaError:
     """The error where no question can be used: the file's, where there is none in it."""
     counted = Selection((), (), tuple(left_out), 0).tally
     reasons = "; ".join(counted.lines()) or "there are no questions"
