@@ -197,6 +197,8 @@ def test_what_is_refused(topa, tmp_path):
     for text, told in (
         ("title = 1", "title"),
         ("title = 'a'\nrow = []", "row"),
+        ("title = 'a'\n[[table]]\nname = 'b'", "rows"),
+        ("title = 'a'\n[[table]]\nname = 'b'\nrows = [{ name = 'c', colour = 1 }]", "row.0.model"),
         ("a [", "can't be read"),
         ("x = 1", "x"),
     ):
@@ -205,6 +207,28 @@ def test_what_is_refused(topa, tmp_path):
             read_recipe(str(bad))
     with pytest.raises(UsageError, match="Known: microworld, paper"):
         read_recipe("nothing-like-it")
+
+
+def test_a_table_says_once_what_its_rows_share(tmp_path):
+    path = tmp_path / "tables.toml"
+    path.write_text("""
+title = "T"
+[[table]]
+name = "first"
+defaults = { model = "m", benchmark = "own", tolerance = 2.0 }
+rows = [{ name = "a" }, { name = "b", tolerance = 0.5, expected = 3.0 }]
+[[row]]
+table = "second"
+name = "c"
+model = "n"
+benchmark = "own"
+""")
+    shared = {"model": "m", "benchmark": "own"}
+    assert read_recipe(str(path)).row == (
+        RecipeRow(table="second", name="c", model="n", benchmark="own"),
+        RecipeRow(table="first", name="a", tolerance=2.0, **shared),
+        RecipeRow(table="first", name="b", tolerance=0.5, expected=3.0, **shared),
+    )
 
 
 def test_a_number_that_a_report_lacks(tmp_path):
