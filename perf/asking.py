@@ -1,7 +1,7 @@
 """What it costs to ask a video that is in a library: `python perf/asking.py --json perf/asking.json`.
 
 First the answers are compared: from the kept features, and of the file decoded each time, to half precision. Then
-processor time, ways interleaved. `model`: the LLM alone, on frames that are projected already. `indexed`: `Asking`,
+processor time, ways interleaved. `model`: the LLM alone, on frames that are projected already. `indexed`: a library,
 which chooses frames, puts them into words and asks the same LLM; of that, `words` is what the encoder takes for the
 question, where frames are chosen by it: here a model as large as the LLM. `decoding`: `Topa.ask` of the file. And wall
 time of `topa ask FILE` as a process of its own. The micro LLM is the hardest case: the larger the LLM, the less all
@@ -32,10 +32,13 @@ from measure import interleaved
 from topa.features.choosing import query
 from topa.features.encode_video import encode_video
 from topa.features.store import FeatureStoreWriter
+from topa.inference.answer import Answer
 from topa.inference.engine import Topa
-from topa.inference.scoring import score_options
-from topa.library.asking import Asking
+from topa.inference.frame_selection import FrameSelection
+from topa.inference.request import Request
+from topa.inference.scorer import score_options
 from topa.library.contents import Contents, Video
+from topa.library.requests import LibraryRequests
 from topa.microworld.questions import OPTIONS
 from topa.microworld.world import COLOURS, KINDS, PLACES
 from topa.tideos.tideo import Question
@@ -93,7 +96,7 @@ def main() -> None:
         frames = engine.config.frames
         few, few_video = indexed(engine, path, Path(place) / "few", frames)
         contents, video = indexed(engine, path, Path(place) / "all", 60)
-        agree(engine, path, Asking(engine, few), few_video, asked[:10])
+        agree(engine, path, LibraryRequests(engine, few), few_video, asked[:10])
         figures: dict[str, Any] = {"questions": len(asked), "options": OPTIONS, "frames": 60, "read": frames}
         for by in ("uniform", "question", "hierarchical"):
             figures[by] = beside_the_model(engine, contents, video, asked, by, given.rounds)
@@ -111,12 +114,26 @@ def main() -> None:
         given.json.write_text(json.dumps(about | figures, indent=1) + "\n")
 
 
-def agree(engine: Topa, path: Path, asking: Asking, video: Video, asked: list[Question]) -> None:
+def one(
+    library: LibraryRequests, video: Video, question: Question, frame_selection: FrameSelection = "uniform"
+) -> Answer:
+    """One question about a video of a library."""
+    request = library.about(video, question.question, question.options, frame_selection=frame_selection)
+    return library.engine.answer([request])[0]
+
+
+def together(library: LibraryRequests, video: Video, questions: list[Question]) -> list[Answer]:
+    """Many questions about one video, whose frames are read once for all of them."""
+    inputs = library.about(video, None).inputs
+    return library.engine.answer([Request(inputs, q.question, q.options) for q in questions])
+
+
+def agree(engine: Topa, path: Path, library: LibraryRequests, video: Video, asked: list[Question]) -> None:
     """Kept features give the answers that the file gives; without decoding."""
     for question in asked:
         slow = engine.ask(path, question.question, question.options)
         with nothing_decoded():
-            fast = asking.ask_video(video, question.question, question.options, frames_by="uniform")
+            fast = one(library, video, question)
         apart = max(abs(a - b) for a, b in zip(slow.probabilities, fast.probabilities, strict=True))
         if apart > 0.01:
             sys.exit(f"{question.question}: {slow.probabilities} of the file, {fast.probabilities} of the library")
@@ -126,10 +143,10 @@ def beside_the_model(
     engine: Topa, contents: Contents, video: Video, asked: list[Question], by: str, rounds: int
 ) -> dict[str, float]:
     """All questions one by one, beside what the LLM takes for the same frames. The frames are projected before."""
-    asking = Asking(engine, contents)
+    library = LibraryRequests(engine, contents)
     with nothing_decoded():
-        answers = [asking.ask_video(video, q.question, q.options, frames_by=by) for q in asked]
-    footage = asking.footage(video)
+        answers = [one(library, video, question, by) for question in asked]
+    frames = library.video(video)
     first = contents.features(video).times.tolist()
     read = []
     for question, answer in zip(asked, answers, strict=True):
@@ -138,7 +155,7 @@ def beside_the_model(
             rows = [row[:: max(1, len(row) // engine.config.frames)][: engine.config.frames] for row in rows]
         else:
             rows = [[first.index(time) for time in answer.times]]
-        values = torch.stack([footage.values()[row] for row in rows])
+        values = torch.stack([frames.values()[row] for row in rows])
         read.append(([question] * len(rows), values, torch.ones(values.shape[:2], dtype=torch.bool)))
 
     def model() -> None:
@@ -147,7 +164,7 @@ def beside_the_model(
 
     def ours() -> None:
         for question in asked:
-            asking.ask_video(video, question.question, question.options, frames_by=by)
+            one(library, video, question, by)
 
     def words() -> None:
         for question in asked:
@@ -172,17 +189,17 @@ def against_decoding(
             engine.ask(path, question.question, question.options)
 
     def one_by_one() -> None:
-        asking = Asking(engine, contents)
+        library = LibraryRequests(engine, contents)
         for question in asked:
-            asking.ask_video(video, question.question, question.options, frames_by="uniform")
+            one(library, video, question)
 
     def at_once() -> None:
-        Asking(engine, contents).choose(video, asked)
+        together(LibraryRequests(engine, contents), video, asked)
 
     with nothing_decoded():
-        asking = Asking(engine, contents)
-        for question, scores in zip(asked, asking.choose(video, asked), strict=True):
-            alone = asking.ask_video(video, question.question, question.options, frames_by="uniform")
+        library = LibraryRequests(engine, contents)
+        for question, scores in zip(asked, together(library, video, asked), strict=True):
+            alone = one(library, video, question)
             if max(abs(a - b) for a, b in zip(scores.probabilities, alone.probabilities, strict=True)) > 1e-4:
                 sys.exit(f"{question.question}: {scores.probabilities} at once, {alone.probabilities} alone")
     timing = interleaved({"decoding": decoding, "one_by_one": one_by_one, "at_once": at_once}, rounds)
@@ -206,9 +223,9 @@ def against_processes(
         subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         taken.append(time.perf_counter() - began)
     began = time.perf_counter()
-    asking = Asking(load(model), contents)
+    library = LibraryRequests(load(model), contents)
     for question in asked:
-        asking.ask_video(video, question.question, question.options, frames_by="uniform")
+        one(library, video, question)
     # Python and torch start once as well: as long as one whole run is more than enough.
     ours = time.perf_counter() - began + min(taken)
     each = sorted(taken)[len(taken) // 2]

@@ -38,7 +38,7 @@ from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
 from topa.features.stretches import representatives, stretches
 from topa.features.video import sample_frames
-from topa.inference.scoring import score_options
+from topa.inference.scorer import score_options
 from topa.memory.bank import MemoryBank
 from topa.memory.gap import Gap, modality_gap
 from topa.memory.projection import explain, project

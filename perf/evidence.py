@@ -30,8 +30,8 @@ import topa
 from topa.core.progress import track
 from topa.evals.metrics import Estimate, accuracy, difference, wilson
 from topa.inference.engine import Topa
-from topa.inference.explaining import attention_to_frames, explain, leave_one_out, log_probabilities, without_each
-from topa.inference.scoring import nll_of_targets
+from topa.inference.explain import attention_to_frames, explain, leave_one_out, log_probabilities, without_each
+from topa.inference.scorer import nll_of_targets
 from topa.microworld.questions import candidates, lay_out
 from topa.microworld.render import write_video
 from topa.microworld.world import Story, write_story
@@ -79,7 +79,7 @@ def questions(story: Story, rng: random.Random) -> Iterator[Asked]:
 
 def evidence(engine: Topa, seen, asked: Question) -> tuple[int, dict[str, Tensor]]:
     """The choice, and for each measure how strongly each frame supports it: float [frames]."""
-    values, valid = engine.inputs(seen.features)
+    values, valid = seen.values, seen.valid
     number = int(valid.sum())
     by_letter = engine.config.protocol == "selection"
     prompts = engine.prompter.candidates(asked.question, asked.options, number, by_letter)
@@ -115,7 +115,7 @@ def points(engine: Topa, videos: int, folder: Path) -> list[dict]:
         story = write_story(rng)
         path = folder / f"{number:06d}.mp4"
         write_video(story, path, seed=rng.randrange(1 << 30))
-        seen = engine.look(path)
+        seen = engine.encode_video(path)
         path.unlink()
         for asked in questions(story, rng):
             choice, found = evidence(engine, seen, asked.question)
@@ -165,8 +165,8 @@ def speed(engine: Topa, folder: Path, rounds: int) -> dict:
     path = folder / "timed.mp4"
     write_video(story, path, seed=1)
     asked = lay_out(candidates(story, "colour")[0], rng)
-    seen = engine.look(path)
-    values, valid = engine.inputs(seen.features)
+    seen = engine.encode_video(path)
+    values, valid = seen.values, seen.valid
     number = int(valid.sum())
     prompts = engine.prompter.candidates(asked.question, asked.options, number, engine.config.protocol == "selection")
     versions = without_each(values, valid, number, None)

@@ -25,7 +25,7 @@ from topa.evals.questions import VideoQuestion, read
 from topa.features.encoder import Encoder
 from topa.features.gathered import Gathered, gather
 from topa.inference.engine import Topa
-from topa.inference.scoring import score_options
+from topa.inference.scorer import score_options
 from topa.memory.bank import MemoryBank
 from topa.microworld.writer import make_videos
 from topa.models import saved

@@ -30,8 +30,12 @@ from topa.features.choosing import likest, query, relevant, segments
 from topa.features.frames import FrameFeatures
 from topa.features.stretches import representatives
 from topa.inference.engine import Topa
-from topa.inference.footage import PARTS, Footage, Scene, answer_over, watch
-from topa.inference.scoring import Scores, score_options
+from topa.inference.frame_selection import SEGMENTS, segment
+from topa.inference.projected_video import ProjectedVideo, encode_whole_video
+from topa.inference.request import Request
+from topa.inference.scorer import OptionScores as Scores
+from topa.inference.scorer import score_options
+from topa.inference.video_inputs import SegmentedInputs
 from topa.microworld.questions import candidates, lay_out
 from topa.microworld.render import FPS, SIDE, render_frames
 from topa.microworld.world import SCENES, Story, write_story
@@ -89,7 +93,7 @@ def long_videos(out: Path, count: int, seed: int) -> Iterator[Long]:
 class Asked:
     """One question about one long video, and what all ways need."""
 
-    footage: Footage
+    footage: ProjectedVideo
     video: Long
     question: Question
 
@@ -111,7 +115,7 @@ class Asked:
         )
 
     def by(self, way: str) -> int:
-        answer = self.footage.ask(self.question.question, self.question.options, frames_by=way)
+        answer = self.engine.ask(self.footage, self.question.question, self.question.options, frame_selection=way)
         assert answer.choice is not None
         return answer.choice
 
@@ -119,12 +123,12 @@ class Asked:
         each = len(self.footage) // STORIES
         return [(each * n, each * (n + 1)) for n in range(STORIES)]
 
-    def parts(self, whole: bool) -> list[Scene]:
-        """The best four segments, or stories."""
+    def parts(self, whole: bool) -> list[tuple[int, int, float]]:
+        """The best four segments, or stories: their frames, and how much they are like the question."""
         frames = self.engine.config.frames
         parts = self.stories() if whole else segments(len(self.footage), frames)
-        best = likest(self.footage.values(), self.like(), parts, PARTS)
-        return [Scene(self.footage, *parts[n], likeness) for n, likeness in best]
+        best = likest(self.footage.values(), self.like(), parts, SEGMENTS)
+        return [(*parts[n], likeness) for n, likeness in best]
 
     def standing(self, numbers: Sequence[int]) -> list[int]:
         rows = self.footage.image.values[list(numbers)]
@@ -149,9 +153,11 @@ def by_question(relevance: float, plain: bool = False) -> Callable[[Asked], int]
     return choose
 
 
-def mixed(whole: bool, number: int = PARTS) -> Callable[[Asked], int]:
+def mixed(whole: bool, number: int = SEGMENTS) -> Callable[[Asked], int]:
     def choose(asked: Asked) -> int:
-        found = answer_over(asked.parts(whole)[:number], asked.question.question, asked.question.options)
+        parts = tuple(segment(asked.footage, *part) for part in asked.parts(whole)[:number])
+        inputs = SegmentedInputs(parts, "hierarchical")
+        (found,) = asked.engine.answer([Request(inputs, asked.question.question, asked.question.options)])
         assert found.choice is not None
         return found.choice
 
@@ -162,7 +168,7 @@ def surest(whole: bool) -> Callable[[Asked], int]:
     """The answer of the part of which the model finds one likeliest."""
 
     def choose(asked: Asked) -> int:
-        rows = [asked.standing(range(scene.start, scene.end)) for scene in asked.parts(whole)]
+        rows = [asked.standing(range(start, end)) for start, end, _ in asked.parts(whole)]
         return min(asked.read(rows), key=lambda score: min(score.mean_nll)).choice
 
     return choose
@@ -172,7 +178,7 @@ def joined(whole: bool) -> Callable[[Asked], int]:
     """The frames of all parts as one sequence, of which those are read that stand for its scenes."""
 
     def choose(asked: Asked) -> int:
-        numbers = sorted(n for scene in asked.parts(whole) for n in range(scene.start, scene.end))
+        numbers = sorted(n for start, end, _ in asked.parts(whole) for n in range(start, end))
         return asked.read([asked.standing(numbers)])[0].choice
 
     return choose
@@ -212,12 +218,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         videos = long_videos(Path(folder), given.videos, given.seed)
         for video in track(videos, "asking", given.videos, show=sys.stderr.isatty()):
-            footage = watch(engine, video.path)
+            footage = encode_whole_video(engine, video.path)
             if len(footage) != SCENES * STORIES:
                 sys.exit(f"found {len(footage)} frames; expected one a second, {SCENES * STORIES}")
             video.path.unlink()
             # What a library keeps is in half precision.
-            footage = Footage(engine, half(footage.image))
+            footage = ProjectedVideo(engine, half(footage.image))
             for question in video.questions:
                 groups.append(video.path.stem)
                 for name, way in WAYS.items():

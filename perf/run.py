@@ -32,7 +32,7 @@ from measure import Row, Work, interleaved, peak_mb
 
 import library
 from topa.features.frames import FrameFeatures
-from topa.inference.scoring import nll_of_targets, read
+from topa.inference.scorer import nll_of_targets, read
 from topa.memory.bank import MemoryBank
 from topa.memory.projection import project
 from topa.models import VideoLanguageModel

@@ -27,13 +27,12 @@ from naive import Naive
 
 import topa
 from topa.core.processes import Processes
-from topa.evals.answering import Answering
+from topa.evals.answering import RecordAnswerer
 from topa.evals.datasets.microworld import BENCHMARK
 from topa.evals.predictions import NAME
 from topa.evals.report import MODEL
 from topa.evals.runner import answer_all, read_predictions
 from topa.evals.watching import Videos
-from topa.inference.protocols import Asker
 from topa.microworld.writer import make_videos
 
 QUESTIONS = 5_000
@@ -64,7 +63,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
     features = {}
     for start in range(0, len(clips), 200):
         features |= next(videos.watch([list(clips.values())[start : start + 200]]))
-    answering = Answering(engine, Asker(engine.model, engine.prompter, engine.encoder, "logits"), "choice")
+    answering = RecordAnswerer(engine, "choice", "logits")
     reference, prompter = Naive(engine.model), engine.prompter
     values = dict(zip(features, engine.project(list(features.values())), strict=True))
 

@@ -99,7 +99,7 @@ def requests(videos: Sequence[Path]) -> list[tuple[Path, Request]]:
     engine = load(show=False)
     found = []
     for path in videos:
-        seen = engine.look(path)
+        seen = engine.encode_video(path)
         for question in QUESTIONS:
             answer = engine.ask(seen, question, PLACES)
             asked = {"question": question, "choices": PLACES}

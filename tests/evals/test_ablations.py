@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from topa import Topa
 from topa.core.embedded import resolve
-from topa.evals.ablations import VIEWS, baselines, show
+from topa.evals.ablations import VIEWS, ablate, baselines
 from topa.evals.report import MODEL
 from topa.features.frames import FrameFeatures
 
@@ -30,33 +30,30 @@ def images(engine: Topa, *lengths: int) -> dict[str, FrameFeatures]:
 
 def test_each_view_of_a_video(engine):
     watched = images(engine, 5, 3)
-    shown = show(engine, watched, list(VIEWS))
-    values, valid = shown[MODEL]
-    assert valid.tolist() == [[True] * 5, [True] * 3 + [False] * 2]
-    for row, features in enumerate(watched.values()):
-        alone = engine.memory.project(features, engine.config.temperature).values
-        torch.testing.assert_close(values[row, : len(alone)], alone)
-    assert not shown["blind"][0].any()
-    assert torch.equal(shown["blind"][1], valid)
-    single, one = shown["single_frame"]
-    assert one.sum(dim=1).tolist() == [1, 1]
-    assert torch.equal(single[:, 0], torch.stack([values[0, 2], values[1, 1]]))
-    raw, there = shown["no_projection"]
-    assert torch.equal(raw[1, :3], watched["clip-1"].values)
-    assert torch.equal(there, valid)
+    made = ablate(engine, watched, list(VIEWS))
+    for clip, features in watched.items():
+        whole, count = made[MODEL][clip], len(features)
+        torch.testing.assert_close(whole.values, engine.memory.project(features, engine.config.temperature).values)
+        assert whole.valid.tolist() == [True] * count
+        blind, single = made["blind"][clip], made["single_frame"][clip]
+        assert not blind.values.any()
+        assert torch.equal(blind.valid, whole.valid)
+        assert single.valid.tolist() == [True] + [False] * (count - 1)
+        assert torch.equal(single.values[0], whole.values[(count - 1) // 2])
+        assert torch.equal(made["no_projection"][clip].values, features.values)
 
 
 def test_shuffled_frames_are_another_order_whatever_else_is_shown(engine):
     watched = images(engine, 5, 3)
-    values = show(engine, watched, [MODEL, "shuffled_frames"])
-    (right, valid), (shuffled, there) = values[MODEL], values["shuffled_frames"]
-    assert torch.equal(there, valid)
-    for row, length in enumerate((5, 3)):
-        order = [right[row].tolist().index(frame) for frame in shuffled[row, :length].tolist()]
+    made = ablate(engine, watched, [MODEL, "shuffled_frames"])
+    for clip, features in watched.items():
+        right, shuffled = made[MODEL][clip].values, made["shuffled_frames"][clip]
+        assert shuffled.valid.all()
+        order = [right.tolist().index(frame) for frame in shuffled.values.tolist()]
         assert order != sorted(order)
-        assert sorted(order) == list(range(length))
-    alone = show(engine, {"clip-1": watched["clip-1"]}, ["shuffled_frames"])["shuffled_frames"][0]
-    torch.testing.assert_close(alone[0, :3], shuffled[1, :3])
+        assert sorted(order) == list(range(len(features)))
+    alone = ablate(engine, {"clip-1": watched["clip-1"]}, ["shuffled_frames"])["shuffled_frames"]["clip-1"]
+    torch.testing.assert_close(alone.values, made["shuffled_frames"]["clip-1"].values)
 
 
 def test_a_model_without_a_memory_has_no_projection_to_leave_out(engine, monkeypatch):
@@ -66,20 +63,15 @@ def test_a_model_without_a_memory_has_no_projection_to_leave_out(engine, monkeyp
 
 
 def test_centred_images_are_as_far_from_nothing_as_the_memory(engine):
-    watched = images(engine, 5, 3)
-    values, valid = show(engine, watched, ["centred"])["centred"]
-    assert valid.sum(dim=1).tolist() == [5, 3]
-    norms = torch.linalg.vector_norm(values, dim=-1)
-    torch.testing.assert_close(norms, valid.float())
-    rows = torch.cat([features.values for features in watched.values()])
+    features = images(engine, 5, 3)
+    inputs = ablate(engine, features, ["centred"])["centred"]
+    rows = torch.cat([own.values for own in features.values()])
     moved = functional.normalize(rows + engine.memory.values.float().mean(0) - rows.mean(0), dim=-1)
-    torch.testing.assert_close(values[valid], moved)
+    torch.testing.assert_close(torch.cat([own.values[own.valid] for own in inputs.values()]), moved)
 
 
 def test_captions_are_read_in_place_of_frames(engine):
-    watched = images(engine, 5, 3)
     captions = {"clip-0": ["a small red ball"] * 5, "clip-1": ["a ball in the snow", "a small red ball"]}
-    values, valid = show(engine, watched, ["text"], captions)["text"]
-    assert valid.sum(dim=1).tolist() == [5, 2]
-    torch.testing.assert_close(values[1, :2], engine.encoder.encode_texts(captions["clip-1"]))
-    assert not values[1, 2:].any()
+    inputs = ablate(engine, images(engine, 5, 3), ["text"], captions)["text"]
+    assert [own.frames for own in inputs.values()] == [5, 2]
+    torch.testing.assert_close(inputs["clip-1"].values, engine.encoder.encode_texts(captions["clip-1"]))

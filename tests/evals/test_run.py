@@ -16,7 +16,7 @@ from topa.core.embedded import resolve
 from topa.core.errors import ArtifactError, InputError
 from topa.core.processes import Processes
 from topa.evals import runner as run
-from topa.evals.answering import Answering, spans
+from topa.evals.answering import RecordAnswerer, spans
 from topa.evals.datasets.own import BENCHMARK
 from topa.evals.example import Example
 from topa.evals.predictions import NAME
@@ -24,7 +24,6 @@ from topa.evals.report import MODEL
 from topa.evals.runner import answer_all, place, read_predictions
 from topa.evals.watching import Videos
 from topa.features.encode_video import encode_video
-from topa.inference.protocols import Asker
 from topa.microworld.writer import make_videos
 
 VIEWS = (MODEL, "blind")
@@ -59,8 +58,8 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(run, "RECORDS", 6)
 
 
-def answering(engine: Topa, task="choice") -> Answering:
-    return Answering(engine, Asker(engine.model, engine.prompter, engine.encoder, "logits", max_tokens=8), task)
+def answering(engine: Topa, task="choice") -> RecordAnswerer:
+    return RecordAnswerer(engine, task, "logits", max_tokens=8)
 
 
 def videos(engine: Topa, data: Path, folder: Path) -> Videos:
@@ -110,8 +109,8 @@ def test_every_record_is_answered_in_the_published_order(whole, examples):
 def test_answers_are_those_of_the_engine(engine, data, whole, examples):
     for prediction, example in zip(read_predictions(whole / NAME), examples, strict=True):
         if prediction.error is None:
-            seen = replace(engine.look(example.path), features=engine.project([stored(engine, example.path)])[0])
-            own = engine.ask(seen, example.question, example.options)
+            inputs = engine.inputs_of(stored(engine, example.path))
+            own = engine.ask(inputs, example.question, example.options)
             assert prediction.scores == pytest.approx(own.scores, abs=1e-4)
             assert prediction.choice == own.choice
 
@@ -248,7 +247,7 @@ def test_subtitles_that_cannot_be_read_are_the_error_of_their_record(engine, dat
             raise InputError("a.srt, line 2: found no time")
         return "a red ball"
 
-    spoken = replace(answering(engine), said=said)
+    spoken = replace(answering(engine), subtitles=said)
     watching = videos(engine, data, whole / "features")
     answer_all(examples, watching, spoken, (MODEL,), tmp_path, Processes(), show=False)
     found = {p.id: p for p in read_predictions(tmp_path / NAME)}

@@ -20,7 +20,7 @@ from topa import Topa
 from topa.core.embedded import resolve
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError, VideoError
 from topa.inference.answer import Answer
-from topa.inference.scoring import score_options
+from topa.inference.scorer import score_options
 from topa.microworld.render import render_frames
 from topa.microworld.world import write_story
 from topa.tideos.tideo import Question
@@ -79,7 +79,7 @@ def test_evidence_is_one_reading_per_frame(engine, micro_video):
 
 
 def test_a_video_is_looked_at_once_for_many_questions(engine, micro_video):
-    seen = engine.look(micro_video)
+    seen = engine.encode_video(micro_video)
     assert seen.features.space == "projected"
     assert len(seen.images) == 5
     assert engine.ask(seen, QUESTION, ["red", "blue"]) == engine.ask(micro_video, QUESTION, ["red", "blue"])
@@ -98,7 +98,8 @@ def test_an_answer_can_be_written_as_json(engine, micro_video):
     assert told["text"] == answer.text
     assert told["options"] == ["red", "blue"]
     assert told["evidence"][0]["captions"] == list(answer.evidence[0].captions)
-    assert set(told) == set(Answer.__dataclass_fields__)
+    assert set(told) == {*Answer.__dataclass_fields__, "frames_by"}
+    assert told["frames_by"] == told["frame_selection"] == "uniform"
 
 
 def test_without_captions_there_is_no_evidence_but_an_answer(folder, micro_video):
@@ -238,16 +239,17 @@ def test_what_is_loaded_is_what_was_saved(engine, micro_model):
 
 
 def test_of_more_frames_than_it_was_aligned_with_those_are_read_that_stand_for_scenes(engine, micro_video):
-    seen = engine.look(micro_video)
+    seen = engine.encode_video(micro_video)
     features = seen.features
     numbers = torch.tensor([0] * 8 + [1, 2, 2, 3, 4, 4])
     many = features.take(numbers).resample(15)
     assert (len(many), int(many.valid.sum())) == (15, 14)
     for given in (many, features.take(numbers)):
-        answer = engine.ask(replace(seen, features=given), QUESTION, ["red", "blue"])
+        inputs = engine.inputs_of_projected(given)
+        answer = engine.ask(inputs, QUESTION, ["red", "blue"])
         assert answer.warnings == (f"{len(given)} frames were given and 5 of them read",)
         assert answer.scores == engine.ask(seen, QUESTION, ["red", "blue"]).scores
-        assert engine.caption(replace(seen, features=given)).text == engine.caption(seen).text
+        assert engine.caption(inputs).text == engine.caption(seen).text
 
 
 def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
@@ -268,32 +270,32 @@ def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
     def scenes(seen):
         return torch.bucketize(seen.features.times.float(), ends, right=True).tolist()
 
-    assert scenes(engine.look(path)) == [0, 0, 0, 2, 4]
-    seen = engine.look(path, among=20)
+    assert scenes(engine.encode_video(path)) == [0, 0, 0, 2, 4]
+    seen = engine.encode_video(path, frame_selection="scenes", candidate_frames=20)
     assert scenes(seen) == [0, 1, 2, 3, 4]
     # Pictures, features and evidence are of the same frames.
     again = engine.encoder.encode_images(seen.images)
     image = replace(seen.features, values=again, space="image")
     torch.testing.assert_close(engine.memory.project(image, engine.config.temperature).values, seen.features.values)
-    assert [frame.time for frame in seen.evidence] == seen.features.times.tolist()
+    assert [frame.time for frame in seen.readings] == seen.features.times.tolist()
     assert engine.ask(seen, QUESTION, ["red", "blue"]).warnings == ()
-    with pytest.raises(UsageError, match="among=4; expected 5 or more"):
-        engine.look(path, among=4)
+    with pytest.raises(UsageError, match="candidate_frames=4; expected 5 or more"):
+        engine.encode_video(path, frame_selection="scenes", candidate_frames=4)
 
 
 def test_a_model_gets_used_to_a_camera_and_stays_so(folder, micro_video, tmp_path):
     engine = load(folder)
-    before = engine.look(micro_video)
+    before = engine.encode_video(micro_video)
     engine.accustom([micro_video] * 30)
-    seen = engine.look(micro_video)
+    seen = engine.encode_video(micro_video)
     image = replace(before.features, values=engine.encoder.encode_images(before.images), space="image")
     expected = engine.memory.project(engine.shift.move(image), engine.config.temperature)
     torch.testing.assert_close(seen.features.values, expected.values)
     assert not torch.allclose(seen.features.values, before.features.values, atol=1e-3)
-    assert seen.evidence != before.evidence
+    assert seen.readings != before.readings
     engine.save_pretrained(tmp_path / "used")
     again = load(tmp_path / "used")
-    assert torch.equal(again.look(micro_video).features.values, seen.features.values)
+    assert torch.equal(again.encode_video(micro_video).features.values, seen.features.values)
     (tmp_path / "used" / "shift.safetensors").unlink()
     with pytest.raises(ArtifactError, match="expected a mean shift"):
         load(tmp_path / "used")
@@ -305,11 +307,10 @@ def test_pictures_that_are_read_as_they_are_need_no_getting_used_to(folder, micr
 
 
 def test_a_video_without_frames_is_refused(engine, micro_video):
-    seen = engine.look(micro_video)
+    seen = engine.encode_video(micro_video)
     none = replace(seen.features, values=seen.features.values * 0, valid=~seen.features.valid)
-    for ask in (engine.caption, lambda video: engine.ask(video, QUESTION, ["red", "blue"])):
-        with pytest.raises(InputError, match="found no frame in its features"):
-            ask(replace(seen, features=none))
+    with pytest.raises(InputError, match="found no frame in its features"):
+        engine.inputs_of_projected(none)
 
 
 def test_what_does_not_fit_the_window_is_told(engine, micro_video, monkeypatch):
@@ -332,3 +333,10 @@ def test_features_that_are_no_numbers_are_refused(engine, value):
         score_options(engine.model, engine.prompter, [question, question], values, valid)
     with pytest.raises(InputError, match=r"videos \[0\]: .* no frames"):
         score_options(engine.model, engine.prompter, [question], values[:1], valid[:1] & False)
+
+
+def test_the_old_name_of_encoding_a_video_still_works_with_a_warning(engine, micro_video):
+    with pytest.warns(DeprecationWarning, match=r"Topa.look is Topa.encode_video now"):
+        old = engine.look(micro_video, among=20)
+    new = engine.encode_video(micro_video, frame_selection="scenes", candidate_frames=20)
+    assert torch.equal(old.values, new.values)

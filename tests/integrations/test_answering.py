@@ -6,7 +6,7 @@ import pytest
 
 import topa.integrations.answering as answering
 from topa.core.errors import UsageError
-from topa.integrations.answering import Answering
+from topa.integrations.answering import HarnessAnswerer
 from topa.integrations.requests import documents, open_questions
 from topa.microworld.writer import MicroVideo
 
@@ -15,22 +15,22 @@ from .harness import Task, broken, docs_of
 
 def losses(engine, task, protocol=None, together=4, tell=None):
     asked = documents(task.likelihoods(), task.datasets)
-    return Answering(engine, protocol, together, tell or [].append, show=False).losses(asked)
+    return HarnessAnswerer(engine, protocol, together, tell or [].append, show=False).losses(asked)
 
 
 def texts(engine, task, tell=None, together=4, **settings):
     asked = open_questions(task.openly(**settings), task.datasets)
-    return Answering(engine, None, together, tell or [].append, show=False).texts(asked)
+    return HarnessAnswerer(engine, None, together, tell or [].append, show=False).texts(asked)
 
 
 @pytest.mark.parametrize("protocol", ["logits", "selection"])
 def test_losses_are_the_engines_own(engine, videos: list[MicroVideo], protocol):
     task = Task(docs_of(videos))
     found = losses(engine, task, protocol)
-    own = [score for v in videos for score in engine.choose(v.path, list(v.questions), protocol=protocol)]
+    own = [engine.ask(v.path, q.question, q.options, protocol=protocol) for v in videos for q in v.questions]
     assert len(found) == len(own) == 9
     for mine, theirs in zip(found, own, strict=True):
-        assert [loss for loss, _ in mine] == pytest.approx(list(theirs.mean_nll), abs=1e-4)
+        assert [loss for loss, _ in mine] == pytest.approx(list(theirs.scores), abs=1e-4)
         assert min(range(len(mine)), key=lambda at: mine[at][0]) == theirs.choice
 
 
@@ -94,7 +94,7 @@ def test_each_answer_has_its_own_limit(engine, videos):
         *open_questions(task.openly(max_new_tokens=2), task.datasets),
         *open_questions(task.openly(), task.datasets),
     ]
-    short, whole = Answering(engine, None, 2, [].append, show=False).texts(asked)
+    short, whole = HarnessAnswerer(engine, None, 2, [].append, show=False).texts(asked)
     assert len(short.split()) == 2
     assert whole == engine.caption(videos[0].path).text
 
@@ -110,18 +110,18 @@ def test_a_video_is_looked_at_once(engine, videos, monkeypatch):
     monkeypatch.setattr(answering, "encode_video", counted)
     docs = docs_of(videos)
     task = Task([docs[n] for n in (0, 3, 6, 1, 4, 7, 2, 5, 8)])
-    answers = Answering(engine, None, 2, [].append, show=False)
+    answers = HarnessAnswerer(engine, None, 2, [].append, show=False)
     answers.losses(documents(task.likelihoods(), task.datasets))
     answers.texts(open_questions(task.openly(), task.datasets))
     assert sorted(looked) == sorted(str(video.path) for video in videos)
 
 
 def test_few_videos_are_kept(engine, videos, monkeypatch):
-    monkeypatch.setattr(answering, "_KEPT", 1)
+    monkeypatch.setattr(answering, "_MAX_VIDEOS", 1)
     task = Task(docs_of(videos))
-    answers = Answering(engine, None, 4, [].append, show=False)
+    answers = HarnessAnswerer(engine, None, 4, [].append, show=False)
     found = answers.losses(documents(task.likelihoods(), task.datasets))
-    assert len(answers._seen) == 1
+    assert len(answers._inputs) == 1
     assert [[g for _, g in row] for row in found] == [[g for _, g in row] for row in losses(engine, task)]
 
 
@@ -175,4 +175,4 @@ def test_sampling_is_not_done_and_that_is_told(engine, videos):
 
 def test_an_unknown_protocol_is_answered(engine):
     with pytest.raises(UsageError, match="unknown protocol 'logit'; did you mean 'logits'"):
-        Answering(engine, "logit", 1, [].append)
+        HarnessAnswerer(engine, "logit", 1, [].append)

@@ -18,7 +18,6 @@ from topa import Topa
 from topa.core.embedded import resolve
 from topa.core.errors import UsageError
 from topa.microworld.writer import make_videos
-from topa.tideos.tideo import Question
 
 from .harness import broken
 
@@ -129,13 +128,11 @@ def test_protocols_by_name(folder: Path, micro_model: Path) -> None:
         model = TopaModel(str(micro_model), protocol=protocol, batch_size="auto", device="cpu")
         (by[protocol],) = evaluate(model, data, ["topa_choice"], limit=1)["samples"]["topa_choice"]
         (question,) = asked(data)[:1]
-        scores = model.engine.choose(
-            data / question["video"],
-            [Question.model_validate({k: question[k] for k in ("question", "options")})],
-            protocol=protocol,
-        )[0]
+        answer = model.engine.ask(
+            data / question["video"], question["question"], question["options"], protocol=protocol
+        )
         losses = [loss for loss, _ in by[protocol]["filtered_resps"]]
-        assert losses == pytest.approx(list(scores.mean_nll), abs=1e-4)
+        assert losses == pytest.approx(list(answer.scores), abs=1e-4)
     assert by["logits"]["filtered_resps"] != by["selection"]["filtered_resps"]
 
 

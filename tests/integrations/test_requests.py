@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from topa.core.errors import UsageError
-from topa.integrations.requests import cut, documents, open_questions
+from topa.integrations.requests import documents, open_questions
 
 from .harness import Request, Task
 
@@ -91,9 +91,3 @@ def test_settings_of_an_answer():
     assert (given.until, given.max_tokens, given.sampled) == (("\n",), 7, False)
     (several,) = open_questions(task.openly(until=["", ".", "\n\n"], temperature=0.7), task.datasets)
     assert (several.until, several.sampled) == ((".", "\n\n"), True)
-
-
-def test_a_text_is_cut_at_the_first_end():
-    assert cut("red. blue\n", ["\n", ". "]) == "red"
-    assert cut("red", ["\n"]) == "red"
-    assert cut("red", []) == "red"

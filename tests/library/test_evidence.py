@@ -15,7 +15,7 @@ from topa import Topa
 from topa.core.embedded import resolve
 from topa.features.encode_video import encode_video
 from topa.features.store import FeatureStoreWriter
-from topa.inference.explaining import MEASURES, ExplainedFrame, Explanation
+from topa.inference.explain import MEASURES, ExplainedFrame, Explanation
 from topa.library import evidence_plot
 from topa.library.contents import Contents, Video
 from topa.library.evidence import explain_indexed, write_evidence
@@ -185,7 +185,7 @@ def test_a_video_of_a_library_is_explained_with_its_file_and_without(micro_model
     writer.add(features, "id")
     contents = Contents([writer.close()], [Video("id", "a.mp4", 5.0, 9)], tmp_path)
     found, images = explain_indexed(contents, contents.videos[0], engine, "what colour ?", OPTIONS)
-    looked = engine.look(micro_video, among=9)
+    looked = engine.encode_video(micro_video, frame_selection="scenes", candidate_frames=9)
     assert len(found.frames) == len(images) == 5
     for frame, image in zip(found.frames, images, strict=True):
         assert frame.time in features.times.tolist()

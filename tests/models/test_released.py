@@ -16,12 +16,12 @@ from topa import Topa
 from topa.core.errors import ArtifactMismatch, InputError, UsageError
 from topa.features.encoder import Encoder
 from topa.inference.engine import fill
+from topa.inference.request import Request
 from topa.memory.bank import MemoryBank
 from topa.memory.projection import project
 from topa.models.released import Released, convert, import_adapter
 from topa.prompts.prompt import Prompt
 from topa.prompts.released import ReleasedPrompter
-from topa.tideos.tideo import Question
 
 from . import backbones
 
@@ -74,12 +74,13 @@ def test_from_the_command_line_to_an_answer(parts: dict[str, Path], topa) -> Non
 
     engine = Topa.from_pretrained(out)
     assert engine.model.llm.config.rope_parameters["rope_theta"] == 10000.0
-    whole = engine.look(write_video(parts["root"] / "a.mp4", steady(9)))
-    assert len(whole.evidence) == len(whole.images) == 6
+    whole = engine.encode_video(write_video(parts["root"] / "a.mp4", steady(9)))
+    assert len(whole.readings) == len(whole.images) == 6
     assert engine.ask(whole, QUESTION, OPTIONS).text in OPTIONS
     # Features of fewer frames than the adapter's six, as others may have stored them.
     features = whole.features
-    seen = replace(whole, features=replace(features, values=features.values[:3], valid=features.valid[:3], times=None))
+    few = replace(features, values=features.values[:3], valid=features.valid[:3], times=None)
+    seen = engine.inputs_of_projected(few)
     answer = engine.ask(seen, QUESTION, OPTIONS)
     # The same numbers from one plain forward per option, padding projected and read.
     values = torch.cat([seen.features.values, torch.zeros(3, 8)])
@@ -94,15 +95,15 @@ def test_from_the_command_line_to_an_answer(parts: dict[str, Path], topa) -> Non
         nll = functional.cross_entropy(logits[first - 1 : last - 1], torch.tensor(prompt.ids[first:last]))
         assert score == pytest.approx(nll.item(), abs=1e-4)
     assert engine.caption(seen, max_tokens=4).choice is None
-    asked = [Question(question=QUESTION, options=OPTIONS), Question(question="why", options=OPTIONS[:2])]
-    assert engine.choose(seen, asked)[0].mean_nll == pytest.approx(answer.scores, abs=1e-5)
+    first, _ = engine.answer([Request(seen, QUESTION, OPTIONS), Request(seen, "why", OPTIONS[:2])])
+    assert first.scores == pytest.approx(answer.scores, abs=1e-5)
     filled, valid = fill(seen.features.values, engine.config, engine.memory)
     torch.testing.assert_close(filled, values)
     assert valid.all()
     # Of more frames, those that the released code takes.
     many = features.take(torch.tensor([*[0] * 7, 1, 2, 3, 4, 5]))
     taken = features.take(torch.tensor([0, 0, 0, 0, 2, 4]))
-    given, expected = (engine.ask(replace(whole, features=f), QUESTION, OPTIONS).scores for f in (many, taken))
+    given, expected = (engine.ask(engine.inputs_of_projected(f), QUESTION, OPTIONS).scores for f in (many, taken))
     assert given == pytest.approx(expected, abs=1e-5)
 
 
@@ -115,7 +116,7 @@ def test_a_model_without_memory_reads_pictures_as_they_are(parts: dict[str, Path
     assert done.code == 0, done.err
     assert json.loads(done.out)["bridge"] == "raw"
     engine = Topa.from_pretrained(out)
-    seen = engine.look(write_video(parts["root"] / "b.mp4", steady(9)))
+    seen = engine.encode_video(write_video(parts["root"] / "b.mp4", steady(9)))
     assert seen.features.space == "image"
     assert engine.ask(seen, QUESTION, OPTIONS).evidence == ()
     engine.save_pretrained(parts["root"] / "again")

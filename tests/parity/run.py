@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from topa.inference.scoring import nll_of_targets, read
+from topa.inference.scorer import nll_of_targets, read
 from topa.memory.projection import project
 from topa.models import VideoLanguageModel, saved
 from topa.models.base import load_llm

@@ -48,7 +48,7 @@ def listed(client: httpx2.Client) -> list[dict[str, Any]]:
 
 
 def test_an_upload(engine: Topa, client: httpx2.Client, uploaded: dict[str, Any], path: Path) -> None:
-    seen = engine.look(path)
+    seen = engine.encode_video(path)
     assert uploaded["id"].startswith("vid_")
     assert (uploaded["object"], uploaded["kind"]) == ("video", "upload")
     assert (uploaded["name"], uploaded["bytes"]) == ("Käfer (1).mp4", path.stat().st_size)

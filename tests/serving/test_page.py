@@ -181,7 +181,7 @@ def test_it_fits_and_can_be_read_in_every_state(visit, site, mp4, width, scheme)
 def test_an_uploaded_video_shows_what_each_frame_was_read_as(visit, site, engine, mp4):
     v = visit(site)
     v.upload(mp4)
-    read = engine.look(mp4).evidence
+    read = engine.encode_video(mp4).readings
     assert loaded(v, "#frames img") == len(read)
     assert v.page.locator("#frames time").all_inner_texts() == [f"{frame.time:.1f} s" for frame in read]
     assert v.page.locator("#rows ul li:first-child:visible").all_inner_texts() == [frame.captions[0] for frame in read]
@@ -336,13 +336,13 @@ def test_evidence_leads_the_player_to_its_frame(visit, site, engine, mp4):
     v.upload(mp4)
     v.ask(QUESTION, *OPTIONS)
     v.answered()
-    frame = engine.look(mp4).evidence[3]
+    frame = engine.encode_video(mp4).readings[3]
     v.page.locator("#rests-list button").nth(3).click()
     v.at(frame.time)
     assert v.page.evaluate("document.activeElement.id") == "player"
     assert v.page.inner_text("#frames [aria-current=true] time") == f"{frame.time:.1f} s"
     v.page.locator("#rows > li").nth(1).click()
-    v.at(engine.look(mp4).evidence[1].time)
+    v.at(engine.encode_video(mp4).readings[1].time)
 
 
 def test_why_shows_the_support_of_each_frame(visit, site, engine, mp4):
@@ -519,7 +519,7 @@ def test_everything_is_reached_by_keyboard(visit, site, engine, mp4):
     v = visit(site)
     v.page.set_input_files("#file", mp4)
     v.page.wait_for_selector("#frames button")
-    times = [frame.time for frame in engine.look(mp4).evidence]
+    times = [frame.time for frame in engine.encode_video(mp4).readings]
     v.page.focus("#player")
     for _ in range(12):  # the player has buttons of its own
         v.page.keyboard.press("Tab")

@@ -100,7 +100,7 @@ def test_a_model_that_reads_pictures_as_they_are(micro_model, labelled, tuned):
     before = saved.read_config(micro_model)
     assert engine.config == before.model_copy(update={"bridge": "raw"})
     video = labelled / "videos" / "micro-7-000000.mp4"
-    assert engine.look(video).features.space == "image"
+    assert engine.encode_video(video).features.space == "image"
     assert engine.ask(video, "what colour is the toy at the end ?", ["red", "blue"]).choice in (0, 1)
     assert not (tuned / "memory.safetensors").exists()
     run = json.loads((tuned / "run.json").read_text())

@@ -10,7 +10,7 @@ import torch
 from models.tiny import model as tiny_model
 from topa.core.processes import Processes
 from topa.core.rouge import rouge_l
-from topa.inference.scoring import score_options
+from topa.inference.scorer import score_options
 from topa.training.data import Mix, epoch_batches
 from topa.training.prepare import prepare
 from topa.training.reading import loss_of

@@ -102,7 +102,7 @@ def evaluate(
         )
     BENCHMARKS.load(benchmark)  # an unknown name is answered before torch is loaded
     from ..core.processes import is_first, launch, started_by_launcher
-    from ..inference.protocols import choosing
+    from ..core.protocols import check_protocol
 
     if processes is not None and processes > 1 and not started_by_launcher() and not dry_run:
         launch(processes, sys.argv[1:])
@@ -110,7 +110,7 @@ def evaluate(
     from ..evals.evaluate import evaluate as run
 
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
-    by = None if protocol is None else choosing(protocol)
+    by = None if protocol is None else check_protocol(protocol)
     asked = Evaluation(
         benchmark, out, data, videos, split, model, by, permutations, frames, max_tokens, baselines, subtitles,
         features, limit, require_all, coco=coco, seed=seed, **given,

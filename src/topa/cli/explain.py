@@ -12,7 +12,7 @@ from ..core.artifacts import output_folder
 from ..core.command import command
 from ..core.errors import UsageError
 from ..core.verbosity import note
-from ..inference.requests import check_explained
+from ..inference.request import check_explained
 from .app import Json, app
 from .choices import ChoiceCommand, Choices
 from .completion import any_of
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
-    from ..inference.explaining import Explanation
-    from ..inference.scoring import Protocol
+    from ..core.protocols import LikelihoodProtocol as Protocol
+    from ..inference.explain import Explanation
 
 
 @app.command(
@@ -74,9 +74,9 @@ def explain(
         output_folder(out, *FILES)
     images: Sequence[Image]
     if video is not None:
-        from ..library.asking import find
         from ..library.evidence import explain_indexed
         from ..library.library import Library, expect_encoder
+        from ..library.requests import find
 
         contents = Library.open(source).contents
         own = find(contents, video)
@@ -85,10 +85,9 @@ def explain(
         name = own.path
     else:
         engine = _engine(source, model, among)
-        from ..inference.explaining import fitting
-
-        seen = fitting(engine, engine.look(source, among=among))
-        found, images = engine.explain(seen, question, choice or (), protocol=way), seen.images
+        selection = "uniform" if among is None else "scenes"
+        inputs = engine.encode_video(source, frame_selection=selection, candidate_frames=among)
+        found, images = engine.explain(inputs, question, choice or (), protocol=way), inputs.images
         name = source.name
     if as_json:
         typer.echo(json.dumps(found.as_json(), indent=1))

@@ -10,7 +10,7 @@ import typer
 
 from ..core.errors import UsageError
 from ..core.verbosity import note
-from ..inference.requests import check_query
+from ..inference.request import check_query
 from .app import Json, app
 from .completion import any_of
 

@@ -13,7 +13,7 @@ from ..core.command import typed
 from ..core.errors import UsageError
 from ..core.hub import locate_saved
 from ..core.verbosity import hint, note
-from ..inference.requests import check_among, check_question, check_shiftable
+from ..inference.request import check_candidates, check_question, check_shiftable
 from .app import Json, app
 from .choices import ChoiceCommand, Choices
 from .completion import any_of
@@ -163,7 +163,7 @@ def ask(
         else:
             _refuse("with --video", ("--top", top))
         if video is not None:
-            wanted |= {"video": video, "frames_by": by or "uniform"}
+            wanted |= {"video": video, "frame_selection": by or "uniform"}
         elif top is not None:
             wanted["top"] = top
         opened = _open(source)
@@ -173,22 +173,21 @@ def ask(
     _refuse("of a video file", ("--video", video), ("--top", top))
     if by == "uniform":
         _refuse("with --frames-by uniform", ("--among", among))
-    from ..features.subtitles import find_subtitles, read_subtitles, spoken
+    from ..features.subtitles import find_subtitles, read_subtitles
 
     _probe(source)
     beside = find_subtitles(source) if subtitles else None
     cues = () if beside is None else read_subtitles(beside)
     engine = _engine(source, model, among)
-    if by in (None, "uniform"):
-        seen = engine.look(source, among=among)
-        answer = engine.ask(seen, question, choice or (), said=spoken(cues, seen.times), **wanted)
-    else:
+    frames: Any = source
+    if by in ("question", "hierarchical"):
         from ..core.progress import bar
-        from ..inference.footage import frames_by, watch
+        from ..inference.projected_video import encode_whole_video
 
         with bar("watching", None, show=not as_json) as line:
-            footage = watch(engine, source, among=among, progress=line.advance)
-        answer = footage.ask(question, choice or (), frames_by=frames_by(by), cues=cues, **wanted)
+            frames = encode_whole_video(engine, source, candidate_frames=among, progress=line.advance)
+    wanted |= {"frame_selection": by, "candidate_frames": among, "subtitles": cues}
+    answer = engine.ask(frames, question, choice or (), **wanted)
     if subtitles and beside is None:
         note(f"note: found no subtitles beside {source}")
     _print(answer, as_json)
@@ -198,7 +197,7 @@ def ask(
 def caption(video: Video, model: Model = None, among: Among = None, as_json: Json = False) -> None:
     """Describe a video in words."""
     engine = _engine(video, model, among)
-    _print(engine.caption(video if among is None else engine.look(video, among=among)), as_json)
+    _print(engine.caption(video, candidate_frames=among), as_json)
 
 
 @app.command(epilog="Example:  topa accustom camera3/*.mp4 --model kitchen-model --out kitchen-model-camera3")
@@ -236,7 +235,7 @@ def _engine(video: Path, model: str | None, among: int | None = None) -> Any:
         locate_saved(model)  # a wrong name and an unreadable file are answered before anything is loaded or made
     _probe(video)
     if model is not None and among is not None:
-        check_among(video, among, _config(model).frames)
+        check_candidates(video, among, _config(model).frames)
     return _load(model)
 
 

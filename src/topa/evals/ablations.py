@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from ..features.frames import FrameFeatures
 from ..inference.engine import Topa
+from ..inference.video_inputs import VideoInputs
 from .report import MODEL
 
 VIEWS = (MODEL, "blind", "shuffled_frames", "single_frame", "no_projection")
@@ -28,39 +29,25 @@ def baselines(engine: Topa) -> tuple[str, ...]:
     return tuple(name for name in VIEWS if name != MODEL and (name != "no_projection" or engine.memory is not None))
 
 
-def show(
+def ablate(
     engine: Topa,
-    watched: Mapping[str, FrameFeatures],
+    features: Mapping[str, FrameFeatures],
     views: Sequence[str],
     captions: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """What the LLM gets of each video under each view: values float32 [V, T, D], valid bool [V, T], in the order of
-    `watched`. watched: by clip, in image space; its names seed the random orders, so that they don't depend on what
-    else is shown. captions: by clip, for the view `text`; of the frames, in their order."""
-    images = list(watched.values())
-    inputs = [engine.inputs(features) for features in engine.project(images)]
-    values, valid = _stacked(inputs)
-    shown: dict[str, tuple[Tensor, Tensor]] = {}
-    for view in views:
-        if view == MODEL:
-            shown[view] = values, valid
-        elif view == "blind":
-            shown[view] = torch.zeros_like(values), valid
-        elif view == "shuffled_frames":
-            orders = [_order(name, own) for name, own in zip(watched, valid, strict=True)]
-            shown[view] = torch.stack([v[order] for v, order in zip(values, orders, strict=True)]), valid
-        elif view == "single_frame":
-            middle = (valid.sum(dim=1) - 1) // 2
-            single = torch.zeros_like(values)
-            single[:, 0] = values[torch.arange(len(values)), middle]
-            shown[view] = single, torch.arange(valid.shape[1]).expand(valid.shape) < 1
-        elif view == "no_projection":
-            shown[view] = _stacked([engine.inputs(image) for image in images])
-        elif view == CENTRED:
-            shown[view] = _stacked([engine.inputs(image) for image in _centred(engine, images)])
-        elif view == TEXT:
-            shown[view] = _stacked([engine.inputs(_read(engine, (captions or {})[name])) for name in watched])
-    return shown
+) -> dict[str, dict[str, VideoInputs]]:
+    """Return what the model reads of each video under each view, by view and clip. features: by clip, in image space;
+    the clips' names seed the random orders, so that they don't depend on what else is read. captions: of the frames of
+    each clip, for the view `text`."""
+    images = list(features.values())
+    whole = [engine.inputs_of_projected(own) for own in engine.project(images)]
+    inputs = {view: [_ablated(view, *pair) for pair in zip(features, whole, strict=True)] for view in views}
+    if "no_projection" in views:
+        inputs["no_projection"] = [engine.inputs_of_projected(image) for image in images]
+    if CENTRED in views:
+        inputs[CENTRED] = [engine.inputs_of_projected(image) for image in _centred(engine, images)]
+    if TEXT in views:
+        inputs[TEXT] = [engine.inputs_of_projected(_text(engine, (captions or {})[clip])) for clip in features]
+    return {view: dict(zip(features, own, strict=True)) for view, own in inputs.items()}
 
 
 def _centred(engine: Topa, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
@@ -71,19 +58,24 @@ def _centred(engine: Topa, images: Sequence[FrameFeatures]) -> list[FrameFeature
     return [replace(image, values=normalize(image.values + shift, dim=-1) * image.valid[:, None]) for image in images]
 
 
-def _read(engine: Topa, captions: Sequence[str]) -> FrameFeatures:
+def _text(engine: Topa, captions: Sequence[str]) -> FrameFeatures:
     values = engine.encoder.encode_texts(list(captions))
     return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "text", engine.encoder.identity)
 
 
-def _stacked(inputs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Videos of unlike numbers of frames, padded: [V, T, D] and bool [V, T]."""
-    longest = max(len(values) for values, _ in inputs)
-    values = torch.zeros(len(inputs), longest, inputs[0][0].shape[1])
-    valid = torch.zeros(len(inputs), longest, dtype=torch.bool)
-    for row, (own, there) in enumerate(inputs):
-        values[row, : len(own)], valid[row, : len(own)] = own, there
-    return values, valid
+def _ablated(view: str, clip: str, whole: VideoInputs) -> VideoInputs:
+    """One video under a view."""
+    values, valid = whole.values, whole.valid
+    if view == "blind":
+        return replace(whole, values=torch.zeros_like(values))
+    if view == "shuffled_frames":
+        return replace(whole, values=values[_order(clip, valid)])
+    if view == "single_frame":
+        middle = (int(valid.sum()) - 1) // 2
+        single = torch.zeros_like(values)
+        single[0] = values[middle]
+        return replace(whole, values=single, valid=torch.arange(len(valid)) < 1)
+    return whole
 
 
 def _order(name: str, valid: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A block of records and the features of their videos become predictions.
 
-Every record gets one: what can't be asked, seen or answered has an error in it, and is wrong.
+Every record gets one: what can't be asked, read or answered has an error in it, and is wrong.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from ..core.errors import InputError
+from ..core.protocols import Protocol
 from ..features.frames import FrameFeatures
+from ..inference.answer import Answer
 from ..inference.engine import Topa
-from ..inference.protocols import Asker, Chosen
-from ..prompts.prompt import Prompt
-from ..prompts.templates import subtitled
-from .ablations import show
+from ..inference.prepared import PreparedRequest
+from ..inference.request import GenerationSettings, Request
+from ..inference.video_inputs import VideoInputs
+from .ablations import ablate
 from .answers import exact_match
 from .example import Example, Task
 from .predictions import Prediction
@@ -24,81 +24,78 @@ from .watching import Watched
 
 
 @dataclass(frozen=True, slots=True)
-class Answering:
-    """How records are answered: by whom, and under which views (see `evals.ablations`).
-
-    said: what is spoken in the video, given before the question; "" for nothing.
-    """
+class RecordAnswerer:
+    """How records are answered: by which engine, and how. protocol, permutations, max_tokens: as in `Request`.
+    subtitles: what is spoken in a video, read before the question; "" for nothing."""
 
     engine: Topa
-    asker: Asker
     task: Task
-    said: Callable[[Example, FrameFeatures], str] = lambda example, features: ""
+    protocol: Protocol
+    permutations: bool = False
+    max_tokens: int = 40
+    subtitles: Callable[[Example, FrameFeatures], str] = lambda example, features: ""
 
     def answer(
         self, examples: Sequence[Example], clips: Sequence[str], watched: Watched, views: Sequence[str]
     ) -> dict[str, list[Prediction]]:
-        """One prediction per record and view. clips: the clip of each record; watched: their features."""
-        faults: list[str] = []
-        known: list[Asked] = []
-        features: dict[str, FrameFeatures] = {}
+        """Return one prediction per record and view (see `evals.ablations`). clips: the clip of each record; watched:
+        their features."""
+        features = {clip: found for clip in dict.fromkeys(clips) if isinstance(found := watched[clip], FrameFeatures)}
+        faults, speech = self._faults(examples, clips, watched)
+        used = {clips[n]: features[clips[n]] for n, fault in enumerate(faults) if not fault}
+        captions = {clip: example.captions for example, clip in zip(examples, clips, strict=True)}
+        inputs = ablate(self.engine, used, views, captions) if used else {}
+        predictions: dict[str, list[Prediction]] = {}
+        for view in views:
+            prepared: dict[int, PreparedRequest] = {}
+            errors = {n: fault for n, fault in enumerate(faults) if fault}
+            for number, example in enumerate(examples):
+                if number not in errors:
+                    try:
+                        request = self._request(example, inputs[view][clips[number]], speech[number])
+                        prepared[number] = self.engine.prepare(request)
+                    except InputError as error:
+                        errors[number] = str(error)
+            answers = dict(zip(prepared, self.engine.answer(list(prepared.values())), strict=True))
+            predictions[view] = [
+                _failed(example, errors[n]) if n in errors else self._prediction(example, answers[n])
+                for n, example in enumerate(examples)
+            ]
+        return predictions
+
+    def _faults(
+        self, examples: Sequence[Example], clips: Sequence[str], watched: Watched
+    ) -> tuple[list[str], list[str]]:
+        """Why each record can't be asked, or ""; and what is spoken in its video."""
+        faults, speech = [], []
         for example, clip in zip(examples, clips, strict=True):
-            found = watched[clip]
-            fault = example.fault or (found if isinstance(found, str) else "")
-            if not fault and isinstance(found, FrameFeatures):
+            features = watched[clip]
+            fault, text = example.fault or (features if isinstance(features, str) else ""), ""
+            if not fault and isinstance(features, FrameFeatures):
                 try:
-                    known.append(self._with_speech(example, found))
-                    features[clip] = found
-                except InputError as error:  # of its subtitles
+                    text = self.subtitles(example, features)
+                except InputError as error:
                     fault = str(error)
             faults.append(fault)
-        asked = [number for number, fault in enumerate(faults) if not fault]
-        place = {name: row for row, name in enumerate(features)}
-        about = [place[clips[number]] for number in asked]
-        captions = {clip: example.captions for example, clip in zip(examples, clips, strict=True)}
-        shown = show(self.engine, features, views, captions) if features else {}
-        made: dict[str, list[Prediction]] = {}
-        for view in views:
-            answers: dict[int, Prediction] = {n: _failed(examples[n], fault) for n, fault in enumerate(faults) if fault}
-            if asked:
-                answers |= zip(asked, self._answers(known, *shown[view], about), strict=True)
-            made[view] = [answers[number] for number in range(len(examples))]
-        return made
+            speech.append(text)
+        return faults, speech
 
-    def _with_speech(self, example: Example, features: FrameFeatures) -> Asked:
-        question = subtitled(example.question, self.said(example, features))
-        return Asked(example, question, tuple(option.strip() for option in example.options))
+    def _request(self, example: Example, inputs: VideoInputs, subtitles: str) -> Request:
+        options = tuple(option.strip() for option in example.options)
+        return Request(
+            inputs,
+            None if self.task == "caption" and not options else example.question,
+            options,
+            self.protocol,
+            self.permutations,
+            subtitles,
+            GenerationSettings(self.max_tokens),
+        )
 
-    def _answers(self, asked: Sequence[Asked], values: Tensor, valid: Tensor, about: Sequence[int]) -> list[Prediction]:
-        found: dict[int, Prediction] = {}
-        choices = [n for n, own in enumerate(asked) if own.options]
-        chosen = self.asker.choose([asked[n] for n in choices], values, valid, [about[n] for n in choices])
-        found |= {n: _chosen(asked[n].example, answer) for n, answer in zip(choices, chosen, strict=True)}
-        shown = valid.sum(dim=1).tolist()
-        prompts: dict[int, Prompt] = {}
-        for number, (own, video) in enumerate(zip(asked, about, strict=True)):
-            if not own.options:
-                try:
-                    prompts[number] = self._prompt(own, shown[video])
-                except InputError as error:
-                    found[number] = _failed(own.example, str(error))
-        said = self.asker.say(list(prompts.values()), values, valid, [about[number] for number in prompts])
-        for number, text in zip(prompts, said, strict=True):
-            found[number] = _said(asked[number].example, text, self.task)
-        return [found[number] for number in range(len(asked))]
-
-    def _prompt(self, asked: Asked, shown: int) -> Prompt:
-        prompter = self.asker.prompter
-        return prompter.describe(shown) if self.task == "caption" else prompter.answer(asked.question, shown)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A record as it is put to the model."""
-
-    example: Example
-    question: str
-    options: tuple[str, ...]
+    def _prediction(self, example: Example, answer: Answer) -> Prediction:
+        if answer.choice is None:
+            return _generated(example, answer.text, self.task)
+        return _chosen(example, answer)
 
 
 def _failed(example: Example, error: str) -> Prediction:
@@ -108,23 +105,21 @@ def _failed(example: Example, error: str) -> Prediction:
     )
 
 
-def _chosen(example: Example, chosen: Chosen | InputError) -> Prediction:
-    if isinstance(chosen, InputError):
-        return _failed(example, str(chosen))
+def _chosen(example: Example, answer: Answer) -> Prediction:
     return Prediction(
         id=example.id,
         video=example.video,
         kind=example.kind,
-        choice=chosen.choice,
-        text=chosen.text,
-        scores=chosen.scores,
-        probabilities=chosen.probabilities,
+        choice=answer.choice,
+        text=answer.text,
+        scores=answer.scores,
+        probabilities=answer.probabilities,
         answer=example.answer,
-        correct=None if example.answer is None else float(chosen.choice == example.answer),
+        correct=None if example.answer is None else float(answer.choice == example.answer),
     )
 
 
-def _said(example: Example, text: str, task: Task) -> Prediction:
+def _generated(example: Example, text: str, task: Task) -> Prediction:
     graded = task != "caption" and not example.hidden
     return Prediction(
         id=example.id,

@@ -25,19 +25,20 @@ from ..core.errors import AllFailed, InputError, UsageError
 from ..core.failures import all_failed
 from ..core.locks import alone
 from ..core.processes import Processes
+from ..core.protocols import Protocol
 from ..features.frames import FrameFeatures
 from ..features.gathered import Gathered
 from ..features.run import FILES as STORE
 from ..features.subtitles import WORDS, Cue, read_subtitles, spoken
 from ..inference.engine import Topa
-from ..inference.protocols import Asker, Choosing
+from ..inference.request import check_permutations
 from ..microworld.writer import FILES as VIDEO_FILES
 from ..models import saved
 from ..models.base import empty_llm
 from ..models.saved import SavedConfig
 from ..training.pretrained import default_model, load
 from .ablations import VIEWS, baselines
-from .answering import Answering
+from .answering import RecordAnswerer
 from .captioning import CAPTIONS
 from .catalogue import Benchmark
 from .example import Example
@@ -71,7 +72,7 @@ class Evaluation:
     benchmark: a name of `BENCHMARKS`. out: where everything goes. data: the folder of its official files; the micro
     world renders its own. videos: the folder that the videos' paths start from, for questions that may lie elsewhere.
     split: the first one by default. model: a saved model, by default the micro model. protocol:
-    the model's own by default. permutations: see `inference.protocols`. frames: of each video, at most as many as the
+    the model's own by default. permutations: see `inference.request`. frames: of each video, at most as many as the
     model reads, by default so many. max_tokens: of a generated answer. baselines: also what a score must beat.
     subtitles: given to the model before the question: what is said at the frames' times. features: a folder of
     features that are there, or go there, or a benchmark's released ones. limit: so many records, drawn by `seed`.
@@ -84,7 +85,7 @@ class Evaluation:
     videos: Path | None = None
     split: str | None = None
     model: str | Path | None = None
-    protocol: Choosing | None = None
+    protocol: Protocol | None = None
     permutations: bool = False
     frames: int | None = None
     max_tokens: int | None = None
@@ -168,7 +169,7 @@ def evaluate(
         engine = load(setup.folder, device=str(processes.device))
         if engine.memory is not None:
             engine.memory = engine.memory.to(processes.device)
-        asker = _asker(asked, setup.benchmark, engine)
+        answerer = _answerer(asked, setup.benchmark, engine)
         watching = _watching(asked, setup.benchmark, engine, setup.data)
         if processes.first:
             write_atomically(out / RUN, json.dumps({**setup.settings, **setup.hashes}, indent=1) + "\n")
@@ -176,15 +177,14 @@ def evaluate(
         if ablations is None:
             ablations = baselines(engine) if asked.baselines else ()
         views = (MODEL, *ablations)
-        answering = Answering(engine, asker, setup.benchmark.task, _speech(asked))
-        answered = answer_all(setup.examples, watching, answering, views, out, processes, show=show)
+        answered = answer_all(setup.examples, watching, answerer, views, out, processes, show=show)
         if not processes.first:
             return None
         predictions = {view: list(read_predictions(place(out, view))) for view in views}
         summary = _summary(asked, setup, predictions, others or {}, out)
         report = EvaluationReport(
-            **{**dict(summary), "notes": (*summary.notes, *_notes(asked, setup, asker, watching))},
-            **_origin(asked, setup, asker, out),
+            **{**dict(summary), "notes": (*summary.notes, *_notes(asked, setup, answerer, watching))},
+            **_origin(asked, setup, answerer, out),
             parameters=_parameters(engine),
             samples=tuple(
                 samples(
@@ -215,6 +215,8 @@ def _set_up(asked: Evaluation, out: Path, processes: Processes, show: bool) -> _
     processes.wait()
     folder = saved.fetch(default if processes.first else asked.model or default_model(show=False))
     config = saved.read_config(folder)
+    if asked.permutations:
+        check_permutations(asked.protocol or config.protocol)
     known = _known(asked, config)
     if asked.require_all:
         _require(_missing(known, examples, video_root(asked, data)))
@@ -246,7 +248,7 @@ def _summary(
     )
 
 
-def _origin(asked: Evaluation, setup: _Setup, asker: Asker, out: Path) -> dict[str, Any]:
+def _origin(asked: Evaluation, setup: _Setup, answerer: RecordAnswerer, out: Path) -> dict[str, Any]:
     """The fields of a report that say where its numbers come from."""
     benchmark = setup.benchmark
     return {
@@ -254,7 +256,7 @@ def _origin(asked: Evaluation, setup: _Setup, asker: Asker, out: Path) -> dict[s
         "benchmark": benchmark.name,
         "split": setup.split,
         "task": benchmark.task,
-        "protocol": asker.protocol if benchmark.task == "choice" else "greedy",
+        "protocol": answerer.protocol if benchmark.task == "choice" else "greedy",
         "command": command() or f"topa evaluate {benchmark.name}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": setup.settings,
@@ -311,14 +313,14 @@ def plan(asked: Evaluation) -> EvaluationPlan:
     )
 
 
-def _asker(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> Asker:
-    return Asker(
-        engine.model,
-        engine.prompter,
-        engine.encoder,
+def _answerer(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> RecordAnswerer:
+    return RecordAnswerer(
+        engine,
+        benchmark.task,
         asked.protocol or engine.config.protocol,
         asked.permutations,
         asked.max_tokens or _TOKENS[benchmark.task],
+        _speech(asked),
     )
 
 
@@ -412,10 +414,10 @@ def _settings(
     }
 
 
-def _notes(asked: Evaluation, setup: _Setup, asker: Asker, watching: Watching) -> Iterator[str]:
+def _notes(asked: Evaluation, setup: _Setup, answerer: RecordAnswerer, watching: Watching) -> Iterator[str]:
     if setup.benchmark.task != "choice":
-        yield f"Answers are generated greedily, and end by themselves or at {asker.max_tokens} tokens."
-    elif asker.permutations:
+        yield f"Answers are generated greedily, and end by themselves or at {answerer.max_tokens} tokens."
+    elif answerer.permutations:
         yield "Options were listed in every cyclic order, and each one's probability is the mean."
     if asked.limit is not None:
         yield f"Of a part of the records only, {asked.limit:,} drawn by seed {asked.seed}: not the benchmark's number."

@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
 from ..core.errors import InputError
+from ..core.protocols import Protocol
 from ..core.registry import unknown
-from ..inference.protocols import Choosing
 from .schema import FrozenModel
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -71,7 +71,7 @@ class RecipeRow(FrozenModel):
     model: str
     benchmark: str
     split: str | None = None
-    protocol: Choosing | None = None
+    protocol: Protocol | None = None
     permutations: bool = False
     frames: int | None = None
     subtitles: bool = False

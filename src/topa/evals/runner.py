@@ -22,7 +22,7 @@ from ..core.artifacts import atomic_file, open_to_append, output_folder, remove
 from ..core.errors import ArtifactError
 from ..core.processes import Processes
 from ..core.progress import bar, console
-from .answering import Answering, spans
+from .answering import RecordAnswerer, spans
 from .example import Example
 from .predictions import NAME, Prediction
 from .report import MODEL
@@ -52,7 +52,7 @@ def place(out: Path, view: str) -> Path:
 def answer_all(
     examples: Sequence[Example],
     watching: Watching,
-    answering: Answering,
+    answerer: RecordAnswerer,
     views: Sequence[str],
     out: Path,
     processes: Processes,
@@ -95,7 +95,7 @@ def answer_all(
         for (number, todo), watched in zip(mine, features, strict=True):
             waited += features.waited
             records = [examples[n] for n in blocks[number]]
-            made = answering.answer(records, [clips[n] for n in blocks[number]], watched, todo)
+            made = answerer.answer(records, [clips[n] for n in blocks[number]], watched, todo)
             for view, predictions in made.items():
                 _append(files[view], predictions)
             wrote(number)

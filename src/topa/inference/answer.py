@@ -1,4 +1,4 @@
-"""What the engine says, and what it saw."""
+"""What the engine answers, and what the answer rests on."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class EvidenceFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A part of a video that was read for itself. start, end: seconds. share: how much it counted, 0 to 1. video: its
+class AnswerPart:
+    """A part of a video that was read by itself. start, end: seconds. share: how much it counted, 0 to 1. video: its
     path in the library; "" where only one was asked about. text: what this part alone answers."""
 
     start: float
@@ -29,13 +29,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """text: the answer. choice: index of the chosen option, None for open questions and captions.
+    """text: the answer; under `similarity` what was generated. choice: index of the chosen option, None for open
+    questions and captions.
 
-    options, probabilities, scores: one per option (empty for open ones); scores are mean negative log-likelihoods.
-    evidence: one entry per frame. warnings: what the user should know: a truncated file, unknown words.
-    frames_by: how the frames were chosen (uniform, scenes, question, hierarchical, search); times: seconds of those
-    that were read, of the first part where there are parts. parts: what was read one by one, the one that counted most
-    for the answer first.
+    options, probabilities, scores: one per option, none for open questions; the lowest score wins: mean negative
+    log-likelihoods in nats, 1 - cosine (`similarity`), or the negative logarithm of the mean probability
+    (permutations, segments). evidence: one entry per frame. warnings: what the user should know: a truncated file,
+    unknown words. frame_selection: how the frames were chosen (uniform, scenes, question, hierarchical, search). times:
+    seconds of those that were read, of the first part where there are parts. parts: what was read one by one, the one
+    that counted most for the answer first.
     """
 
     text: str
@@ -45,10 +47,11 @@ class Answer:
     scores: tuple[float, ...] = ()
     evidence: tuple[EvidenceFrame, ...] = ()
     warnings: tuple[str, ...] = ()
-    frames_by: str = ""
+    frame_selection: str = ""
     times: tuple[float, ...] = ()
-    parts: tuple[Part, ...] = ()
+    parts: tuple[AnswerPart, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """A dictionary of plain values, for `--json`."""
-        return asdict(self)
+        """A dictionary of plain values, for `--json`. `frames_by` is the name that `frame_selection` had before 0.2;
+        it leaves with the next release."""
+        return {**asdict(self), "frames_by": self.frame_selection}

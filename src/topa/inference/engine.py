@@ -1,6 +1,7 @@
-"""The engine: an aligned model that answers questions about real video files.
+"""The engine: an aligned model that answers questions about videos.
 
-Reads a saved model (`models.saved`) and videos, gives `Answer`s.
+Reads a saved model (`models.saved`). All answers are made here, from `Request`s: those of the command line, of
+libraries, of evaluations and of servers.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +21,14 @@ import torch
 from ..core.artifacts import output_folder
 from ..core.command import command_line
 from ..core.devices import default_device
-from ..core.errors import ArtifactMismatch, InputError
+from ..core.errors import ArtifactMismatch, InputError, UsageError
+from ..core.protocols import Protocol, check_protocol
+from ..features.choosing import query as query_of
 from ..features.encode_video import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
 from ..features.stretches import representatives
+from ..features.subtitles import Cue, find_subtitles, read_subtitles, spoken
 from ..features.video import sample_frames
 from ..memory.bank import FILES as MEMORY
 from ..memory.bank import MemoryBank
@@ -32,18 +38,33 @@ from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
 from ..models.topa_model import VideoLanguageModel
-from ..prompts.prompt import Prompter
+from ..prompts.prompt import Prompt, Prompter, check_number
 from ..prompts.released import ReleasedPrompter
 from ..prompts.templates import subtitled
-from ..tideos.tideo import Question
 from .answer import Answer, EvidenceFrame
-from .asked import Asked
-from .requests import check_among, check_explained, check_question, check_shiftable
-from .scoring import Protocol, Scores, check_protocol, generate, score_options, score_rows
-from .seen import Seen as Seen
+from .combine import answer_of
+from .detokenizer import IncrementalDetokenizer
+from .execute import execute
+from .explain import Explanation, explain
+from .frame_selection import BY_QUESTION, FrameSelection, select_frames
+from .generator import ContinuousBatcher
+from .prefix_cache import PrefixCache
+from .prepared import PreparedRequest
+from .projected_video import ProjectedVideo, encode_whole_video
+from .request import (
+    GenerationSettings,
+    Request,
+    check_candidates,
+    check_explained,
+    check_permutations,
+    check_question,
+    check_shiftable,
+)
+from .video_inputs import SegmentedInputs, VideoInputs
 
 if TYPE_CHECKING:
-    from .explaining import Explanation
+    Video = str | Path | VideoInputs | ProjectedVideo
+    Subtitles = bool | str | Sequence[Cue]
 
 log = logging.getLogger(__name__)
 Resolve = Callable[[str], str]
@@ -153,24 +174,46 @@ class Topa:
         self.shift = measure_shift(images, self.memory)
         self.config = self.config.model_copy(update={"bridge": "shifted"})
 
-    def look(self, video: str | Path, *, among: int | None = None) -> Seen:
-        """Sample, encode and project a video, and say what each frame was read as.
+    def encode_video(
+        self, video: str | Path, *, frame_selection: FrameSelection = "uniform", candidate_frames: int | None = None
+    ) -> VideoInputs:
+        """Sample, encode and project the frames of a video file that the model reads.
 
-        among: encode so many evenly spread frames and keep those that stand for the scenes of the video (see
-        `features.stretches`), as many as the model reads; by default just as many are sampled, the paper's way.
-        Raises InputError or VideoError where no frame can be had, UsageError where `among` is less than that.
+        frame_selection: "uniform" samples just as many as the model reads, evenly spread, the paper's way; "scenes"
+        encodes `candidate_frames` and takes those that stand for the scenes of the video. Those that need the question
+        start from `encode_whole_video`. Raises InputError or VideoError where no frame can be had, UsageError for fewer
+        candidates than the model reads.
         """
-        check_among(video, among, self.config.frames)
-        sampled = sample_frames(video, among or self.config.frames)
+        if frame_selection in BY_QUESTION:
+            raise UsageError(
+                f"{video}: found frame_selection={frame_selection!r}, which needs the question; expected uniform or "
+                "scenes. Ask with it: Topa.ask(video, question, frame_selection=...)"
+            )
+        count = self.config.frames
+        if frame_selection == "scenes":
+            check_candidates(video, candidate_frames, count)
+            candidates = candidate_frames or 4 * count
+        else:
+            candidates = count
+        sampled = sample_frames(video, candidates)
         values = self.encoder.encode_images(sampled.frames)
-        if among is not None:
-            kept = representatives(values, self.config.frames)
-            values = values[kept]
-            sampled = replace(sampled, frames=[sampled.frames[i] for i in kept], times=[sampled.times[i] for i in kept])
+        if frame_selection == "scenes":
+            numbers = representatives(values, count)
+            values = values[numbers]
+            sampled = replace(
+                sampled, frames=[sampled.frames[n] for n in numbers], times=[sampled.times[n] for n in numbers]
+            )
         times = torch.tensor(sampled.times, dtype=torch.float64)
         image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
-        way = "uniform" if among is None else "scenes"
-        return Seen(self.project([image])[0], self.read(image), tuple(sampled.frames), sampled.truncated, way)
+        return self.inputs_of(
+            image, images=sampled.frames, truncated=sampled.truncated, frame_selection=frame_selection
+        )
+
+    def look(self, video: str | Path, *, among: int | None = None) -> VideoInputs:
+        """`encode_video` under the name that it had before 0.2; leaves with the next release."""
+        _warn_renamed("Topa.look", "Topa.encode_video")
+        selection: FrameSelection = "uniform" if among is None else "scenes"
+        return self.encode_video(video, frame_selection=selection, candidate_frames=among)
 
     def project(self, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
         """Features of pictures as the LLM is to read them: moved by the shift, projected through the memory, whichever
@@ -195,34 +238,64 @@ class Topa:
         readings = self.memory.read(moved, self.config.temperature)
         return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(times, readings, strict=True))
 
-    def inputs(self, features: FrameFeatures) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the LLM gets of a video: values float32 [T, D] and valid bool [T]. Of more frames than it was aligned
-        with, those that stand for the scenes; a released adapter gets the ones that its authors' code takes.
+    def inputs_of(
+        self,
+        image: FrameFeatures,
+        *,
+        images: Sequence[Any] = (),
+        truncated: bool = False,
+        frame_selection: str = "uniform",
+    ) -> VideoInputs:
+        """Return features of pictures as inputs. images: the pictures themselves. truncated: the file is damaged or
+        cut. Raises as `project` and `inputs_of_projected` do."""
+        return self.inputs_of_projected(
+            self.project([image])[0],
+            self.read(image),
+            images=images,
+            truncated=truncated,
+            frame_selection=frame_selection,
+        )
 
-        features: as `project` gives them. Raises InputError where there is no frame.
+    def inputs_of_projected(
+        self,
+        features: FrameFeatures,
+        readings: Sequence[EvidenceFrame] = (),
+        *,
+        images: Sequence[Any] = (),
+        truncated: bool = False,
+        frame_selection: str = "uniform",
+    ) -> VideoInputs:
+        """Return features as inputs. Of more frames than the model was aligned with, those that stand for the scenes
+        are read; a released adapter gets the ones that its authors' code takes.
+
+        features: as `project` gives them. readings, images: of the same frames. Raises InputError where there is no
+        frame.
         """
         if not bool(features.valid.any()):
             raise InputError("video: found no frame in its features; expected one or more. Encode it again.")
+        remarks = []
+        if truncated:
+            remarks.append("the video file is damaged or cut short; the answer rests on the part that could be read")
         if len(features) > self.config.frames:
-            features = features.take(self.chosen(features))
+            remarks.append(f"{len(features)} frames were given and {self.config.frames} of them read")
+            numbers = self._frames_to_read(features)
+            features = features.take(numbers)
+            readings = [readings[n] for n in numbers.tolist()] if readings else ()
+            images = [images[n] for n in numbers.tolist()] if images else ()
+        values, valid = features.values, features.valid
         if self.config.legacy is not None and self.config.legacy.unmasked_padding:
-            return fill(features.values, self.config, self.memory)
-        return features.values, features.valid
+            values, valid = fill(values, self.config, self.memory)
+        return VideoInputs(features, values, valid, tuple(readings), tuple(images), frame_selection, tuple(remarks))
 
-    def chosen(self, features: FrameFeatures) -> torch.Tensor:
-        """The numbers, int64, of the frames that the LLM is given: all, or as many as it was aligned with.
-
-        features: as `project` gives them.
-        """
-        most = self.config.frames
-        if len(features) <= most:
-            return torch.arange(len(features))
-        have = features.valid.nonzero().flatten()
-        if len(have) <= most:
-            return have
+    def _frames_to_read(self, features: FrameFeatures) -> torch.Tensor:
+        """The numbers, int64, of as many frames as the model was aligned with."""
+        count = self.config.frames
+        valid = features.valid.nonzero().flatten()
+        if len(valid) <= count:
+            return valid
         if self.config.legacy is not None:
-            return have[torch.arange(most) * len(have) // most]
-        return have[torch.tensor(representatives(features.values[have], most))]
+            return valid[torch.arange(count) * len(valid) // count]
+        return valid[torch.tensor(representatives(features.values[valid], count))]
 
     def padding(self) -> torch.Tensor | None:
         """What the LLM reads in place of a missing frame, float32 [D]; None where it reads nothing there, as all but
@@ -234,115 +307,166 @@ class Topa:
 
     def ask(
         self,
-        video: str | Path | Seen,
+        video: Video,
         question: str,
         choices: Sequence[str] = (),
         *,
+        frame_selection: FrameSelection | None = None,
+        candidate_frames: int | None = None,
+        subtitles: Subtitles = False,
         protocol: Protocol | None = None,
-        max_tokens: int = 40,
-        said: str = "",
+        max_tokens: int | None = None,
     ) -> Answer:
         """Answer a question about a video: one of `choices` where there are any, free text otherwise.
 
-        protocol: how choices are compared; by default as the model was aligned to. said: what is said in the video
-        (see `features.subtitles`), read before the question.
+        video: a file, its inputs, or all of its encoded frames (`encode_whole_video`). frame_selection: which frames
+        are read (see `frame_selection`); by default evenly spread ones, or "scenes" where `candidate_frames` are given,
+        the number of frames that are encoded to choose from. subtitles: what is said in the video, read before the
+        question: True reads the file beside the video; a text, or cues of `features.subtitles`. protocol: how choices
+        are compared; by default as the model was aligned to. max_tokens: of free text, by default 40.
 
-        Raises InputError for an empty question, a single choice, or choices that repeat.
+        Raises InputError for an empty question, a single choice, or choices that repeat, and what reading the video
+        raises.
         """
         check_question(question, choices)
-        seen = video if isinstance(video, Seen) else self.look(video)
-        asked = self.asked(seen, question, choices, protocol=protocol, said=said)
-        return asked.answer(self._score(asked) if choices else self._say(asked, max_tokens))
+        options = tuple(choice.strip() for choice in choices)
+        cues = _cues(video, subtitles)
+        inputs = self._inputs(video, question, options, frame_selection, candidate_frames, cues)
+        speech = subtitles if isinstance(subtitles, str) else ""
+        if cues and isinstance(inputs, VideoInputs):
+            speech = spoken(cues, inputs.times)
+        settings = GenerationSettings(max_tokens)
+        return self.answer([Request(inputs, question, options, protocol, subtitles=speech, generation=settings)])[0]
 
-    def asked(
-        self,
-        seen: Seen,
-        question: str | None,
-        choices: Sequence[str] = (),
-        *,
-        protocol: Protocol | None = None,
-        said: str = "",
-    ) -> Asked:
-        """A question as the LLM reads it, whoever lets it read: for those who put many of them into one batch.
-
-        question: None asks for a caption. The rest, and what it raises, as for `ask`.
-        """
-        values, valid = self.inputs(seen.features)
-        shown = int(valid.sum())
-        if question is None:
-            return Asked(seen, values, valid, (self.prompter.describe(shown),), warnings=self.warnings(seen, ""))
-        check_question(question, choices)
-        told, options = subtitled(question, said), tuple(choice.strip() for choice in choices)
-        by_letter = check_protocol(protocol or self.config.protocol) == "selection"
-        prompts = self.prompter.candidates(told, options, shown, by_letter) if options else ()
-        return Asked(
-            seen,
-            values,
-            valid,
-            tuple(prompts) or (self.prompter.answer(told, shown),),
-            options,
-            by_letter,
-            self.warnings(seen, " ".join((question, *choices))),
-        )
-
-    def choose(
-        self, video: str | Path | Seen, questions: Sequence[Question], *, protocol: Protocol | None = None
-    ) -> list[Scores]:
-        """Many questions with options about one video, which is decoded, encoded, projected and read once.
-
-        Raises InputError for a question without options.
-        """
-        seen = video if isinstance(video, Seen) else self.look(video)
-        values, valid = self._read(seen)
-        about = [0] * len(questions)
-        return score_options(
-            self.model, self.prompter, questions, values, valid, about, protocol=protocol or self.config.protocol
-        )
-
-    def caption(self, video: str | Path | Seen, *, max_tokens: int = 80) -> Answer:
-        """Describe a video in words."""
-        seen = video if isinstance(video, Seen) else self.look(video)
-        asked = self.asked(seen, None)
-        return asked.answer(self._say(asked, max_tokens))
+    def caption(self, video: Video, *, candidate_frames: int | None = None, max_tokens: int | None = None) -> Answer:
+        """Describe a video in words. video, candidate_frames: as for `ask`. max_tokens: by default 80."""
+        inputs = self._inputs(video, "", (), None, candidate_frames, ())
+        return self.answer([Request(inputs, generation=GenerationSettings(max_tokens))])[0]
 
     def explain(
         self,
-        video: str | Path | Seen,
+        video: str | Path | VideoInputs,
         question: str | None = None,
         choices: Sequence[str] = (),
         *,
+        candidate_frames: int | None = None,
         protocol: Protocol | None = None,
     ) -> Explanation:
-        """Answer, and say what each frame did for the answer; without a question, for the caption. See `explaining`,
-        whose `explain` this is."""
-        from .explaining import explain
-
+        """Answer, and say what each frame did for the answer; without a question, for the caption. See `explain`,
+        whose function this is."""
         check_explained(question, choices)
-        seen = video if isinstance(video, Seen) else self.look(video)
-        return explain(self, seen, question, choices, protocol=protocol)
+        inputs = self._inputs(video, "", (), None, candidate_frames, ())
+        assert isinstance(inputs, VideoInputs)
+        return explain(self, inputs, question, choices, protocol=protocol)
 
-    def _say(self, asked: Asked, max_tokens: int) -> str:
-        one = asked.values[None], asked.valid[None]
-        return generate(self.model, self.prompter, asked.prompts, *one, max_tokens)[0]
+    def answer(
+        self, requests: Sequence[Request | PreparedRequest], *, prefix_cache: PrefixCache | None = None
+    ) -> list[Answer]:
+        """Answer many requests, in few passes: those about the same inputs share one reading of them.
 
-    def _score(self, asked: Asked) -> Scores:
-        one = asked.values[None], asked.valid[None]
-        return score_rows(self.model, [asked.prompts], *one, [0], by_letter=asked.by_letter)[0]
+        Order and company change nothing but the last bits of scores. prefix_cache: what was read before, for servers.
+        Raises as `prepare` does, and InputError for features that aren't finite.
+        """
+        prepared = [self.prepare(one) if isinstance(one, Request) else one for one in requests]
+        units = [unit for one in prepared for unit in one.units]
+        results = iter(execute(self.model, self.prompter.tokenizer, self.encoder, units, prefix_cache))
+        return [answer_of(one, list(islice(results, len(one.units)))) for one in prepared]
 
-    def _read(self, seen: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        values, valid = self.inputs(seen.features)
-        return values[None], valid[None]
+    def stream(self, request: Request) -> Iterator[str]:
+        """Generate a free answer or a caption, and yield its text as it grows. Raises as `prepare` does, and UsageError
+        for a request with options or segments, whose answers come whole."""
+        if request.options or isinstance(request.inputs, SegmentedInputs):
+            raise UsageError("stream: found options or segments; expected a free question about one video. Use answer.")
+        prepared = self.prepare(request)
+        tokenizer = self.prompter.tokenizer
+        text = IncrementalDetokenizer(tokenizer, request.generation.stop)
+        batch = ContinuousBatcher(self.model, tokenizer)
+        (sequence,) = batch.add([prepared.task()])
+        while len(batch):
+            batch.step()
+            piece = text.append(sequence.tokens, sequence.finish)
+            if piece is not None:
+                yield piece.text
+                if piece.finish is not None:
+                    return
 
-    def warnings(self, seen: Seen, words: str) -> tuple[str, ...]:
-        """What a user should know about an answer. words: what was asked."""
-        found = []
-        if seen.truncated:
-            found.append("the video file is damaged or cut short; the answer rests on the part that could be read")
-        if len(seen.features) > self.config.frames:
-            found.append(f"{len(seen.features)} frames were given and {self.config.frames} of them read")
+    def prepare(self, request: Request) -> PreparedRequest:
+        """Write the prompts of a request, for whoever schedules many of them.
+
+        Raises InputError for options that are fewer than two or empty, or for a question that the language model has no
+        room for; UsageError for an unknown protocol, permutations without listed options, or inputs without segments.
+        """
+        protocol = check_protocol(request.protocol or self.config.protocol)
+        if request.permutations:
+            check_permutations(protocol)
+        if isinstance(request.inputs, SegmentedInputs):
+            if not request.inputs.segments:
+                raise UsageError("ask: found no part of a video to read; expected one or more.")
+            parts = tuple(
+                self.prepare(replace(request, inputs=one.inputs, subtitles=one.subtitles))
+                for one in request.inputs.segments
+            )
+            return PreparedRequest(request, protocol, (), parts=parts)
+        remarks = self.warnings(request.inputs, " ".join((request.question or "", *request.options)))
+        orders = tuple(map(tuple, self._prompts(request, protocol, int(request.inputs.valid.sum()))))
+        return PreparedRequest(request, protocol, orders, self.prompter.window, remarks)
+
+    def warnings(self, inputs: VideoInputs, words: str) -> tuple[str, ...]:
+        """Return what a user should know about an answer. words: of the question and its options."""
         if unknown := self.prompter.unknown_words(words):
-            found.append(f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
-        return tuple(found)
+            return (*inputs.warnings, f"the language model has no word for: {', '.join(dict.fromkeys(unknown))}")
+        return inputs.warnings
+
+    def _prompts(self, request: Request, protocol: Protocol, frames: int) -> list[list[Prompt]]:
+        """For each order of the options, a prompt per option; of generated text, the one that it continues."""
+        if request.question is None:
+            return [[self.prompter.describe(frames)]]
+        question, options = subtitled(request.question, request.subtitles), request.options
+        if options:
+            check_number(options)
+        if not options or protocol == "similarity":
+            return [[self.prompter.answer(question, frames)]]
+        turns = range(len(options)) if request.permutations else range(1)
+        return [
+            self.prompter.candidates(question, options[turn:] + options[:turn], frames, protocol == "selection")
+            for turn in turns
+        ]
+
+    def _inputs(
+        self,
+        video: Video,
+        question: str,
+        options: Sequence[str],
+        frame_selection: FrameSelection | None,
+        candidate_frames: int | None,
+        cues: Sequence[Cue],
+    ) -> VideoInputs | SegmentedInputs:
+        """The frames of a video that are read for a question."""
+        if isinstance(video, VideoInputs):
+            return video
+        selection = frame_selection or ("uniform" if candidate_frames is None else "scenes")
+        if not isinstance(video, ProjectedVideo):
+            if selection not in BY_QUESTION:
+                return self.encode_video(video, frame_selection=selection, candidate_frames=candidate_frames)
+            video = encode_whole_video(self, video, candidate_frames=candidate_frames)
+        query = query_of(question, options, self.encoder.encode_texts) if selection in BY_QUESTION else None
+        return select_frames(video, selection, query, cues)
+
+
+def _warn_renamed(before: str, now: str) -> None:
+    warnings.warn(f"{before} is {now} now; the old name leaves with the next release", DeprecationWarning, stacklevel=3)
+
+
+def _cues(video: Video, subtitles: Subtitles) -> Sequence[Cue]:
+    """Subtitles by cues; none where they are given as a text. Raises InputError where there is no file beside."""
+    if isinstance(subtitles, str) or subtitles is False:
+        return ()
+    if subtitles is not True:
+        return subtitles
+    if not isinstance(video, str | Path):
+        raise UsageError("subtitles: found True for a video without a file; expected its cues, or their text.")
+    path = find_subtitles(Path(video))
+    return () if path is None else read_subtitles(path)
 
 
 def _expect_parts(config: SavedConfig, encoder: Encoder, memory: MemoryBank | None) -> None:

@@ -22,9 +22,8 @@ from loguru import logger
 from ..core.errors import UsageError
 from ..core.processes import started_by_launcher
 from ..inference.engine import Topa
-from ..inference.protocols import Choosing
 from ..training.pretrained import load
-from .answering import Answering
+from .answering import HarnessAnswerer
 from .requests import Request, documents, open_questions
 
 _AUTO = 16  # questions at a time where the harness is told to find out itself
@@ -44,7 +43,7 @@ class TopaModel(lmms):  # type: ignore[misc]
     def __init__(
         self,
         pretrained: str | Path | Topa = "",
-        protocol: Choosing | None = None,
+        protocol: str | None = None,
         batch_size: int | str = 1,
         device: str | None = None,
         max_batch_size: int | None = None,
@@ -54,12 +53,12 @@ class TopaModel(lmms):  # type: ignore[misc]
         if device is None and started_by_launcher() and torch.cuda.is_available():
             device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
         engine = pretrained if isinstance(pretrained, Topa) else load(pretrained or None, device=device)
-        self._answering = Answering(engine, protocol, self.batch_size, logger.warning)
+        self._answerer = HarnessAnswerer(engine, protocol, self.batch_size, logger.warning)
 
     @property
     def engine(self) -> Topa:
         """What answers."""
-        return self._answering.engine
+        return self._answerer.engine
 
     @property
     def device(self) -> torch.device:
@@ -98,10 +97,10 @@ class TopaModel(lmms):  # type: ignore[misc]
             "question at a time. Leave the task out."
         )
 
-    def _first(self) -> Answering:
+    def _first(self) -> HarnessAnswerer:
         """With a bar in one process only: the harness tells its rank after it has made the model."""
-        self._answering.show = self.rank == 0
-        return self._answering
+        self._answerer.show = self.rank == 0
+        return self._answerer
 
 
 def _number(given: int | str, most: int | None) -> int:

@@ -114,11 +114,6 @@ def open_questions(requests: Sequence[Request], datasets: Datasets) -> list[Open
     return found
 
 
-def cut(text: str, until: Sequence[str]) -> str:
-    """A text up to the first of the ends that is in it."""
-    return text[: min((at for end in until if (at := text.find(end)) >= 0), default=len(text))]
-
-
 def _parts(request: Request) -> tuple[Any, ...]:
     if len(request.args) != len(_LIKELIHOOD):
         raise UsageError(

@@ -21,9 +21,9 @@ FILES = ("explain.json", "explain.html", "timeline.png")
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ..core.protocols import Protocol
     from ..inference.engine import Topa
-    from ..inference.explaining import Explanation
-    from ..inference.scoring import Protocol
+    from ..inference.explain import Explanation
     from .contents import Contents, Video
 
 
@@ -38,14 +38,15 @@ def explain_indexed(
 ) -> tuple[Explanation, tuple[Image, ...]]:
     """Explain an answer about a video of a library, from its features; and the pictures of the frames that were read,
     none where its file is gone or can't be read any more. Raises what `explain` raises."""
-    from ..features.choosing import even
-    from ..inference.explaining import explain
-    from ..inference.footage import Footage
+    from ..inference.explain import explain
+    from ..inference.frame_selection import select_frames
+    from ..inference.projected_video import ProjectedVideo
+    from ..inference.video_inputs import VideoInputs
 
-    footage = Footage(engine, contents.features(video))
-    # The frames that `Asking.ask_video` reads by default: it is that answer that is explained.
-    seen = footage.seen(even(len(footage), engine.config.frames))
-    explanation = explain(engine, seen, question, choices, protocol=protocol)
+    # The frames that `LibraryRequests.about` reads by default: it is that answer that is explained.
+    inputs = select_frames(ProjectedVideo(engine, contents.features(video)), "uniform")
+    assert isinstance(inputs, VideoInputs)
+    explanation = explain(engine, inputs, question, choices, protocol=protocol)
     return explanation, _pictures(contents.file(video), [frame.time for frame in explanation.frames])
 
 

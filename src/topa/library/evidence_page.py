@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..core import pages
 
 if TYPE_CHECKING:
-    from ..inference.explaining import ExplainedFrame, Explanation
+    from ..inference.explain import ExplainedFrame, Explanation
 
 _TICKS = 6
 """So many times stand below a drawing at most."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-    from ..inference.explaining import Explanation
+    from ..inference.explain import Explanation
 
 _INK, _MUTED, _LINE, _PAPER = "#22262b", "#5b6068", "#e4e1d9", "#fbfaf7"
 _FOR, _AGAINST, _LOOKED = "#0f766e", "#b3372b", "#8a8f97"

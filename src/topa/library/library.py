@@ -5,25 +5,26 @@ Used by the command line and as `topa.Library`. Nothing of torch is loaded where
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.embedded import PAPER_ENCODER, resolve
 from ..core.errors import ArtifactMismatch, InputError
-from ..inference.requests import check_explained, check_query, check_question
+from ..inference.request import check_explained, check_query, check_question
 from . import catalogue, index
 from .index import Towers, Wanted
 from .outcome import IndexEstimate, IndexResult
 
 if TYPE_CHECKING:
+    from ..core.protocols import Protocol
     from ..features.encoder import Encoder
     from ..inference.answer import Answer
     from ..inference.engine import Topa
-    from ..inference.explaining import Explanation
-    from ..inference.scoring import Protocol
-    from .asking import Asking
+    from ..inference.explain import Explanation
     from .contents import Contents, Moment, Video
+    from .requests import LibraryRequests
     from .search import Search
 
 
@@ -95,8 +96,8 @@ class Library:
         return search.moments(self.towers().encode_texts([query]), top, where)[0]
 
     def when(self, video: str | Path, query: str, top: int = 3) -> list[Moment]:
-        """When a video of the library shows what words say, best first. video: its path, see `Asking.find`."""
-        from .asking import find
+        """When a video of the library shows what words say, best first. video: its path, see `requests.find`."""
+        from .requests import find
 
         check_query(query)
         return self._search().when(find(self.contents, video), self.towers().encode_texts([query])[0], top)
@@ -113,13 +114,21 @@ class Library:
         """Answer a question over all videos, or about one of them; no video is decoded.
 
         model: a saved model, or one that is loaded; the micro model by default. video: its path. how: as for
-        `topa.library.asking.Asking.ask`, or `ask_video`. Raises what these raise.
+        `topa.library.requests.LibraryRequests.over_all`, or `about`. Raises what these raise.
         """
         check_question(question, choices)
-        if video is None:
-            return self.asking(model).ask(question, choices, **how)
-        own = self._find(video)
-        return self.asking(model).ask_video(own, question, choices, **how)
+        if "frames_by" in how:
+            warnings.warn(
+                "frames_by is frame_selection now; the old name leaves with the next release", DeprecationWarning, 2
+            )
+            how["frame_selection"] = how.pop("frames_by")
+        own = None if video is None else self._find(video)
+        requests = self.requests(model)
+        if own is None:
+            request = requests.over_all(question, choices, **how)
+        else:
+            request = requests.about(own, question, choices, **how)
+        return requests.engine.answer([request])[0]
 
     def explain(
         self,
@@ -135,28 +144,30 @@ class Library:
 
         check_explained(question, choices)
         own = self._find(video)
-        engine = self.asking(model).engine
+        engine = self.requests(model).engine
         found, _ = explain_indexed(self.contents, own, engine, question, choices, protocol=protocol)
         return found
 
-    def asking(self, model: str | Path | Topa | None = None) -> Asking:
-        """Who answers from the library's features: hold it to ask often. model: as for `ask`.
+    def requests(self, model: str | Path | Topa | None = None) -> LibraryRequests:
+        """Return what builds requests about the library's features: hold it to ask often. model: as for `ask`.
 
         Raises ArtifactMismatch for a model of another encoder, before its weights are read."""
         from ..inference.engine import Topa
         from ..training.pretrained import load
-        from .asking import Asking
+        from .requests import LibraryRequests
         from .search import Search
 
-        key = ("asking", str(id(model)) if isinstance(model, Topa) else str(model))
+        key = ("requests", str(id(model)) if isinstance(model, Topa) else str(model))
         if key not in self._loaded:
             if not isinstance(model, Topa):
                 expect_encoder(self.contents, model)
             engine = model if isinstance(model, Topa) else load(model)
             search = Search(self.contents, memory=engine.memory, temperature=engine.config.temperature)
-            self._loaded[key] = Asking(engine, self.contents, lambda asked, top: search.moments(asked[None], top)[0])
-        asking: Asking = self._loaded[key]
-        return asking
+            self._loaded[key] = LibraryRequests(
+                engine, self.contents, lambda query, top: search.moments(query[None], top)[0]
+            )
+        requests: LibraryRequests = self._loaded[key]
+        return requests
 
     def towers(self) -> Encoder:
         """Its encoder. Raises InputError where it can't be loaded, ArtifactMismatch where it isn't the same now."""
@@ -168,7 +179,7 @@ class Library:
         return both
 
     def _find(self, video: str | Path) -> Video:
-        from .asking import find
+        from .requests import find
 
         return find(self.contents, video)
 

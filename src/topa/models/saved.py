@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from ..core.artifacts import RECORD, output_folder, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, OutputError
 from ..core.hub import download, locate_saved
+from ..core.protocols import LikelihoodProtocol
 from .base import Legacy, identity, same
 from .topa_model import VideoLanguageModel
 
@@ -55,7 +56,7 @@ class SavedConfig(BaseModel):
     adapted_layers: int | None
     fusion: Literal["mean", "caption"]
     temperature: float
-    protocol: Literal["selection", "logits"]
+    protocol: LikelihoodProtocol
     bridge: Literal["projected", "shifted", "raw"] = "projected"
     legacy: Legacy | None = None
 

@@ -14,7 +14,7 @@ from . import schemas, shaping
 from .cancelling import within
 from .errors import RequestError
 from .events import EventStream, event
-from .types import Finish, Piece, Reply, Sampling, Usage, Watched
+from .types import FinishReason, Piece, Reply, Sampling, Usage, Watched
 
 if TYPE_CHECKING:
     from .service import Service
@@ -214,7 +214,7 @@ class _Chunks:
         self,
         delta: schemas.Delta,
         logprobs: schemas.Logprobs | None = None,
-        finish: Finish | None = None,
+        finish: FinishReason | None = None,
         topa: schemas.Told | None = None,
     ) -> bytes:
         choice = schemas.ChunkChoice(index=0, delta=delta, logprobs=logprobs, finish_reason=finish)

@@ -14,27 +14,25 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from ..core.errors import InputError
+from ..core.protocols import Protocol
 from ..features.decoding import Decoders, Guard
-from ..inference.asked import Asked
-from ..inference.continuous import Wanted
+from ..inference.combine import answer_of
+from ..inference.detokenizer import IncrementalDetokenizer, TokenText
 from ..inference.engine import Topa
-from ..inference.explaining import Explanation
-from ..inference.scoring import Protocol, tidy
+from ..inference.explain import Explanation
+from ..inference.generator import Completion
+from ..inference.prepared import PreparedRequest
+from ..inference.request import ANSWER_TOKENS, CAPTION_TOKENS, GenerationSettings, Request, check_question
 from ..library.contents import Contents
 from ..library.search import Filter
 from .errors import RequestError
 from .fetching import fetch, name_of
 from .settings import Settings
 from .shelf import Shelf
-from .types import Entry, Found, Piece, Reply, Sampling, Token, Usage, Watched
-from .unrolling import Unrolling
+from .types import Entry, Found, Piece, Reply, Sampling, Usage, Watched
 from .uploads import Uploads
 from .watching import Watcher
 from .worker import Worker
-
-ANSWER_TOKENS = 40
-CAPTION_TOKENS = 80
-"""As many as the engine allows, where a request doesn't say."""
 
 
 class Service:
@@ -95,12 +93,14 @@ class Service:
         self, watched: Watched, question: str, choices: Sequence[str], *, protocol: Protocol | None = None
     ) -> Reply:
         """One of several options. Its only token is the option, with those of the others beside it."""
-        asked = self._engine.asked(watched.seen, question, choices, protocol=protocol)
-        answer = asked.answer(await self._worker.score(asked))
-        chosen = asked.prompts[answer.choice or 0]
+        check_question(question, choices)
+        options = tuple(choice.strip() for choice in choices)
+        prepared = self._engine.prepare(Request(watched.inputs, question, options, protocol))
+        answer = await self._worker.answer(prepared)
+        chosen = prepared.orders[0][answer.choice or 0]
         logs = [math.log(max(p, 1e-300)) for p in answer.probabilities]
         order = sorted(range(len(logs)), key=lambda n: -logs[n])
-        token = Token(
+        token = TokenText(
             answer.text,
             logs[answer.choice or 0],
             answer.text.encode(),
@@ -121,19 +121,19 @@ class Service:
     ) -> Reply:
         """A free answer, or a caption where there is no question. top_logprobs: how many alternatives of each token are
         told; None tells no tokens. stop: texts that end the answer."""
-        asked = self._engine.asked(watched.seen, question)
-        unrolling = self._unrolling(asked, stop, top_logprobs)
-        wanted = self._wanted(asked, question, max_tokens, sampling, top_logprobs)
+        prepared = self._prepared(watched, question, max_tokens, sampling, top_logprobs)
+        text = IncrementalDetokenizer(self._tokenizer, stop, logprobs=top_logprobs is not None)
         if stop:  # it may end before the model does
             last = None
-            async for piece in self._pieces(wanted, unrolling):
+            async for piece in self._pieces(prepared, text):
                 last = piece
         else:
-            said = await self._worker.say(wanted)
-            last = unrolling.take(said.tokens, said.finish)
+            completion = await self._worker.generate(prepared.task())
+            last = _piece(text, prepared, completion)
         assert last is not None
         assert last.usage is not None
-        return Reply(asked.answer(unrolling.text), last.usage, last.finish or "stop", tuple(unrolling.tokens))
+        answer = answer_of(prepared, [Completion(text.text, (), last.finish)])
+        return Reply(answer, last.usage, last.finish or "stop", tuple(text.tokens))
 
     async def stream(
         self,
@@ -146,16 +146,15 @@ class Service:
         stop: Sequence[str] = (),
     ) -> AsyncGenerator[Piece]:
         """What `say` says, in pieces as they are made; closing the iterator ends the work."""
-        asked = self._engine.asked(watched.seen, question)
-        unrolling = self._unrolling(asked, stop, top_logprobs)
-        wanted = self._wanted(asked, question, max_tokens, sampling, top_logprobs)
-        async with aclosing(self._pieces(wanted, unrolling)) as pieces:
+        prepared = self._prepared(watched, question, max_tokens, sampling, top_logprobs)
+        text = IncrementalDetokenizer(self._tokenizer, stop, logprobs=top_logprobs is not None)
+        async with aclosing(self._pieces(prepared, text)) as pieces:
             async for piece in pieces:
                 yield piece
 
     def warnings(self, watched: Watched, words: str) -> tuple[str, ...]:
         """What a user should know about answers. words: what was asked."""
-        return self._engine.warnings(watched.seen, words)
+        return self._engine.warnings(watched.inputs, words)
 
     async def ask_library(
         self,
@@ -175,7 +174,9 @@ class Service:
         self, watched: Watched, question: str | None, choices: Sequence[str] = (), *, protocol: Protocol | None = None
     ) -> Explanation:
         """An answer, and what each frame did for it."""
-        return await self._worker.call(lambda: self._engine.explain(watched.seen, question, choices, protocol=protocol))
+        return await self._worker.call(
+            lambda: self._engine.explain(watched.inputs, question, choices, protocol=protocol)
+        )
 
     async def search(
         self,
@@ -269,7 +270,7 @@ class Service:
     async def _off_shelf(self, id: str) -> Watched:
         shelf = self._shelf()
         video = shelf.video(id)
-        seen = await self._worker.call(lambda: shelf.seen(video))
+        inputs = await self._worker.call(lambda: shelf.inputs(video))
         entry = shelf.entry(video)
         return Watched(
             id,
@@ -281,44 +282,35 @@ class Service:
             None,
             None,
             False,
-            seen.evidence,
-            seen,
+            inputs.readings,
+            inputs,
         )
 
-    async def _pieces(self, wanted: Wanted, unrolling: Unrolling) -> AsyncGenerator[Piece]:
-        async with aclosing(self._worker.stream(wanted)) as stream:
-            async for said in stream:
-                piece = unrolling.take(said.tokens, said.finish)
+    async def _pieces(self, prepared: PreparedRequest, text: IncrementalDetokenizer) -> AsyncGenerator[Piece]:
+        async with aclosing(self._worker.stream(prepared.task())) as stream:
+            async for completion in stream:
+                piece = _piece(text, prepared, completion)
                 if piece is not None:
                     yield piece
                     if piece.finish is not None:
                         return
 
-    def _wanted(
+    def _prepared(
         self,
-        asked: Asked,
+        watched: Watched,
         question: str | None,
         max_tokens: int | None,
         sampling: Sampling | None,
         top_logprobs: int | None,
-    ) -> Wanted:
-        most = self._tokens(max_tokens, CAPTION_TOKENS if question is None else ANSWER_TOKENS)
-        prompt = asked.prompts[0]
-        if (window := self._engine.prompter.window) is not None:
-            most = max(1, min(most, window - len(prompt)))
-        return Wanted(prompt, asked.values, asked.valid, most, sampling or Sampling(), top_logprobs, asked.seen)
+    ) -> PreparedRequest:
+        if question is not None:
+            check_question(question, ())
+        limit = self._tokens(max_tokens, CAPTION_TOKENS if question is None else ANSWER_TOKENS)
+        settings = GenerationSettings(limit, sampling or Sampling(), top_logprobs)
+        return self._engine.prepare(Request(watched.inputs, question, generation=settings))
 
     def _tokens(self, wanted: int | None, usual: int) -> int:
         return min(usual if wanted is None else wanted, self.settings.limits.tokens)
-
-    def _unrolling(self, asked: Asked, stop: Sequence[str], top_logprobs: int | None) -> Unrolling:
-        def words(ids: Sequence[int]) -> str:
-            return tidy(self._tokenizer.decode(list(ids), skip_special_tokens=True))
-
-        def word(id: int) -> str:
-            return str(self._tokenizer.decode([id], skip_special_tokens=False))
-
-        return Unrolling(words, word, len(asked.prompts[0]), stop, logprobs=top_logprobs is not None)
 
     def _shelf(self) -> Shelf:
         if self.library is None:
@@ -329,3 +321,12 @@ class Service:
                 code="no_library",
             )
         return self.library
+
+
+def _piece(text: IncrementalDetokenizer, prepared: PreparedRequest, completion: Completion) -> Piece | None:
+    """What a completion adds to a text, with what the request took where that is all."""
+    piece = text.append(completion.tokens, completion.finish)
+    if piece is None:
+        return None
+    usage = None if piece.finish is None else Usage(len(prepared.prompt), len(completion.tokens))
+    return Piece(piece.text, piece.tokens, piece.finish, usage)

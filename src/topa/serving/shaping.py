@@ -7,10 +7,10 @@ import uuid
 from collections.abc import Iterable
 
 from ..inference.answer import EvidenceFrame
-from ..inference.explaining import Explanation
+from ..inference.explain import Explanation
 from . import schemas
 from .public import public
-from .types import Entry, Found, Reply, Token, Usage, Watched
+from .types import Entry, Found, Reply, TokenText, Usage, Watched
 
 _IMPOSSIBLE = -9999.0  # OpenAI's logarithm of nothing, as JSON has no infinity
 
@@ -105,7 +105,7 @@ def answer(reply: Reply, *, model: str, about: str | None, kind: str) -> schemas
         scores=list(of.scores),
         evidence=evidence(of.evidence),
         warnings=warnings(of.warnings),
-        frames_by=of.frames_by,
+        frames_by=of.frame_selection,
         times=list(of.times),
         parts=parts,
         usage=None if reply.usage is None else usage(reply.usage),
@@ -163,7 +163,7 @@ def moments(query: str, found: Iterable[Found]) -> schemas.Moments:
     return schemas.Moments(query=query, data=data)
 
 
-def logprobs(tokens: Iterable[Token]) -> schemas.Logprobs:
+def logprobs(tokens: Iterable[TokenText]) -> schemas.Logprobs:
     """Tokens of a text, in OpenAI's form."""
     return schemas.Logprobs(
         content=[

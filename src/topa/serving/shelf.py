@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..features.choosing import even
+from ..core.protocols import Protocol
 from ..inference.answer import Answer
 from ..inference.engine import Topa
-from ..inference.scoring import Protocol
-from ..inference.seen import Seen
-from ..library.asking import Asking
+from ..inference.frame_selection import select_frames
+from ..inference.video_inputs import VideoInputs
 from ..library.contents import Contents, Moment, Video
+from ..library.requests import LibraryRequests
 from ..library.search import Filter, Search
 from .errors import RequestError
 from .types import Entry
@@ -28,9 +28,9 @@ class Shelf:
         self._engine = engine
         self._contents = contents
         self._search = Search(contents, memory=engine.memory, temperature=engine.config.temperature)
-        self._asking = Asking(engine, contents, lambda asked, top: self._search.moments(asked[None], top)[0])
+        self._requests = LibraryRequests(engine, contents, lambda query, top: self._search.moments(query[None], top)[0])
         self._videos = {identify(video): video for video in contents.videos}
-        self._asking.footage(contents.videos[0]).seen([0])  # here and not at the first request
+        self._requests.video(contents.videos[0]).inputs([0])  # here and not at the first request
 
     def video(self, id: str) -> Video:
         """Raises RequestError for an unknown one."""
@@ -67,16 +67,18 @@ class Shelf:
         """Where the video is; it may have gone."""
         return self._contents.file(video)
 
-    def seen(self, video: Video) -> Seen:
-        """Evenly spread frames, as many as the model reads."""
-        footage = self._asking.footage(video)
-        return footage.seen(even(len(footage), self._engine.config.frames))
+    def inputs(self, video: Video) -> VideoInputs:
+        """Return evenly spread frames, as many as the model reads."""
+        inputs = select_frames(self._requests.video(video), "uniform")
+        assert isinstance(inputs, VideoInputs)
+        return inputs
 
     def ask(
         self, question: str, choices: Sequence[str], top: int, protocol: Protocol | None, max_tokens: int
     ) -> tuple[Answer, tuple[str, ...]]:
         """An answer over all videos, and the ids of the videos of its parts."""
-        answer = self._asking.ask(question, choices, top=top, protocol=protocol, max_tokens=max_tokens)
+        request = self._requests.over_all(question, choices, top=top, protocol=protocol, max_tokens=max_tokens)
+        (answer,) = self._engine.answer([request])
         ids = {video.path: id for id, video in self._videos.items()}
         return answer, tuple(ids[part.video] for part in answer.parts)
 

@@ -6,10 +6,23 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..inference.answer import Answer, EvidenceFrame
-from ..inference.continuous import Finish, Sampling
-from ..inference.seen import Seen
+from ..inference.detokenizer import TextPiece, TokenText
+from ..inference.generator import FinishReason
+from ..inference.request import Sampling
+from ..inference.video_inputs import VideoInputs
 
-__all__ = ["Entry", "Finish", "Found", "Kind", "Piece", "Reply", "Sampling", "Token", "Usage", "Watched"]
+__all__ = [
+    "Entry",
+    "FinishReason",
+    "Found",
+    "Kind",
+    "Piece",
+    "Reply",
+    "Sampling",
+    "TokenText",
+    "Usage",
+    "Watched",
+]
 
 Kind = Literal["upload", "library"]
 
@@ -33,7 +46,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A video whose frames the model has seen. frames: in order of time, with what each was read as; seen: as the
+    """A video whose frames the model has seen. frames: in order of time, with what each was read as; inputs: as the
     engine reads it; the rest is as in `Entry`."""
 
     id: str
@@ -46,7 +59,7 @@ class Watched:
     height: int | None
     truncated: bool
     frames: tuple[EvidenceFrame, ...]
-    seen: Seen = field(repr=False, compare=False)
+    inputs: VideoInputs = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +75,6 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A token of an answer, or an option that was chosen as a whole. logprob: natural logarithm of its probability.
-    bytes: of the text that it adds, UTF-8 that may end within a character. top: the likeliest in its place, best
-    first."""
-
-    text: str
-    logprob: float
-    bytes: bytes
-    top: tuple[tuple[str, float], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Usage:
     """What a request took, in tokens of the language model; frames count as the tokens that they are read as."""
 
@@ -82,13 +83,9 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of an answer as it is made. text: what it adds. tokens: those that were asked for. The last piece has
-    finish and usage, and no other has."""
+class Piece(TextPiece):
+    """A part of an answer as it is made. The last piece has finish and usage, and no other has."""
 
-    text: str
-    tokens: tuple[Token, ...] = ()
-    finish: Finish | None = None
     usage: Usage | None = None
 
 
@@ -100,6 +97,6 @@ class Reply:
 
     answer: Answer
     usage: Usage | None
-    finish: Finish = "stop"
-    tokens: tuple[Token, ...] = ()
+    finish: FinishReason = "stop"
+    tokens: tuple[TokenText, ...] = ()
     videos: tuple[str, ...] = ()

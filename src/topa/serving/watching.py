@@ -22,7 +22,6 @@ from ..features.decoding import Decoders
 from ..features.frames import FrameFeatures
 from ..features.video import SampledVideo
 from ..inference.engine import Topa
-from ..inference.seen import Seen
 from .types import Watched
 from .uploads import Upload
 from .worker import Worker
@@ -152,9 +151,7 @@ class Watcher:
             values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
         )
         # Only features are kept, never the pictures as they were decoded.
-        seen = await self._worker.call(
-            lambda: Seen(engine.project([image])[0], engine.read(image), (), sampled.truncated)
-        )
+        inputs = await self._worker.call(lambda: engine.inputs_of(image, truncated=sampled.truncated))
         for time, picture in zip(sampled.times, pictures, strict=True):
             self._pictures.put(_name(upload.id, time), picture)
         info = sampled.info
@@ -168,8 +165,8 @@ class Watcher:
             info.width,
             info.height,
             sampled.truncated,
-            seen.evidence,
-            seen,
+            inputs.readings,
+            inputs,
         )
 
     async def _decode(

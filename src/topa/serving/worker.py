@@ -10,18 +10,17 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..inference.asked import Asked
-from ..inference.continuous import Continuous, Finish, Spoken, Text, Wanted
+from ..inference.answer import Answer
 from ..inference.engine import Topa
-from ..inference.heads import Heads, Known, distinct
-from ..inference.scoring import Scores, score_rows, stack
+from ..inference.generator import Completion, ContinuousBatcher, GeneratedSequence, GenerationTask
+from ..inference.prefix_cache import PrefixCache
+from ..inference.prepared import PreparedRequest
 from .errors import RequestError
 
 _Result = TypeVar("_Result")
@@ -54,10 +53,10 @@ class _Call(_Job):
         self.call = call
 
 
-class _Score(_Job):
-    def __init__(self, asked: Asked) -> None:
+class _Answer(_Job):
+    def __init__(self, request: PreparedRequest) -> None:
         super().__init__()
-        self.asked = asked
+        self.request = request
 
 
 class _Encode(_Job):
@@ -66,33 +65,24 @@ class _Encode(_Job):
         self.pictures = pictures
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a text has come to. text: all of it so far. tokens: all of them. finish: None while it goes on."""
+class _Generate(_Job):
+    """streamed: a completion comes after each token; otherwise the result is the last one alone."""
 
-    text: str
-    tokens: tuple[Spoken, ...]
-    finish: Finish | None
-
-
-class _Say(_Job):
-    """watched: told after each token; otherwise the result is the end alone."""
-
-    def __init__(self, wanted: Wanted, *, watched: bool) -> None:
+    def __init__(self, task: GenerationTask, *, streamed: bool) -> None:
         super().__init__()
-        self.wanted = wanted
-        self.told: asyncio.Queue[Said | BaseException] | None = asyncio.Queue() if watched else None
+        self.task = task
+        self.queue: asyncio.Queue[Completion | BaseException] | None = asyncio.Queue() if streamed else None
 
     def settle(self, value: Any) -> None:
-        if self.told is None:
+        if self.queue is None:
             super().settle(value)
         else:
-            self.told.put_nowait(value)
+            self.queue.put_nowait(value)
 
 
 class Worker:
     """Runs the model for coroutines of one loop. batch: how many requests share a pass; 1 serves one by one. observe:
-    told of each pass what it did ("score", "say", "step", "encode") for how many.
+    called after each pass with what it did ("score", "say", "step", "encode"), and for how many requests.
 
     What a pass makes of a request doesn't depend on the others in it; where one fails, the others are answered.
     """
@@ -105,9 +95,9 @@ class Worker:
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._heads = Heads()
-        self._talk = Continuous(engine.model, engine.prompter.tokenizer, self._heads)
-        self._saying: dict[Text, _Say] = {}
+        self._prefix_cache = PrefixCache()
+        self._batcher = ContinuousBatcher(engine.model, engine.prompter.tokenizer, self._prefix_cache)
+        self._generating: dict[GeneratedSequence, _Generate] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
@@ -131,28 +121,28 @@ class Worker:
         rows: Tensor = await self._submit(_Encode(pictures))
         return rows
 
-    async def score(self, asked: Asked) -> Scores:
-        """Compare the options of a question."""
-        scores: Scores = await self._submit(_Score(asked))
-        return scores
+    async def answer(self, request: PreparedRequest) -> Answer:
+        """Answer a request with options, in one pass with others of its protocol."""
+        answer: Answer = await self._submit(_Answer(request))
+        return answer
 
-    async def say(self, wanted: Wanted) -> Said:
+    async def generate(self, task: GenerationTask) -> Completion:
         """Generate a text."""
-        said: Said = await self._submit(_Say(wanted, watched=False))
-        return said
+        completion: Completion = await self._submit(_Generate(task, streamed=False))
+        return completion
 
-    async def stream(self, wanted: Wanted) -> AsyncGenerator[Said]:
-        """Generate a text, told after each token; closing the iterator ends it."""
-        job = _Say(wanted, watched=True)
+    async def stream(self, task: GenerationTask) -> AsyncGenerator[Completion]:
+        """Generate a text, and yield what it has come to after each token; closing the iterator ends it."""
+        job = _Generate(task, streamed=True)
         self._hand_in(job)
-        assert job.told is not None
+        assert job.queue is not None
         try:
             while True:
-                said = await job.told.get()
-                if isinstance(said, BaseException):
-                    raise said
-                yield said
-                if said.finish is not None:
+                completion = await job.queue.get()
+                if isinstance(completion, BaseException):
+                    raise completion
+                yield completion
+                if completion.finish is not None:
                     return
         finally:
             job.result.cancel()
@@ -179,32 +169,32 @@ class Worker:
 
     def _run(self) -> None:
         while (jobs := self._next()) is not None:
-            told: list[tuple[_Job, Any]] = []
-            self._turn(jobs, told)
-            if told:
+            results: list[tuple[_Job, Any]] = []
+            self._turn(jobs, results)
+            if results:
                 try:
-                    self._loop.call_soon_threadsafe(_settle, told)
+                    self._loop.call_soon_threadsafe(_settle, results)
                 except RuntimeError:  # the loop has ended, and with it all who wait
                     return
 
     def _next(self) -> list[_Job] | None:
         """The work of one turn: all that waits, as far as it fits; None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._talk or self._closing)
-            if self._closing and not self._jobs and not self._talk:
+            self._changed.wait_for(lambda: self._jobs or self._batcher or self._closing)
+            if self._closing and not self._jobs and not self._batcher:
                 return None
-            if self._batch == 1 and self._talk:
+            if self._batch == 1 and self._batcher:
                 return []
             taken: list[_Job] = []
             left: deque[_Job] = deque()
-            room, calls = self._batch - len(self._talk), 1
+            room, calls = self._batch - len(self._batcher), 1
             while self._jobs and len(taken) < self._batch:
                 job = self._jobs.popleft()
                 if job.over:
                     continue
                 if isinstance(job, _Call):  # of unknown length: one at a time, and the others go on between them
                     fits, calls = calls > 0, calls - 1
-                elif isinstance(job, _Say):
+                elif isinstance(job, _Generate):
                     fits, room = room > 0, room - 1
                 else:
                     fits = True
@@ -212,72 +202,69 @@ class Worker:
             self._jobs.extendleft(reversed(left))
             return taken
 
-    def _turn(self, jobs: list[_Job], told: list[tuple[_Job, Any]]) -> None:
+    def _turn(self, jobs: list[_Job], results: list[tuple[_Job, Any]]) -> None:
         """Do some work, and one step of all texts."""
-        self._together([job for job in jobs if isinstance(job, _Encode)], self._encode, told)
-        for by_letter in (False, True):
-            some = [job for job in jobs if isinstance(job, _Score) and job.asked.by_letter == by_letter]
-            self._together(some, self._score, told)
-        self._together([job for job in jobs if isinstance(job, _Call)], lambda own: [own[0].call()], told)
-        self._together([job for job in jobs if isinstance(job, _Say)], self._say, told)
-        self._step(told)
+        self._together([job for job in jobs if isinstance(job, _Encode)], self._encode, results)
+        for protocol in ("logits", "selection"):
+            some = [job for job in jobs if isinstance(job, _Answer) and job.request.protocol == protocol]
+            self._together(some, self._answer, results)
+        self._together([job for job in jobs if isinstance(job, _Call)], lambda own: [own[0].call()], results)
+        self._together([job for job in jobs if isinstance(job, _Generate)], self._generate, results)
+        self._step(results)
 
-    def _together(self, jobs: Sequence[Any], do: Callable[[Any], Sequence[Any]], told: list[tuple[_Job, Any]]) -> None:
+    def _together(
+        self, jobs: Sequence[Any], do: Callable[[Any], Sequence[Any]], results: list[tuple[_Job, Any]]
+    ) -> None:
         """Do all in one pass; where that fails one by one, so that only the one at fault does."""
         if not jobs:
             return
         try:
-            told += [(job, value) for job, value in zip(jobs, do(jobs), strict=True) if value is not _LATER]
+            results += [(job, value) for job, value in zip(jobs, do(jobs), strict=True) if value is not _LATER]
         except Exception as error:
             if len(jobs) == 1:
-                told.append((jobs[0], error))
+                results.append((jobs[0], error))
                 return
             for job in jobs:
-                self._together([job], do, told)
+                self._together([job], do, results)
 
     def _encode(self, jobs: Sequence[_Encode]) -> Sequence[Tensor]:
         self._observe("encode", len(jobs))
         rows = self._engine.encoder.encode_images([picture for job in jobs for picture in job.pictures])
         return torch.split(rows, [len(job.pictures) for job in jobs])
 
-    def _score(self, jobs: Sequence[_Score]) -> Sequence[Scores]:
+    def _answer(self, jobs: Sequence[_Answer]) -> Sequence[Answer]:
         self._observe("score", len(jobs))
-        asked = [job.asked for job in jobs]
-        shown = distinct([own.seen for own in asked])
-        values, valid = stack([(asked[n].values, asked[n].valid) for n in shown.firsts])
-        known = Known(self._heads, shown.objects)
-        rows, by_letter = [own.prompts for own in asked], asked[0].by_letter
-        return score_rows(self._engine.model, rows, values, valid, shown.of, by_letter=by_letter, known=known)
+        return self._engine.answer([job.request for job in jobs], prefix_cache=self._prefix_cache)
 
-    def _say(self, jobs: Sequence[_Say]) -> Sequence[Any]:
+    def _generate(self, jobs: Sequence[_Generate]) -> Sequence[Any]:
         self._observe("say", len(jobs))
-        self._saying |= zip(self._talk.add([job.wanted for job in jobs]), jobs, strict=True)
+        self._generating |= zip(self._batcher.add([job.task for job in jobs]), jobs, strict=True)
         return [_LATER] * len(jobs)
 
-    def _step(self, told: list[tuple[_Job, Any]]) -> None:
-        self._forget([text for text, job in self._saying.items() if job.over])
-        if not self._talk:
+    def _step(self, results: list[tuple[_Job, Any]]) -> None:
+        self._forget([sequence for sequence, job in self._generating.items() if job.over])
+        if not self._batcher:
             return
-        self._observe("step", len(self._talk))
+        self._observe("step", len(self._batcher))
         try:
-            self._talk.step()
+            self._batcher.step()
         except Exception as error:
-            told += [(job, error) for job in self._saying.values()]
-            self._forget(list(self._saying))
+            results += [(job, error) for job in self._generating.values()]
+            self._forget(list(self._generating))
             return
-        for text, job in list(self._saying.items()):
-            if text.finish is not None:
-                del self._saying[text]
-            elif job.told is None:
+        for sequence, job in list(self._generating.items()):
+            if sequence.finish is not None:
+                del self._generating[sequence]
+            elif job.queue is None:
                 continue
-            told.append((job, Said(self._talk.words(text), tuple(text.spoken), text.finish)))
+            results.append((job, self._batcher.completion(sequence)))
 
-    def _forget(self, texts: Sequence[Text]) -> None:
-        self._talk.drop(texts)
-        for text in texts:
-            del self._saying[text]
+    def _forget(self, sequences: Sequence[GeneratedSequence]) -> None:
+        self._batcher.drop(sequences)
+        for sequence in sequences:
+            del self._generating[sequence]
 
 
-def _settle(told: Sequence[tuple[_Job, Any]]) -> None:
-    for job, value in told:
+def _settle(results: Sequence[tuple[_Job, Any]]) -> None:
+    for job, value in results:
         job.settle(value)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..core.errors import UsageError
+from ..core.protocols import LikelihoodProtocol
 from ..core.registry import unknown
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -23,7 +24,7 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    protocol: Literal["selection", "logits"] = Field(
+    protocol: LikelihoodProtocol = Field(
         "selection", description="how the model compares options: by their letter, or by their text"
     )
     choose: float = Field(0.5, ge=0, description="share of multiple choice, answered by letter")

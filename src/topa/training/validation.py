@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from ..core.rouge import rouge_l
-from ..inference.scoring import generate, score_options
+from ..inference.generator import generate
+from ..inference.scorer import score_options
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
 from .config import TrainConfig
@@ -98,6 +99,6 @@ def _rouge(model: VideoLanguageModel, prompter: Prompter, data: AlignmentSet, ca
         room = _LONGEST
         if prompter.window is not None:
             room = max(1, min(room, prompter.window - max(map(len, prompts))))
-        texts = generate(model, prompter, prompts, *data.features(members), room)
+        texts = generate(model, prompter.tokenizer, prompts, *data.features(members), room)
         found += [rouge_l(text, data.labels[i].description) for text, i in zip(texts, members, strict=True)]
     return sum(found) / len(found)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch.nn import functional
@@ -14,8 +12,7 @@ from topa import Topa
 from topa.core.embedded import resolve
 from topa.core.errors import InputError
 from topa.features.encode_video import encode_video
-from topa.inference.engine import Seen
-from topa.inference.explaining import (
+from topa.inference.explain import (
     MEASURES,
     ExplainedFrame,
     Explanation,
@@ -24,6 +21,8 @@ from topa.inference.explaining import (
     log_probabilities,
     without_each,
 )
+from topa.inference.generator import Completion
+from topa.inference.video_inputs import VideoInputs
 from topa.models.base import Legacy
 from topa.models.topa_model import VideoLanguageModel
 from training.small import COLOURS, prompter
@@ -38,8 +37,8 @@ def engine(micro_model) -> Topa:
 
 
 @pytest.fixture(scope="module")
-def seen(engine, micro_video) -> Seen:
-    return engine.look(micro_video)
+def seen(engine, micro_video) -> VideoInputs:
+    return engine.encode_video(micro_video)
 
 
 def nll(model: VideoLanguageModel, prompt, values, valid) -> torch.Tensor:
@@ -97,7 +96,7 @@ def test_a_choice_is_explained(engine, seen, protocol):
     assert (found.target, found.text, found.choice) == ("choice", answer.text, answer.choice)
     assert found.probabilities == answer.probabilities
     assert found.measure == MEASURES["choice"]
-    values, valid = engine.inputs(seen.features)
+    values, valid = seen.values, seen.valid
     prompts = engine.prompter.candidates(QUESTION, OPTIONS, len(values), protocol == "selection")
 
     def logs(*frames: int) -> torch.Tensor:
@@ -113,8 +112,8 @@ def test_a_choice_is_explained(engine, seen, protocol):
         assert frame.support == pytest.approx(every - left[answer.choice].item(), abs=1e-4)
         assert frame.probability == pytest.approx(left[answer.choice].exp().item(), abs=1e-4)
         assert frame.choice == int(left.argmax())
-        assert (frame.captions, frame.weights) == (seen.evidence[number].captions, seen.evidence[number].weights)
-        assert frame.time == seen.evidence[number].time
+        assert (frame.captions, frame.weights) == (seen.readings[number].captions, seen.readings[number].weights)
+        assert frame.time == seen.readings[number].time
     assert len({round(frame.support, 4) for frame in found.frames}) == 5
     # What predicts a token is what stands before it.
     said = prompts[answer.choice]
@@ -137,7 +136,7 @@ def test_what_it_says_is_explained(engine, seen, question):
     said = engine.caption(seen) if question is None else engine.ask(seen, question)
     assert (found.text, found.choice, found.options) == (said.text, None, ())
     assert found.target == ("caption" if question is None else "answer")
-    values, valid = engine.inputs(seen.features)
+    values, valid = seen.values, seen.valid
     write = engine.prompter.describe if question is None else lambda n, t: engine.prompter.answer(question, n, t)
     prompt = write(5, said.text)
     every = -nll(engine.model, prompt, values, valid).mean().item()
@@ -154,10 +153,10 @@ def test_a_released_adapter_reads_padding_in_the_place_of_a_frame(engine, seen):
         engine.model, engine.prompter, engine.encoder, engine.memory,
         engine.config.model_copy(update={"legacy": legacy}),
     )  # fmt: skip
-    short = replace(seen, features=seen.features.take(torch.arange(4)), evidence=seen.evidence[:4])
+    short = like.inputs_of_projected(seen.features.take(torch.arange(4)), seen.readings[:4])
     found = explain(like, short, QUESTION, OPTIONS, protocol="logits")
     assert (found.masking, len(found.frames)) == ("padding", 4)
-    values, valid = like.inputs(short.features)
+    values, valid = short.values, short.valid
     assert valid.all()
     mean = engine.memory.values.float().mean(dim=0)
     torch.testing.assert_close(like.padding(), functional.normalize(mean, dim=0), atol=1e-3, rtol=0)
@@ -171,15 +170,13 @@ def test_a_released_adapter_reads_padding_in_the_place_of_a_frame(engine, seen):
 
 def test_features_of_many_frames_are_read_as_a_question_would_read_them(engine, micro_video):
     images = encode_video(micro_video, engine.encoder, 17).features
-    whole = Seen(engine.project([images])[0], engine.read(images), (), False)
-    chosen = images.take(engine.chosen(whole.features))
-    few = Seen(engine.project([chosen])[0], engine.read(chosen), (), False)
-    assert few.images == ()
-    values, _ = engine.inputs(whole.features)
-    assert torch.equal(few.features.values, values)
+    whole = engine.inputs_of(images)
+    assert (len(whole.features), len(whole.readings), whole.images) == (5, 5, ())
+    few = engine.inputs_of(images.take(torch.tensor([images.times.tolist().index(time) for time in whole.times])))
+    assert torch.equal(few.values, whole.values)
     a, b = explain(engine, whole, QUESTION, OPTIONS), explain(engine, few, QUESTION, OPTIONS)
     assert [frame.time for frame in a.frames] == [frame.time for frame in b.frames] == few.features.times.tolist()
-    assert [frame.captions for frame in a.frames] == [evidence.captions for evidence in few.evidence]
+    assert [frame.captions for frame in a.frames] == [reading.captions for reading in few.readings]
     assert [f.support for f in a.frames] == pytest.approx([f.support for f in b.frames], abs=1e-5)
     assert a.warnings == ("17 frames were given and 5 of them read",)
 
@@ -191,7 +188,10 @@ def test_what_cannot_be_explained(engine, seen, monkeypatch):
         explain(engine, seen, QUESTION, OPTIONS[:1])
     with pytest.raises(InputError, match="question: found nothing"):
         explain(engine, seen, " ")
-    monkeypatch.setattr(VideoLanguageModel, "greedy", lambda *rest, **more: [[]])
+    monkeypatch.setattr(
+        "topa.inference.execute.complete",
+        lambda model, tokenizer, tasks, *_: [Completion("", (), "stop") for _ in tasks],
+    )
     with pytest.raises(InputError, match="said nothing"):
         explain(engine, seen)
 

@@ -1,6 +1,6 @@
-"""Scoring options: which answer does the aligned LLM find likeliest.
+"""Option scoring: the likelihood of each answer under the aligned language model.
 
-Reads prompts and frame features, writes one score per option. What prompts have in common is read once: the video by
+Reads prompts and frame features, gives one score per option. What prompts have in common is read once: the video by
 all questions about it, the question by all its options. Exact, and a fraction of the work of a full pass per option.
 """
 
@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from ..core.errors import InputError, UsageError
-from ..core.registry import unknown
+from ..core.protocols import LikelihoodProtocol, check_protocol
 from ..models.topa_model import Context, VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
-from .heads import Known
+from .prefix_cache import CachedVideos
 
-Protocol = Literal["selection", "logits"]
 _TOKENS = 1 << 14  # of one pass: what its activations take
 _LOGITS = 1 << 27  # numbers of one pass: half a gigabyte in float32
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class OptionScores:
     """mean_nll: nats per target token and option, the lowest wins; probabilities: softmax over the options' total
     log-likelihood (`selection`, where all targets are equally long) or minus mean_nll (`logits`); cut: tokens of the
     listed options that the LLM's window has no room for."""
@@ -42,14 +41,6 @@ class Scores:
         return min(range(len(self.mean_nll)), key=self.mean_nll.__getitem__)
 
 
-def check_protocol(name: str) -> Protocol:
-    """The protocol of a name. Raises UsageError with the nearest known one."""
-    for known in get_args(Protocol):
-        if name == known:
-            return known  # type: ignore[no-any-return]
-    raise unknown("protocol", name, get_args(Protocol))
-
-
 def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> Context:
     """Let the model read prompts without targets. frames: [B, T, D]; valid: bool [B, T]."""
     return model.prefill(**_inputs(model, prompts, frames, valid))
@@ -62,14 +53,14 @@ def nll_of_targets(
     valid: Tensor,
     videos: Sequence[int] | None = None,
     *,
-    known: Known | None = None,
+    cached: CachedVideos | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
     """Negative log-likelihood of every target token of every candidate: [N][options] of float32 [target's length].
 
     rows: N groups of prompts with targets; the prompts of a group are about one video. frames, valid, videos: as for
-    `read`. known: what was read of the videos before. Equal to one full forward per candidate; what the candidates of a
-    group have in common is read once, labelled tokens among it included. Raises UsageError for a candidate
+    `read`. cached: what was read of the videos before. Equal to one full forward per candidate; what the candidates
+    of a group have in common is read once, labelled tokens among it included. Raises UsageError for a candidate
     without a target.
     """
     if any(not group or any(p.target[0] >= p.target[1] for p in group) for group in rows):
@@ -85,7 +76,7 @@ def nll_of_targets(
         loads.append(max((cut + own) / _TOKENS, own * vocabulary / _LOGITS))
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), shared[i] // 16, videos[i], shared[i]))
     for chosen in _batches(order, loads):
-        for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen, known), strict=True):
+        for i, nll in zip(chosen, _score(model, rows, shared, frames, valid, videos, chosen, cached), strict=True):
             found[i] = nll
         progress(len(chosen))
     return found
@@ -99,9 +90,9 @@ def score_options(
     valid: Tensor,
     videos: Sequence[int] | None = None,
     *,
-    protocol: Protocol = "selection",
+    protocol: LikelihoodProtocol = "selection",
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Scores]:
+) -> list[OptionScores]:
     """Scores of every option of every question.
 
     questions: N, each with two or more options. frames: float32 [V, T, D] unit rows in text space (or zeros, for a
@@ -132,11 +123,11 @@ def score_rows(
     videos: Sequence[int],
     *,
     by_letter: bool,
-    known: Known | None = None,
+    cached: CachedVideos | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Scores]:
-    """`score_options` of questions whose candidates are written: rows, one of `Prompter.candidates` each. known: what
-    was read of the videos before.
+) -> list[OptionScores]:
+    """`score_options` of questions whose candidates are written: rows, one of `Prompter.candidates` each. cached:
+    what was read of the videos before.
 
     Raises InputError for a video without frames, or with features that aren't finite.
     """
@@ -147,32 +138,12 @@ def score_rows(
             f"videos {where[:5]}: found features with NaN, or no frames; expected finite ones. Encode again."
         )
     scores = []
-    found = nll_of_targets(model, rows, frames, valid, videos, known=known, progress=progress)
+    found = nll_of_targets(model, rows, frames, valid, videos, cached=cached, progress=progress)
     for row, nll in zip(rows, found, strict=True):
         sums, means = torch.stack([n.sum() for n in nll]), torch.stack([n.mean() for n in nll])
         probabilities = torch.softmax(-(sums if by_letter else means), dim=-1)
-        scores.append(Scores(tuple(means.tolist()), tuple(probabilities.tolist()), row[0].cut))
+        scores.append(OptionScores(tuple(means.tolist()), tuple(probabilities.tolist()), row[0].cut))
     return scores
-
-
-def generate(
-    model: VideoLanguageModel,
-    prompter: Prompter,
-    prompts: Sequence[Prompt],
-    frames: Tensor,
-    valid: Tensor,
-    max_tokens: int,
-    videos: Sequence[int] | None = None,
-) -> list[str]:
-    """The greedy continuation of each prompt as text, with a KV cache; stops at the end of sequence.
-
-    frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about, prompt i about video i by
-    default. Prompts that begin alike on the same video go on from one reading of it.
-    """
-    context = read_together(model, prompts, frames, valid, list(range(len(prompts)) if videos is None else videos))
-    eos = prompter.tokenizer.eos_token_id
-    rows = model.greedy(context, max_tokens, eos=() if eos is None else eos)
-    return [tidy(prompter.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
 
 
 def stack(shown: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -180,14 +151,6 @@ def stack(shown: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     longest = max(len(valid) for _, valid in shown)
     values = torch.stack([pad(own, (0, 0, 0, longest - len(own))) for own, _ in shown])
     return values, torch.stack([pad(own, (0, longest - len(own))) for _, own in shown])
-
-
-def tidy(text: str) -> str:
-    """Generated text without the blanks that word-level tokenizers leave before punctuation."""
-    text = " ".join(text.split())
-    for mark in ",.?!:;":
-        text = text.replace(f" {mark}", mark)
-    return text
 
 
 def _common(group: Sequence[Prompt]) -> int:
@@ -221,12 +184,12 @@ def _score(
     valid: Tensor,
     videos: Sequence[int],
     chosen: Sequence[int],
-    known: Known | None,
+    cached: CachedVideos | None,
 ) -> list[list[Tensor]]:
     """`nll_of_targets` for one batch of groups."""
     groups, cuts, about = [rows[i] for i in chosen], [shared[i] for i in chosen], [videos[i] for i in chosen]
     trunks = [Prompt(group[0].ids[:cut], group[0].slots, (cut, cut)) for group, cut in zip(groups, cuts, strict=True)]
-    context, offsets, inputs = _heads(model, trunks, frames, valid, about, known)
+    context, offsets, inputs = _heads(model, trunks, frames, valid, about, cached)
     column = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(offsets)[:, None]
     begins = torch.tensor([min(p.target[0] for p in group) for group in groups])[:, None]
     labelled = (column >= begins) & (column < torch.tensor(cuts)[:, None])
@@ -263,12 +226,12 @@ def read_together(
     frames: Tensor,
     valid: Tensor,
     videos: Sequence[int],
-    known: Known | None = None,
+    cached: CachedVideos | None = None,
 ) -> Context:
     """Let the model read prompts without targets; those that begin alike on the same video go on from one reading of
-    it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about. known: what
-    was read of them before."""
-    context, _, inputs = _heads(model, prompts, frames, valid, videos, known)
+    it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about. cached:
+    what was read of them before."""
+    context, _, inputs = _heads(model, prompts, frames, valid, videos, cached)
     return model.prefill(**inputs, context=context)
 
 
@@ -278,7 +241,7 @@ def _heads(
     frames: Tensor,
     valid: Tensor,
     videos: Sequence[int],
-    known: Known | None = None,
+    cached: CachedVideos | None = None,
 ) -> tuple[Context | None, list[int], dict[str, Any]]:
     """Prompts that begin alike on the same video go on from one reading of it.
 
@@ -287,7 +250,7 @@ def _heads(
     """
     keys = [(video, prompt.ids[: prompt.slots[1]]) for video, prompt in zip(videos, prompts, strict=True)]
     heads = dict(zip(keys, prompts, strict=True))
-    if len(heads) == len(prompts) and known is None:
+    if len(heads) == len(prompts) and cached is None:
         about = list(videos)
         return None, [0] * len(prompts), _inputs(model, prompts, frames[about], valid[about])
     seen = [video for video, _ in heads]
@@ -298,10 +261,10 @@ def _heads(
         of = [seen[number] for number in some]
         return read(model, [begun[number] for number in some], frames[of], valid[of])
 
-    if known is None:
+    if cached is None:
         context = begin(range(len(begun)))
     else:
-        context = known.heads.read(begun, [known.videos[video] for video in seen], begin)
+        context = cached.cache.read(begun, [cached.videos[video] for video in seen], begin)
     context = context.take([row[key] for key in keys])
     offsets = [prompt.slots[1] for prompt in prompts]
     ids, visible = _padded([p.ids[at:] for p, at in zip(prompts, offsets, strict=True)], model.device)

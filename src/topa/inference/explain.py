@@ -17,20 +17,24 @@ missing frame is padding, which reads as what zeros project to, and this is what
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..core.errors import InputError
+from ..core.protocols import Protocol
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .answer import Answer
-from .engine import Seen, Topa
-from .requests import check_explained
-from .scoring import Protocol, nll_of_targets
+from .request import GenerationSettings, Request, check_explained
+from .scorer import nll_of_targets
+from .video_inputs import VideoInputs
+
+if TYPE_CHECKING:
+    from .engine import Topa
 
 Target = Literal["choice", "answer", "caption"]
 MEASURES: dict[Target, str] = {
@@ -88,20 +92,9 @@ class Explanation:
         return asdict(self)
 
 
-def fitting(engine: Topa, seen: Seen) -> Seen:
-    """What was seen, as far as the LLM reads it: features, evidence and pictures of the same frames."""
-    numbers = engine.chosen(seen.features)
-    return replace(
-        seen,
-        features=seen.features.take(numbers),
-        evidence=tuple(seen.evidence[n] for n in numbers.tolist()) if seen.evidence else (),
-        images=tuple(seen.images[n] for n in numbers.tolist()) if seen.images else (),
-    )
-
-
 def explain(
     engine: Topa,
-    seen: Seen,
+    inputs: VideoInputs,
     question: str | None = None,
     choices: Sequence[str] = (),
     *,
@@ -112,41 +105,22 @@ def explain(
     frame: all of that in few passes, with all options of the question beside each other.
 
     question: None explains the caption. choices, protocol: as for `Topa.ask`; without choices, what the model says is
-    explained. max_tokens: of what it says; by default as many as `Topa.ask` and `Topa.caption` allow.
-    Raises what `Topa.ask` raises, and InputError for choices without a question, or where the model says nothing.
+    explained. max_tokens: of what it says. Raises what `Topa.ask` raises, and InputError for choices without a
+    question, or where the model says nothing.
     """
     check_explained(question, choices)
-    read = fitting(engine, seen)
-    limit: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
-    if question is None:
-        answer = engine.caption(seen, **limit)
-    else:
-        answer = engine.ask(seen, question, choices, protocol=protocol, **limit)
+    options = tuple(choice.strip() for choice in choices)
+    request = Request(inputs, question, options, protocol, generation=GenerationSettings(max_tokens))
+    (answer,) = engine.answer([request])
     if not answer.text.strip():
         raise InputError("explain: the model said nothing about this video, so there is nothing to explain. Ask more.")
-    values, valid = engine.inputs(read.features)
-    real = int(read.features.valid.sum())
-    prompts, by_letter = _prompts(engine, question, answer, int(valid.sum()), protocol)
-    said = prompts[answer.choice or 0]
-    videos = without_each(values, valid, real, engine.padding())
+    prompts, by_letter = _prompts(engine, question, answer, int(inputs.valid.sum()), protocol)
+    choice, number = answer.choice or 0, inputs.frames
+    videos = without_each(inputs.values, inputs.valid, number, engine.padding())
     costs = leave_one_out(engine.model, prompts, *videos)
-    attention = attention_to_frames(engine.model, said, values, valid)[:real]
-    logs = [log_probabilities(cost, by_letter) if answer.options else -cost[0].mean()[None] for cost in costs]
-    scores = [float(log[answer.choice or 0]) for log in logs]
-    times: list[float | None] = [None] * real if read.features.times is None else read.features.times.tolist()
-    frames = tuple(
-        ExplainedFrame(
-            times[n],
-            read.evidence[n].captions if read.evidence else (),
-            read.evidence[n].weights if read.evidence else (),
-            scores[0] - scores[n + 1],
-            float(attention[n]),
-            float(logs[n + 1][answer.choice or 0].exp()) if answer.options else None,
-            int(logs[n + 1].argmax()) if answer.options else None,
-        )
-        for n in range(real)
-    )
-    target: Target = "caption" if question is None else "choice" if answer.options else "answer"
+    logs = [log_probabilities(cost, by_letter) if options else -cost[0].mean()[None] for cost in costs]
+    attention = attention_to_frames(engine.model, prompts[choice], inputs.values, inputs.valid)
+    target: Target = "caption" if question is None else "choice" if options else "answer"
     return Explanation(
         target,
         question or "",
@@ -155,11 +129,27 @@ def explain(
         answer.options,
         answer.probabilities,
         MEASURES[target],
-        scores[0],
-        scores[-1],
+        float(logs[0][choice]),
+        float(logs[-1][choice]),
         "masked" if engine.padding() is None else "padding",
-        frames,
+        tuple(_frame(inputs, n, logs, choice, float(attention[n]), bool(options)) for n in range(number)),
         answer.warnings,
+    )
+
+
+def _frame(
+    inputs: VideoInputs, number: int, logs: Sequence[Tensor], choice: int, attention: float, has_options: bool
+) -> ExplainedFrame:
+    """One frame. logs: log-probabilities with all frames, without each, and without any."""
+    without = logs[number + 1]
+    return ExplainedFrame(
+        inputs.times[number] if inputs.times else None,
+        inputs.readings[number].captions if inputs.readings else (),
+        inputs.readings[number].weights if inputs.readings else (),
+        float(logs[0][choice]) - float(without[choice]),
+        attention,
+        float(without[choice].exp()) if has_options else None,
+        int(without.argmax()) if has_options else None,
     )
 
 

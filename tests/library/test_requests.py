@@ -16,9 +16,12 @@ from topa.core.errors import ArtifactMismatch, InputError, UsageError
 from topa.features.encode_video import encode_video
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStoreWriter
-from topa.inference.footage import Footage, Scene, answer_over
-from topa.library.asking import Asking
+from topa.inference.frame_selection import segment
+from topa.inference.projected_video import ProjectedVideo
+from topa.inference.request import Request
+from topa.inference.video_inputs import SegmentedInputs
 from topa.library.contents import Contents, Moment, Video
+from topa.library.requests import LibraryRequests, find
 from topa.microworld.writer import make_videos
 from topa.tideos.tideo import Question
 
@@ -47,6 +50,14 @@ def moment(contents: Contents, video: int, start: float, end: float) -> Moment:
     return Moment(contents.videos[video], start, end, 1.0, (start, end))
 
 
+def over_all(requests: LibraryRequests, **more):
+    return requests.engine.answer([requests.over_all(QUESTION, CHOICES, **more)])[0]
+
+
+def about(requests: LibraryRequests, video: Video | str, **more):
+    return requests.engine.answer([requests.about(video, QUESTION, CHOICES, **more)])[0]
+
+
 def test_moments_are_read_and_cited(engine, contents):
     found = [
         moment(contents, 1, 0, 1.9),
@@ -60,8 +71,8 @@ def test_moments_are_read_and_cited(engine, contents):
         asked.append((query, top))
         return found
 
-    asking = Asking(engine, contents, search)
-    answer = asking.ask(QUESTION, CHOICES, top=4)
+    requests = LibraryRequests(engine, contents, search)
+    answer = over_all(requests, top=4)
     ((query, top),) = asked
     assert (top, query.shape) == (4, (engine.encoder.width,))
     expected = engine.encoder.encode_texts([f"colour ball {choice}" for choice in CHOICES]).mean(dim=0)
@@ -69,43 +80,44 @@ def test_moments_are_read_and_cited(engine, contents):
     # The third moment overlaps the first; short ones get neighbours, as many as the model reads.
     scenes = []
     for video, start, end in ((1, 0, 8), (0, 6, 11), (2, 15, 20)):
-        footage = Footage(engine, contents.features(contents.videos[video]))
-        likeness = float((footage.values(start, end) @ query).topk(2).values.mean())
-        scenes.append(Scene(footage, start, end, likeness, contents.videos[video].path))
-    assert answer == replace(answer_over(scenes, QUESTION, CHOICES), frames_by="search")
+        projected = ProjectedVideo(engine, contents.features(contents.videos[video]))
+        similarity = float((projected.values(start, end) @ query).topk(2).values.mean())
+        scenes.append(segment(projected, start, end, similarity, path=contents.videos[video].path))
+    assert [answer] == engine.answer([Request(SegmentedInputs(tuple(scenes), "search"), QUESTION, CHOICES)])
     assert {part.video for part in answer.parts} == {video.path for video in contents.videos}
 
 
 def test_a_video_of_a_library_is_not_decoded(engine, contents):
-    asking = Asking(engine, contents)
+    requests = LibraryRequests(engine, contents)
     video = contents.videos[1]
     for by in ("uniform", "question", "hierarchical"):
-        answer = asking.ask_video(video, QUESTION, CHOICES, frames_by=by)
-        expected = Footage(engine, contents.features(video)).ask(QUESTION, CHOICES, frames_by=by)
+        answer = about(requests, video, frame_selection=by)
+        projected = ProjectedVideo(engine, contents.features(video))
+        expected = engine.ask(projected, QUESTION, CHOICES, frame_selection=by)
         # What the frames are read as is computed for those of all three ways together, to the last bit or so.
         assert replace(answer, evidence=()) == replace(expected, evidence=())
         assert [e.time for e in answer.evidence] == [e.time for e in expected.evidence]
-        assert asking.ask_video(video.path, QUESTION, CHOICES, frames_by=by) == answer
+        assert about(requests, video.path, frame_selection=by) == answer
 
 
 def test_many_questions_are_asked_at_once(engine, contents):
-    asking = Asking(engine, contents)
+    requests = LibraryRequests(engine, contents)
     asked = [
         Question(question=QUESTION, options=CHOICES),
         Question(question="where is it ?", options=("here", "there")),
     ]
-    for question, scores in zip(asked, asking.choose(contents.videos[1].path, asked), strict=True):
-        answer = asking.ask_video(contents.videos[1], question.question, question.options, frames_by="uniform")
-        assert scores.probabilities == pytest.approx(answer.probabilities, abs=1e-5)
+    built = [requests.about(contents.videos[1].path, own.question, own.options) for own in asked]
+    for request, answer in zip(built, engine.answer(built), strict=True):
+        assert engine.answer([request])[0].probabilities == pytest.approx(answer.probabilities, abs=1e-5)
 
 
 def test_frames_stay_projected(engine, contents, monkeypatch):
-    asking = Asking(engine, contents)
-    asking.ask_video(contents.videos[0], QUESTION)
+    requests = LibraryRequests(engine, contents)
+    about(requests, contents.videos[0])
     monkeypatch.setattr(engine, "project", lambda images: pytest.fail("projected again"))
     monkeypatch.setattr(engine, "read", lambda images: pytest.fail("read again"))
-    asking.ask_video(contents.videos[0], QUESTION)
-    assert asking.footage(contents.videos[0]) is asking.footage(contents.videos[0])
+    about(requests, contents.videos[0])
+    assert requests.video(contents.videos[0]) is requests.video(contents.videos[0])
 
 
 def test_what_is_said_beside_the_videos(engine, contents):
@@ -114,43 +126,42 @@ def test_what_is_said_beside_the_videos(engine, contents):
     beside.write_text(
         "1\n00:00:00,000 --> 00:00:01,500\nthe ball is red\n\n2\n00:00:04,000 --> 00:00:05,000\nthe end\n"
     )
-    asking = Asking(engine, contents, lambda query, top: [moment(contents, 2, 0, 1.9)])
-    plain, told = (asking.ask(QUESTION, CHOICES, subtitles=s) for s in (False, True))
-    scene = Scene(asking.footage(video), 0, 8, 1.0)
-    own = engine.ask(scene.seen(), QUESTION, CHOICES, said="the ball is red")
+    requests = LibraryRequests(engine, contents, lambda query, top: [moment(contents, 2, 0, 1.9)])
+    plain, told = (over_all(requests, subtitles=s) for s in (False, True))
+    projected = requests.video(video)
+    own = engine.ask(segment(projected, 0, 8, 1.0).inputs, QUESTION, CHOICES, subtitles="the ball is red")
     assert told.probabilities == pytest.approx(own.probabilities, abs=1e-6)
     assert told.probabilities != plain.probabilities
-    whole = asking.ask_video(video, QUESTION, CHOICES, frames_by="uniform", subtitles=True)
-    seen = scene.footage.seen([2, 6, 10, 14, 18])
-    assert whole.scores == engine.ask(seen, QUESTION, CHOICES, said="the ball is red the end").scores
+    whole = about(requests, video, subtitles=True)
+    inputs = projected.inputs([2, 6, 10, 14, 18])
+    assert whole.scores == engine.ask(inputs, QUESTION, CHOICES, subtitles="the ball is red the end").scores
     beside.unlink()
 
 
 def test_videos_are_found_by_their_path(engine, contents):
-    asking = Asking(engine, contents)
     video = contents.videos[1]
     for path in (video.path, contents.file(video), Path(video.path).name):
-        assert asking.find(path) is video
+        assert find(contents, path) is video
     twice = Contents(
         contents._stores, [*contents.videos, Video("id-0", f"other/{Path(video.path).name}", 5.0, 20)], contents.root
     )
     with pytest.raises(InputError, match=r"found 2 videos of that name: other/.*Give more of it"):
-        Asking(engine, twice).find(Path(video.path).name)
-    assert Asking(engine, twice).find(video.path) == video
+        find(twice, Path(video.path).name)
+    assert find(twice, video.path) == video
     with pytest.raises(InputError, match=rf"found no such video among 3 .*Did you mean {video.path}.*topa index"):
-        asking.find(video.path + "x")
+        find(contents, video.path + "x")
 
 
 def test_what_is_refused(engine, contents):
     with pytest.raises(UsageError, match="found no search"):
-        Asking(engine, contents).ask(QUESTION)
-    asking = Asking(engine, contents, lambda query, top: [])
+        LibraryRequests(engine, contents).over_all(QUESTION)
+    requests = LibraryRequests(engine, contents, lambda query, top: [])
     with pytest.raises(InputError, match="found no moment in 3 videos"):
-        asking.ask(QUESTION)
+        requests.over_all(QUESTION)
     with pytest.raises(UsageError, match="top=0"):
-        asking.ask(QUESTION, top=0)
+        requests.over_all(QUESTION, top=0)
     with pytest.raises(InputError, match="question: found nothing"):
-        asking.ask(" ")
+        requests.over_all(" ")
 
 
 def test_a_library_of_another_encoder(engine, tmp_path):
@@ -160,9 +171,9 @@ def test_a_library_of_another_encoder(engine, tmp_path):
     writer.add(FrameFeatures(values, torch.ones(5, dtype=torch.bool), "image", "clip-other", times), "id")
     other = Contents([writer.close()], [Video("id", "a.mp4", 5.0, 5)], tmp_path)
     with pytest.raises(ArtifactMismatch, match="clip-other"):
-        Asking(engine, other, lambda query, top: [moment(other, 0, 0, 2)]).ask(QUESTION)
+        LibraryRequests(engine, other, lambda query, top: [moment(other, 0, 0, 2)]).over_all(QUESTION)
     with pytest.raises(ArtifactMismatch, match="clip-other"):
-        Asking(engine, other).ask_video("a.mp4", QUESTION)
+        LibraryRequests(engine, other).about("a.mp4", QUESTION)
 
 
 def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, monkeypatch):
@@ -174,7 +185,7 @@ def test_a_library_is_asked_from_the_command_line(topa, micro_model, tmp_path, m
     done = topa(*words, "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)
-    assert told["frames_by"] == "search"
+    assert told["frames_by"] == told["frame_selection"] == "search"
     assert {Path(part["video"]).name for part in told["parts"]} <= {video.path.name for video in videos}
     one = topa(*words, "--top", 1)
     assert one.code == 0

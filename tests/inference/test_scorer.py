@@ -11,11 +11,12 @@ from torch.nn import functional
 from models.tiny import FEATURES, FRAMES
 from models.tiny import model as tiny_model
 from topa.core.errors import InputError, UsageError
-from topa.inference import scoring
-from topa.inference.scoring import generate, nll_of_targets, read, score_options, tidy
+from topa.inference import scorer as scoring
+from topa.inference.generator import clean_completion, generate
+from topa.inference.scorer import nll_of_targets, score_options
 from topa.models import VideoLanguageModel
 from topa.tideos.tideo import Question
-from training.small import COLOURS, prompter, words_of
+from training.small import COLOURS, prompter
 
 QUESTIONS = [
     Question(question="what colour is the ball", options=COLOURS[:4]),
@@ -195,7 +196,7 @@ def test_generation_goes_on_from_the_prompt_as_full_forwards_do():
     model, writer = tiny_model(), prompter()
     values, valid = videos(3)
     prompts = [writer.answer("what colour is the ball", 4), writer.describe(5), writer.answer("which", 4)]
-    texts = generate(model, writer, prompts, values, valid, 6)
+    texts = generate(model, writer.tokenizer, prompts, values, valid, 6)
     for i, prompt in enumerate(prompts):
         ids, said = list(prompt.ids), []
         for _ in range(6):
@@ -209,7 +210,7 @@ def test_generation_goes_on_from_the_prompt_as_full_forwards_do():
                 break
             ids.append(token)
             said.append(token)
-        assert texts[i] == tidy(writer.tokenizer.decode(said, skip_special_tokens=True))
+        assert texts[i] == clean_completion(writer.tokenizer.decode(said, skip_special_tokens=True))
 
 
 def test_generation_reads_a_video_once_for_all_its_prompts(monkeypatch):
@@ -220,33 +221,19 @@ def test_generation_reads_a_video_once_for_all_its_prompts(monkeypatch):
     asked = [
         writer.answer(text, shown[v]) for text, v in zip(("which", "what comes", "what", "which"), about, strict=True)
     ]
-    alone = [generate(model, writer, [p], values[[v]], valid[[v]], 5)[0] for p, v in zip(asked, about, strict=True)]
+    alone = [
+        generate(model, writer.tokenizer, [p], values[[v]], valid[[v]], 5)[0] for p, v in zip(asked, about, strict=True)
+    ]
     read_videos = []
     inner = scoring._inputs
     monkeypatch.setattr(scoring, "_inputs", lambda *a: (read_videos.append(len(a[2])), inner(*a))[1])
-    assert generate(model, writer, asked, values, valid, 5, about) == alone
+    assert generate(model, writer.tokenizer, asked, values, valid, 5, about) == alone
     assert read_videos == [2]
-
-
-def test_generation_ends_where_the_model_ends(monkeypatch):
-    model, writer = tiny_model(), prompter()
-    values, valid = videos(1)
-    red, blue = (writer.encode(word)[0] for word in ("red", "blue"))
-    monkeypatch.setattr(type(model), "greedy", lambda *_, eos, **__: [[red, blue]] if eos == 2 else [])
-    assert words_of(writer, [2]) == ["</s>"]
-    assert generate(model, writer, [writer.describe(4)], values, valid, 9)[0].split() == ["red", "blue"]
-
-
-def test_reading_masks_padding():
-    writer, (values, valid) = prompter(), videos(2)
-    context = read(tiny_model(), [writer.describe(4), writer.answer("what colour is", 5)], values, valid)
-    assert context.is_video.sum(1).tolist() == [4, 5]
-    assert context.visible.sum(1).tolist() == [len(writer.describe(4)), len(writer.answer("what colour is", 5))]
 
 
 @pytest.mark.parametrize(
     ("raw", "clean"),
     [("the ball , red .", "the ball, red."), (" a  b\n", "a b"), ("what ? yes !", "what? yes!"), ("", "")],
 )
-def test_tidy(raw, clean):
-    assert tidy(raw) == clean
+def test_clean_completion(raw, clean):
+    assert clean_completion(raw) == clean
