@@ -29,7 +29,7 @@ from pycocoevalcap.rouge.rouge import Rouge
 from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 from topa.evals.captioning import score_words
-from topa.evals.words import tokenise
+from topa.evals.tokenizer_ptb import tokenise
 
 SCORES = "BLEU-1 to 4, ROUGE-L and CIDEr-D"
 KNOWN = (

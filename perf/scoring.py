@@ -29,8 +29,8 @@ import topa
 from topa.core.processes import Processes
 from topa.evals.answering import RecordAnswerer
 from topa.evals.datasets.microworld import BENCHMARK
-from topa.evals.evaluation import MODEL
 from topa.evals.predictions import NAME
+from topa.evals.report import MODEL
 from topa.evals.runner import answer_all, read_predictions
 from topa.evals.watching import Videos
 from topa.microworld.writer import make_videos

@@ -8,31 +8,44 @@ from pathlib import Path
 
 import pytest
 
-from topa import demo
+from topa.core import stages
 from topa.core.errors import OutputError
-from topa.demo import ABOUT, Log, Scale, run
-from topa.evals.report import Condition, DemoReport
+from topa.demo import Scale, run
+from topa.evals.compare import compare
+from topa.evals.records import MICRO_SEED
+from topa.evals.report import Condition, EvaluationReport
+from topa.evals.summary import ABOUT
 from topa.microworld.questions import KINDS_OF_QUESTION, TIME_KINDS
 
-DEFAULT = ("chance", "blind", "raw", "centred", "projected", "shuffled_frames", "text")
-SMALL = Scale(videos=2, settings=("microworld_tideos=30", "epochs=1", "validation=0", "memory_rows=60"))
+DEFAULT = (
+    "model",
+    "chance",
+    "longest",
+    "blind",
+    "shuffled_frames",
+    "single_frame",
+    "no_projection",
+    "centred",
+    "text",
+)
+SMALL = Scale(videos=2, settings=("microworld_tideos=30", "epochs=1", "memory_rows=60"))
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DemoReport]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EvaluationReport]:
     out = tmp_path_factory.mktemp("demo") / "out"
     report, page = run(out, scale=Scale.quick(), show=False)
     assert page == out / "report.html"
     return out, report
 
 
-def by_name(report: DemoReport) -> dict[str, Condition]:
+def by_name(report: EvaluationReport) -> dict[str, Condition]:
     return {condition.name: condition for condition in report.conditions}
 
 
 def test_the_report_is_what_was_written(made):
     out, report = made
-    assert DemoReport.model_validate_json((out / "report.json").read_bytes()) == report
+    assert EvaluationReport.model_validate_json((out / "report.json").read_bytes()) == report
     page = (out / "report.html").read_text()
     assert all(name in page or name.replace("_", " ") in page for name in DEFAULT)
 
@@ -41,7 +54,7 @@ def test_every_condition_is_measured_on_every_question(made):
     _, report = made
     found = by_name(report)
     assert tuple(found) == DEFAULT
-    questions = sum(e.questions for e in found["projected"].kinds.values())
+    questions = sum(e.questions for e in found["model"].kinds.values())
     assert questions > 50
     for condition in found.values():
         assert condition.about == ABOUT[condition.name]
@@ -59,7 +72,7 @@ def test_every_condition_is_measured_on_every_question(made):
 
 def test_what_the_frames_say_is_used(made):
     found = by_name(made[1])
-    assert found["projected"].accuracy.value >= found["blind"].accuracy.value + 0.1
+    assert found["model"].accuracy.value >= found["blind"].accuracy.value + 0.1
 
 
 def test_differences_are_between_the_conditions(made):
@@ -67,7 +80,8 @@ def test_differences_are_between_the_conditions(made):
     found = by_name(report)
     for difference in report.differences:
         first, _, second = difference.name.partition(" - ")
-        assert {first, second} <= set(DEFAULT)
+        assert first == "model"
+        assert second in DEFAULT[1:]
         assert difference.estimate.low <= difference.estimate.value <= difference.estimate.high
         if difference.kinds is None:
             expected = found[first].accuracy.value - found[second].accuracy.value
@@ -78,20 +92,19 @@ def test_differences_are_between_the_conditions(made):
             expected = sum(gain) / sum(number.values())
         assert difference.estimate.value == pytest.approx(expected)
     names = {(d.name, d.kinds) for d in report.differences}
-    assert {
-        ("projected - raw", None),
-        ("projected - blind", None),
-        ("projected - shuffled_frames", TIME_KINDS),
-    } <= names
+    assert {(f"model - {name}", None) for name in DEFAULT[1:]} <= names
+    assert {("model - shuffled_frames", TIME_KINDS), ("model - blind", TIME_KINDS)} <= names
 
 
 def test_samples_show_frames_and_what_they_were_read_as(made):
     out, report = made
-    assert len(report.samples) == 8
-    assert len({s.kind for s in report.samples}) == len({s.video for s in report.samples}) == 8
+    kinds = {s.kind for s in report.samples}
+    assert kinds == set(by_name(report)["model"].kinds)
     captions = {f["caption"] for line in (out / "tideos.jsonl").open() for f in json.loads(line)["frames"]}
     for sample in report.samples:
-        assert (out / sample.video).is_file()
+        assert sample.file == sample.video
+        assert (out / sample.file).is_file()
+        assert sample.description
         assert len(sample.frames) == 5
         assert sum(sample.probabilities) == pytest.approx(1, abs=1e-4)
         assert sample.probabilities[sample.choice] == max(sample.probabilities)
@@ -103,53 +116,53 @@ def test_samples_show_frames_and_what_they_were_read_as(made):
 
 
 def test_the_time_left_is_told_and_comes_to_nothing(tmp_path, monkeypatch, capfd):
-    """What the forecast takes for the whole is what its stages add up to; without a second of calibration."""
-    kept = []
-    monkeypatch.setattr(demo, "seconds_per_pass", lambda: 100.0)
-    monkeypatch.setattr(demo, "Log", lambda forecast: kept.append(Log(forecast)) or kept[0])
+    """Before anything is measured, and after the last stage; without a second of calibration."""
+    monkeypatch.setattr(stages, "seconds_per_pass", lambda: 100.0)
     for number, scale in enumerate((SMALL, replace(SMALL, seeds=2, trained_baselines=True))):
-        kept.clear()
-        run(tmp_path / str(number), scale=scale, show=False)
-        forecast = kept[0].forecast
-        assert forecast.completed_work == pytest.approx(forecast.work)
-        assert forecast.elapsed_seconds == pytest.approx(sum(stage.seconds for stage in kept[0].stages), abs=0.1)
+        report, _ = run(tmp_path / str(number), scale=scale, show=False)
+        assert all(stage.seconds > 0 for stage in report.stages)
     lines = capfd.readouterr().err.splitlines()
     assert any("expect about" in line and "hours" in line for line in lines)
     assert any(line.startswith("write Tideos") and line.endswith("left") for line in lines)
-    assert not any(line.startswith("answer the questions") and line.endswith("left") for line in lines[:10])
+    ends = [line for line in lines if line.startswith("answer questions about them, model-0")]
+    assert len(ends) == 2
+    assert not any(line.endswith("left") for line in ends)
+    assert all(line.endswith("left") for line in lines if line.startswith("render"))
 
 
-def test_the_first_wrong_answers_are_shown_and_counted(made):
+def test_right_and_wrong_answers_are_shown_and_counted(made):
     out, report = made
-    rows = [json.loads(line) for line in (out / "questions.jsonl").open()]
-    order = {(row["video"], row["question"]): number for number, row in enumerate(rows)}
-    (projected,) = [condition.accuracy for condition in report.conditions if condition.name == "projected"]
-    assert report.mistake_count == round(projected.questions * (1 - projected.value))
-    assert len(report.mistakes) == 4 < report.mistake_count
-    assert all(sample.choice != sample.answer for sample in report.mistakes)
-    at = [order[sample.video, sample.question] for sample in report.mistakes]
-    assert at == sorted(at)
+    verdicts = [sample.verdict for sample in report.samples]
+    assert min(verdicts.count("right"), verdicts.count("wrong")) >= 10
+    assert all((s.choice == s.answer) == (s.verdict == "right") for s in report.samples)
     page = (out / "report.html").read_text()
-    assert f"The first 4 of {report.mistake_count} wrong answers" in page
-    assert all(page.count(f'id="sample-{number}"') == 1 for number in range(1, 13))
-    # A question that the rules chose without looking is right or wrong as it comes: none of the wrong ones is hidden.
-    early = {order[s.video, s.question] for s in report.samples if s.choice != s.answer}
-    assert {number for number in early if number <= at[-1]} <= set(at)
+    assert page.count("✗ chosen, wrong") == verdicts.count("wrong")
+    assert page.count("<video ") == len(report.samples)
+    predictions = [json.loads(line) for line in (out / "predictions.jsonl").open()]
+    assert by_name(report)["model"].accuracy.value == sum(p["correct"] for p in predictions) / len(predictions)
 
 
 def test_samples_are_questions_of_the_file(made):
     out, report = made
-    asked = [json.loads(line) for line in (out / "questions.jsonl").open()]
+    asked = {row["id"]: row for row in map(json.loads, (out / "questions.jsonl").open())}
     for sample in report.samples:
-        (row,) = [r for r in asked if r["video"] == sample.video and r["question"] == sample.question]
+        row = asked[sample.id]
+        assert (row["video"], row["question"]) == (sample.video, sample.question)
         assert (tuple(row["options"]), row["answer"], row["kind"]) == (sample.options, sample.answer, sample.kind)
+
+
+def test_its_folder_is_that_of_an_evaluation(made):
+    out, report = made
+    found = compare(out, out)
+    assert (found.benchmark, found.overall.difference.value) == ("microworld", 0)
+    assert found.overall.a.value == by_name(report)["model"].accuracy.value
 
 
 def test_stages_seeds_and_command_are_told(made):
     out, report = made
     assert report.command == f"topa demo --out {out.name} --seed 0 --quick"
-    assert report.seeds == {"data": 0, "alignments": 1, "videos": demo._EVAL_SEED}
-    assert len(report.stages) == 7
+    assert report.seeds == {"data": 0, "alignments": 1, "videos": MICRO_SEED}
+    assert len(report.stages) == 5
     assert all(stage.peak_mb > 1 for stage in report.stages)
     assert report.parameters["trainable"] > 0
     assert report.parameters["trainable on Llama-2 7B, the paper's setting"] == 9_742_336
@@ -176,7 +189,7 @@ def test_the_same_command_gives_the_same_numbers(made, tmp_path):
 
 
 def marked(out: Path) -> list[Path]:
-    marks = [out / "features" / "mark", out / "model-0" / "mark", out / "videos" / "mark"]
+    marks = [out / name / "mark" for name in ("features", "model-0", "videos", "video-features", "baselines")]
     for mark in marks:
         mark.touch()
     return marks
@@ -189,7 +202,7 @@ def test_other_settings_begin_anew_and_the_same_ones_go_on(tmp_path):
     again, _ = run(tmp_path, scale=SMALL, show=False)
     assert all(mark.exists() for mark in marks)
     assert again.conditions == first.conditions
-    with pytest.raises(OutputError, match=r"features.mark: found a file that isn't topa's"):
+    with pytest.raises(OutputError, match=r"mark: found a file that isn't topa's"):
         run(tmp_path, seed=1, scale=SMALL, show=False)
     assert all(mark.exists() for mark in marks)
     assert (tmp_path / "report.html").exists()
@@ -206,12 +219,16 @@ def test_other_settings_begin_anew_and_the_same_ones_go_on(tmp_path):
 def test_the_full_demo_trains_its_baselines_over_the_seeds(tmp_path):
     scale = Scale(videos=2, settings=SMALL.settings, seeds=2, trained_baselines=True)
     report, _ = run(tmp_path, scale=scale, show=False)
-    assert tuple(by_name(report)) == tuple(ABOUT)
+    assert set(by_name(report)) == set(ABOUT)
+    questions = by_name(report)["model"].accuracy.questions
+    for condition in report.conditions:
+        assert condition.accuracy.questions == questions
+    assert any("2 models" in note for note in report.notes)
     models = {path.name for path in tmp_path.glob("model-*")}
     kinds = ("", "blind_trained-", "noise_trained-", "video_trained-")
     assert models == {f"model-{kind}{seed}" for kind in kinds for seed in (0, 1)}
     settings = {name: json.loads((tmp_path / name / "run.json").read_text())["settings"] for name in models}
-    assert {name for name, told in settings.items() if told["noise"]} == {f"model-noise_trained-{s}" for s in (0, 1)}
+    assert {name for name, own in settings.items() if own["noise"]} == {f"model-noise_trained-{s}" for s in (0, 1)}
     assert settings["model-1"]["seed"] == 1
     assert report.seeds["alignments"] == 2
 

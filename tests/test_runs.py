@@ -15,12 +15,13 @@ from rich.console import Console
 
 from fake_runs import SETTINGS, write_run
 from topa.core.errors import InputError, UsageError
+from topa.core.formatting import duration
 from topa.runs import plots
 from topa.runs.plots import OVERLAID, PLOTS, Look, smoothed
 from topa.runs.read import Series, differing, find_runs, layers, read_run
 from topa.runs.report import write_report
 from topa.runs.table import ordered, table
-from topa.runs.wording import decimal, duration, setting
+from topa.runs.wording import decimal, setting
 
 HOSTILE = '<script>alert(1)</script>"&[bold]$x_1$'
 

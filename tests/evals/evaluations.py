@@ -6,13 +6,13 @@ import random
 from pathlib import Path
 
 from topa.evals.catalogue import Benchmark
-from topa.evals.evaluation import EvaluationReport, Summary
 from topa.evals.example import Example
 from topa.evals.predictions import Prediction
-from topa.evals.report import FrameView
-from topa.evals.summary import examples_to_show, shown, summarise
+from topa.evals.report import EvaluationReport, FrameView, ReportSample, StageCost, Summary
+from topa.evals.samples import examples_to_show, sample
+from topa.evals.summary import summarise
 
-from . import reports
+from . import pictures
 
 KINDS = ("action_sequence", "causal_why", "descriptive_count", "object_existence", "temporal_next")
 WORDS = ("the", "man", "a", "red", "coat", "opens", "bag", "gives", "small", "dog", "food", "near", "door", "runs")
@@ -87,7 +87,7 @@ def frames(number: int, text: str = "", image: str | None = "") -> tuple[FrameVi
     return tuple(
         FrameView(
             time=2.5 + 5 * k,
-            image=reports.data_uri((24 * k, 90, 160)) if image == "" else image,
+            image=pictures.data_uri((24 * k, 90, 160)) if image == "" else image,
             captions=captions,
             weights=(0.58, 0.27, 0.15),
         )
@@ -104,12 +104,18 @@ def summary(records: list[Example], **changes) -> Summary:
     return summarise(benchmark(), records, answers, baselines, resamples=200, **changes)
 
 
+def with_video(report: EvaluationReport, file: str = "videos/0001.mp4", text: str = "") -> EvaluationReport:
+    """The report with a first example whose video lies below its folder."""
+    body = report.samples[0].model_dump() | {"file": file, "description": f"a dog is fed .{text}"}
+    return report.model_copy(update={"samples": (ReportSample.model_validate(body), *report.samples[1:])})
+
+
 def full(text: str = "", number: int = 120, frame_count: int = 10, records=None, **changes) -> EvaluationReport:
     """`text` is put into every field that is free text."""
     records = examples(number, text=text) if records is None else records
     answers = {p.id: p for p in predictions(records, errors=min(4, len(records)))}
     wanted = set(examples_to_show(records, list(answers.values()), right=8, wrong=8, errors=2))
-    samples = [shown(e, answers[e.id], frames(frame_count, text)) for e in records if e.id in wanted]
+    samples = [sample(e, answers[e.id], frames(frame_count, text)) for e in records if e.id in wanted]
     fields = dict(summary(records)) | {
         "title": f"Toy QA, validation{text}",
         "benchmark": f"toyqa{text}",
@@ -123,6 +129,12 @@ def full(text: str = "", number: int = 120, frame_count: int = 10, records=None,
         "seeds": {f"bootstrap{text}": 0, "examples": 3},
         "versions": {f"topa{text}": f"0.1.0{text}", "torch": "2.13.0+cpu", "python": "3.11.9"},
         "hashes": {f"adapter.safetensors{text}": "3f" * 32, "val.csv": "a0" * 32},
+        "stages": [
+            StageCost(name=f"align{text}", seconds=96.4, peak_mb=1210.0),
+            StageCost(name="answer", seconds=28.4, peak_mb=730.5),
+        ],
+        "parameters": {f"trainable{text}": 41216, "frozen": 3145728},
+        "about": f"A model that never saw one was asked about videos.{text}",
         "seconds": 192.0,
         "notes": (f"Options are scored by the mean negative log-likelihood of their letter.{text}",),
     }

@@ -9,7 +9,7 @@ from torch.nn import functional
 from topa import Topa
 from topa.core.embedded import resolve
 from topa.evals.ablations import VIEWS, ablate, baselines
-from topa.evals.evaluation import MODEL
+from topa.evals.report import MODEL
 from topa.features.frames import FrameFeatures
 
 
@@ -62,3 +62,18 @@ def test_a_model_without_a_memory_has_no_projection_to_leave_out(engine, monkeyp
     assert baselines(engine) == ("blind", "shuffled_frames", "single_frame", "no_projection")
     monkeypatch.setattr(engine, "memory", None)
     assert baselines(engine) == ("blind", "shuffled_frames", "single_frame")
+
+
+def test_centred_images_are_as_far_from_nothing_as_the_memory(engine):
+    features = images(engine, 5, 3)
+    inputs = ablate(engine, features, ["centred"])["centred"]
+    rows = torch.cat([own.values for own in features.values()])
+    moved = functional.normalize(rows + engine.memory.values.float().mean(0) - rows.mean(0), dim=-1)
+    torch.testing.assert_close(torch.cat([own.values[own.valid] for own in inputs.values()]), moved)
+
+
+def test_captions_are_read_in_place_of_frames(engine):
+    captions = {"clip-0": ["a small red ball"] * 5, "clip-1": ["a ball in the snow", "a small red ball"]}
+    inputs = ablate(engine, images(engine, 5, 3), ["text"], captions)["text"]
+    assert [own.frames for own in inputs.values()] == [5, 2]
+    torch.testing.assert_close(inputs["clip-1"].values, engine.encoder.encode_texts(captions["clip-1"]))

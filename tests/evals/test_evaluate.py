@@ -20,8 +20,8 @@ from topa import Topa
 from topa.core.artifacts import write_atomically
 from topa.core.embedded import resolve
 from topa.evals.datasets.mvbench import TASKS
-from topa.evals.evaluation import EvaluationReport
 from topa.evals.predictions import NAME, Prediction
+from topa.evals.report import EvaluationReport
 from topa.features.encode_video import encode_video
 from topa.features.video import sample_frames
 from topa.microworld.writer import make_videos

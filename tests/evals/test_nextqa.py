@@ -10,7 +10,7 @@ import pytest
 from topa.core.errors import InputError
 from topa.evals import questions
 from topa.evals.datasets.nextqa import MAP
-from topa.evals.questions import Unfit, VideoQuestion
+from topa.evals.questions import UnfitQuestion, VideoQuestion
 from topa.tideos.tideo import Question
 
 HEADER = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4"
@@ -49,10 +49,10 @@ def test_what_cannot_be_asked_is_named(tmp_path):
     rows += ["1,1,1,1, ,0,3,CW,a,b,c,d,e", "1,1,1,1,q,,4,DL,a,b,c,d,e"]
     *unfit, asked = questions.read("nextqa", table(tmp_path, *rows), tmp_path)
     assert unfit == [
-        Unfit("1_0", "1.mp4", "options repeat", "a"),
-        Unfit("1_1", "1.mp4", "an option is empty"),
-        Unfit("1_2", "1.mp4", "the answer is none of the options", "5 of 5"),
-        Unfit("1_3", "1.mp4", "the question is empty"),
+        UnfitQuestion("1_0", "1.mp4", "options repeat", "a"),
+        UnfitQuestion("1_1", "1.mp4", "an option is empty"),
+        UnfitQuestion("1_2", "1.mp4", "the answer is none of the options", "5 of 5"),
+        UnfitQuestion("1_3", "1.mp4", "the question is empty"),
     ]
     assert (asked.question.answer, asked.question.kind) == (None, "DL")
 

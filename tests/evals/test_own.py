@@ -9,7 +9,7 @@ import pytest
 
 from topa.core.errors import InputError, UsageError
 from topa.evals import questions
-from topa.evals.questions import FORMATS, Unfit
+from topa.evals.questions import FORMATS, UnfitQuestion
 
 VIDEOS = Path("clips")
 COLOURS = ["red", "blue", "green"]
@@ -92,7 +92,7 @@ def test_open_questions_and_strange_words(tmp_path):
 
 def test_options_that_repeat_are_named(tmp_path):
     first, second = asked(tmp_path, item(options=["red", "red ", "blue"], answer=2, id="x"), item())
-    assert first == Unfit("x", "a.mp4", "options repeat", "red")
+    assert first == UnfitQuestion("x", "a.mp4", "options repeat", "red")
     assert second.question.right == "blue"
 
 

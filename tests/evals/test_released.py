@@ -12,7 +12,7 @@ import torch
 from topa.core.errors import InputError
 from topa.evals.catalogue import BENCHMARKS
 from topa.evals.example import Example
-from topa.evals.released import Released
+from topa.evals.released import PublishedFeatures
 
 ENCODER = "openai/clip-vit-large-patch14"
 
@@ -48,7 +48,7 @@ def file(request, tmp_path) -> Path:
 
 
 def test_rows_of_a_part_are_unit_rows_in_image_space(file) -> None:
-    released = Released(file.parent, ENCODER, 8)
+    released = PublishedFeatures(file.parent, ENCODER, 8)
     star = BENCHMARKS.load("star")
     found = released.features(example("a", start=11.1, end=19.6), star.rows)
     torch.testing.assert_close(found.values, torch.nn.functional.normalize(tensors()["a"][11:21], dim=-1))
@@ -75,14 +75,14 @@ def test_rows_of_a_part_are_unit_rows_in_image_space(file) -> None:
 )
 def test_what_cannot_be_used_has_a_reason(file, video, told) -> None:
     with pytest.raises(InputError, match=told) as raised:
-        Released(file, ENCODER, 8).features(example(video), everything)
+        PublishedFeatures(file, ENCODER, 8).features(example(video), everything)
     assert f"clipvitl14.pth: {video}" in str(raised.value)
 
 
 def test_a_part_behind_the_end_has_a_reason(file) -> None:
     late = example("a", start=40.0, end=50.0)
     with pytest.raises(InputError, match=r"found 30 rows, none of them from 40 to 51; expected some .*40.0 to 50.0 s"):
-        Released(file, ENCODER, 8).features(late, BENCHMARKS.load("star").rows)
+        PublishedFeatures(file, ENCODER, 8).features(late, BENCHMARKS.load("star").rows)
 
 
 def test_a_file_for_each_video(tmp_path) -> None:
@@ -94,7 +94,7 @@ def test_a_file_for_each_video(tmp_path) -> None:
     (folder / "text.npy").write_text("no array")
     np.save(tmp_path / "outside.npy", np.ones((3, 8)))
     for path in (tmp_path, folder):
-        released = Released(path, ENCODER, 8)
+        released = PublishedFeatures(path, ENCODER, 8)
         found = released.features(example("u1"), everything)
         assert torch.allclose(found.values.norm(dim=-1), torch.ones(3))
         assert "u1" in released
@@ -118,19 +118,19 @@ def test_a_file_that_would_run_something(tmp_path, recwarn) -> None:
     for write in (torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))):
         write({"a": Bomb()}, tmp_path / "clipvitl14.pth")
         with pytest.raises(InputError, match="not a checkpoint of tensors that can be read safely"):
-            Released(tmp_path, ENCODER, 8)
+            PublishedFeatures(tmp_path, ENCODER, 8)
     assert not (tmp_path / "ran").exists()
     assert not recwarn.list  # of torch, with a path of its own
 
 
 def test_another_file_and_no_file(tmp_path) -> None:
     with pytest.raises(InputError, match=r"found no released features; expected clipvitl14.pth, or features/"):
-        Released(tmp_path, ENCODER)
+        PublishedFeatures(tmp_path, ENCODER)
     torch.save([torch.ones(3, 8)], tmp_path / "clipvitl14.pth")
     with pytest.raises(InputError, match="found list; expected a dictionary of tensors by video"):
-        Released(tmp_path, ENCODER)
+        PublishedFeatures(tmp_path, ENCODER)
     torch.save({"a": "text", 7: torch.ones(3, 8)}, tmp_path / "clipvitl14.pth")
-    released = Released(tmp_path, ENCODER, 8)
+    released = PublishedFeatures(tmp_path, ENCODER, 8)
     assert len(released.features(example("7"), everything)) == 3
     with pytest.raises(InputError, match="found str; expected a tensor"):
         released.features(example("a"), everything)
@@ -148,6 +148,6 @@ def test_the_file_is_mapped(tmp_path) -> None:
 
     torch.load(tmp_path / "clipvitl14.pth", weights_only=True, mmap=True)
     before = anonymous()
-    released = Released(tmp_path, ENCODER, 1000)
+    released = PublishedFeatures(tmp_path, ENCODER, 1000)
     assert len(released.features(example("3"), lambda _, rows: slice(10, 20))) == 10
     assert anonymous() - before < 16_000

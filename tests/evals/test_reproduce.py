@@ -10,8 +10,8 @@ import pytest
 from topa.core.errors import InputError, UsageError
 from topa.evals.catalogue import BENCHMARKS
 from topa.evals.datasets.mvbench import TASKS
-from topa.evals.evaluation import EvaluationReport
-from topa.evals.recipe import MICRO, Row, read_recipe, recipes
+from topa.evals.recipe import MICRO, RecipeRow, read_recipe, recipes
+from topa.evals.report import EvaluationReport
 from topa.evals.reproduce import read_off
 from topa.evals.summary import ABOUT
 from topa.training.config import read_recipe as read_training
@@ -197,6 +197,8 @@ def test_what_is_refused(topa, tmp_path):
     for text, told in (
         ("title = 1", "title"),
         ("title = 'a'\nrow = []", "row"),
+        ("title = 'a'\n[[table]]\nname = 'b'", "rows"),
+        ("title = 'a'\n[[table]]\nname = 'b'\nrows = [{ name = 'c', colour = 1 }]", "row.0.model"),
         ("a [", "can't be read"),
         ("x = 1", "x"),
     ):
@@ -207,8 +209,30 @@ def test_what_is_refused(topa, tmp_path):
         read_recipe("nothing-like-it")
 
 
+def test_a_table_says_once_what_its_rows_share(tmp_path):
+    path = tmp_path / "tables.toml"
+    path.write_text("""
+title = "T"
+[[table]]
+name = "first"
+defaults = { model = "m", benchmark = "own", tolerance = 2.0 }
+rows = [{ name = "a" }, { name = "b", tolerance = 0.5, expected = 3.0 }]
+[[row]]
+table = "second"
+name = "c"
+model = "n"
+benchmark = "own"
+""")
+    shared = {"model": "m", "benchmark": "own"}
+    assert read_recipe(str(path)).row == (
+        RecipeRow(table="second", name="c", model="n", benchmark="own"),
+        RecipeRow(table="first", name="a", tolerance=2.0, **shared),
+        RecipeRow(table="first", name="b", tolerance=0.5, expected=3.0, **shared),
+    )
+
+
 def test_a_number_that_a_report_lacks(tmp_path):
-    row = Row(table="t", name="n", model="m", benchmark="own", condition="no_projection")
+    row = RecipeRow(table="t", name="n", model="m", benchmark="own", condition="no_projection")
     told = {
         "title": "t", "benchmark": "own", "split": "s", "task": "choice", "protocol": "logits", "command": "c",
         "created": "2026-01-01", "counts": {"published": 1},

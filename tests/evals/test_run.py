@@ -18,9 +18,9 @@ from topa.core.processes import Processes
 from topa.evals import runner as run
 from topa.evals.answering import RecordAnswerer, spans
 from topa.evals.datasets.own import BENCHMARK
-from topa.evals.evaluation import MODEL
 from topa.evals.example import Example
 from topa.evals.predictions import NAME
+from topa.evals.report import MODEL
 from topa.evals.runner import answer_all, place, read_predictions
 from topa.evals.watching import Videos
 from topa.features.encode_video import encode_video

@@ -9,7 +9,7 @@ import pytest
 
 from topa.core.errors import InputError
 from topa.evals import questions
-from topa.evals.questions import Unfit, VideoQuestion
+from topa.evals.questions import UnfitQuestion, VideoQuestion
 from topa.tideos.tideo import Question
 
 
@@ -66,9 +66,9 @@ def test_what_cannot_be_asked_is_named(tmp_path):
         item(answer=...),
     )
     assert found[:3] == [
-        Unfit("Interaction_T1_13", "6H78U.mp4", "options repeat", "The bag."),
-        Unfit("Interaction_T1_13", "6H78U.mp4", "the answer is none of the options", "The moon."),
-        Unfit("Interaction_T1_13", "6H78U.mp4", "the part has no length", "5.0 to 5.0 s"),
+        UnfitQuestion("Interaction_T1_13", "6H78U.mp4", "options repeat", "The bag."),
+        UnfitQuestion("Interaction_T1_13", "6H78U.mp4", "the answer is none of the options", "The moon."),
+        UnfitQuestion("Interaction_T1_13", "6H78U.mp4", "the part has no length", "5.0 to 5.0 s"),
     ]
     assert found[3].question.answer is None
 

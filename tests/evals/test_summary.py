@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from topa.core.errors import InputError
-from topa.evals.evaluation import Score
 from topa.evals.example import Example
-from topa.evals.metrics import Estimate, accuracy, macro_accuracy
+from topa.evals.metrics import IntervalEstimate, accuracy, macro_accuracy
 from topa.evals.predictions import Prediction
-from topa.evals.summary import calibration, examples_to_show, letters, longest, reason, shown, summarise
+from topa.evals.report import Score
+from topa.evals.samples import examples_to_show, sample
+from topa.evals.summary import averaged, calibration, letters, longest, reason, summarise
 
 from . import evaluations
 from .evaluations import benchmark, examples, predictions
@@ -27,7 +29,7 @@ def answered(example: Example, choice: int | None, **more) -> Prediction:
     return Prediction(id=example.id, choice=choice, answer=example.answer, **{"correct": correct} | more)
 
 
-def value(found: Estimate) -> tuple[float, int, int]:
+def value(found: IntervalEstimate) -> tuple[float, int, int]:
     return found.value, found.questions, found.groups
 
 
@@ -171,7 +173,7 @@ def test_open_answers_have_shares_of_credit():
 def test_captions_have_the_scores_that_are_given():
     records = [record(str(k), f"v{k}", None, (), references=("a dog runs",)) for k in range(3)]
     answers = [*(Prediction(id=str(k), text="a dog") for k in range(2)), Prediction(id="2", error="no such file")]
-    cider = Score(name="CIDEr-D", estimate=Estimate(value=1.2, low=1, high=1.4, questions=3, groups=3))
+    cider = Score(name="CIDEr-D", estimate=IntervalEstimate(value=1.2, low=1, high=1.4, questions=3, groups=3))
     task = benchmark(task="caption", metric="CIDEr-D")
     found = summarise(task, records, answers, scores=[cider])
     assert found.scores == (cider,)
@@ -266,7 +268,50 @@ def test_rare_types_are_shown_and_few_records_are_shown_once():
 def test_a_record_is_shown_as_it_was_asked():
     example = examples(1)[0]
     prediction = predictions([example])[0]
-    found = shown(example, prediction, evaluations.frames(2))
+    found = sample(example, prediction, evaluations.frames(2))
     assert (found.id, found.options, found.answer) == (example.id, example.options, example.answer)
     assert (found.choice, found.credit, len(found.frames)) == (prediction.choice, prediction.correct, 2)
     assert found.verdict == ("right" if prediction.correct else "wrong")
+
+
+def test_a_video_is_played_where_it_lies_below_the_report(tmp_path):
+    (tmp_path / "videos").mkdir()
+    path = tmp_path / "videos" / "v.mp4"
+    path.touch()
+    example = replace(examples(1)[0], path=path, description="a dog is fed")
+    prediction = predictions([example])[0]
+    found = sample(example, prediction, out=tmp_path)
+    assert (found.file, found.description) == ("videos/v.mp4", "a dog is fed")
+    assert sample(example, prediction, out=tmp_path / "elsewhere").file is None
+    path.unlink()
+    assert sample(example, prediction, out=tmp_path).file is None
+
+
+def test_models_of_other_seeds_are_averaged():
+    records = [record("1", "v", 0), record("2", "w", 1), record("3", "x", 1)]
+    first = [answered(r, choice, probabilities=(0.6, 0.4)) for r, choice in zip(records, (0, 1, 0), strict=True)]
+    second = [answered(r, choice) for r, choice in zip(records, (0, 0, 0), strict=True)]
+    alone = summarise(benchmark(), records, first, resamples=50)
+    found = summarise(benchmark(), records, first, {"blind": averaged([first, second])}, repeats=[second], resamples=50)
+    assert found.scores[0].estimate.value == pytest.approx((1 + 0.5 + 0) / 3)
+    assert (found.letters, found.calibration) == (alone.letters, alone.calibration)
+    (difference,) = [d.estimate for d in found.differences if d.name == "model - blind"]
+    assert (difference.value, difference.low, difference.high) == (0, 0, 0)
+    assert any("2 models" in note for note in found.notes)
+    with pytest.raises(InputError, match="of another seed: 1 of 3 records have none"):
+        summarise(benchmark(), records, first, repeats=[second[:2]])
+
+
+def test_time_is_compared_over_its_kinds_alone():
+    records = [record(str(k), f"v{k % 3}", 0, kind="order" if k % 2 else "colour") for k in range(6)]
+    right, wrong = ([answered(r, choice) for r in records] for choice in (0, 1))
+    ordered = [right[k] if k % 2 else wrong[k] for k in range(6)]
+    baselines = {"shuffled_frames": wrong, "no_projection": wrong}
+    timed = benchmark(time_kinds=("order", "before_after"))
+    found = {(d.name, d.kinds): d.estimate for d in summarise(timed, records, ordered, baselines).differences}
+    kinds = ("order", "before_after")
+    assert found["model - shuffled_frames", None].value == 0.5
+    assert found["model - shuffled_frames", kinds].value == 1
+    assert found["model - shuffled_frames", kinds].questions == 3
+    assert ("model - no_projection", kinds) not in found
+    assert not [d for d in summarise(benchmark(), records, ordered, baselines).differences if d.kinds]

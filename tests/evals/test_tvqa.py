@@ -9,7 +9,7 @@ import pytest
 
 from topa.core.errors import InputError
 from topa.evals import questions
-from topa.evals.questions import Unfit, VideoQuestion
+from topa.evals.questions import UnfitQuestion, VideoQuestion
 from topa.tideos.tideo import Question
 
 
@@ -61,8 +61,8 @@ def test_time_stamps(tmp_path, stamps, expected):
 
 def test_what_cannot_be_asked_is_named(tmp_path):
     found = asked(tmp_path, item(a0="Her purse", qid=1), item(ts="8.5-8.5", qid=2), item(answer_idx=..., qid=3))
-    assert found[0] == Unfit("1", "met_s06e22_seg01_clip_02.mp4", "options repeat", "Her purse")
-    assert found[1] == Unfit("2", "met_s06e22_seg01_clip_02.mp4", "the part has no length", "8.5 to 8.5 s")
+    assert found[0] == UnfitQuestion("1", "met_s06e22_seg01_clip_02.mp4", "options repeat", "Her purse")
+    assert found[1] == UnfitQuestion("2", "met_s06e22_seg01_clip_02.mp4", "the part has no length", "8.5 to 8.5 s")
     assert (found[2].id, found[2].question.answer) == ("3", None)
 
 

@@ -38,10 +38,10 @@ from topa.library import fingerprint, parts
 from topa.library import index as indexing
 from topa.library import library as libraries
 from topa.library.index import Wanted
-from topa.library.outcome import Result
+from topa.library.outcome import IndexResult
 
 MICRO = "microworld/clip"
-Make = Callable[..., Result]
+Make = Callable[..., IndexResult]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def make(micro: Encoder, monkeypatch: pytest.MonkeyPatch) -> Make:
     """`topa index`, with an encoder that is loaded once."""
     monkeypatch.setattr(Encoder, "from_pretrained", lambda *given, **options: micro)
 
-    def run(*inputs: str, out: str = "lib", **wanted: object) -> Result:
+    def run(*inputs: str, out: str = "lib", **wanted: object) -> IndexResult:
         given = Wanted(**({"encoder": MICRO, "workers": 1} | wanted))  # type: ignore[arg-type]
         return libraries.make(inputs, Path(out), given, show=False)
 

@@ -18,7 +18,7 @@ from topa.library import search as module
 from topa.library.contents import Contents, Video
 from topa.library.moments import Rule, overlap, segments
 from topa.library.search import FEWEST, Filter, Search, when
-from topa.library.similarity import Comparison, compare
+from topa.library.similarity import FrameScorer, compare
 from topa.memory.bank import MemoryBank
 from topa.memory.projection import project
 
@@ -199,7 +199,7 @@ def test_when_finds_the_part_that_shows_it():
 def test_centring_changes_nothing_where_there_is_no_gap():
     frames, queries = rows(3, 6), rows(4, 2)
     none = torch.zeros(D)
-    same = Comparison("centred", pictures=none, words=none)
+    same = FrameScorer("centred", pictures=none, words=none)
     torch.testing.assert_close(same.scores(same.queries(queries), frames), queries @ frames.T)
 
 

@@ -23,7 +23,7 @@ from topa import Topa
 from topa.core.artifacts import RECORD, read_manifest
 from topa.core.embedded import resolve
 from topa.core.errors import AllFailed, ArtifactMismatch, InputError, UsageError
-from topa.evals.questions import Unfit
+from topa.evals.questions import UnfitQuestion
 from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
 from topa.features.feature_cache import FeatureCache
@@ -338,7 +338,7 @@ def test_tasks_without_a_share_and_answers_that_are_not_given(micro_model, tmp_p
     public.write_text("video,question,answer,qid,type,a0,a1,a2,a3,a4\na,q,,0,CW,a,b,c,d,e\na,q,2,1,CW,a,b,c,d,e\n")
     found = selected(micro_model, LabelledVideos(public, "nextqa"), "held_out=0")
     assert [q.id for q in found.training] == ["a_1"]
-    assert found.left_out == (Unfit("a_0", "a.mp4", "no answer is given"),)
+    assert found.left_out == (UnfitQuestion("a_0", "a.mp4", "no answer is given"),)
 
 
 def test_videos_that_are_folders_of_frames(micro_model, tmp_path):

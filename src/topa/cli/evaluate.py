@@ -130,11 +130,11 @@ def evaluate(
         return
     from rich.console import Console
 
-    from ..evals.evaluation_tables import evaluation_table
+    from ..evals.tables import report_table
 
     console = Console()
     console.width = max(console.width, _TABLE)
-    console.print(evaluation_table(found.report))
+    console.print(report_table(found.report))
     typer.echo(f"predictions: {out / 'predictions.jsonl'}")
     if found.submission is not None:
         typer.echo(f"submission:  {found.submission} (not posted anywhere)")

@@ -16,7 +16,7 @@ from .app import Json, app
 
 if TYPE_CHECKING:
     from ..library.index import Wanted
-    from ..library.outcome import Estimate, Result
+    from ..library.outcome import IndexEstimate, IndexResult
 
 _SHOWN = 10
 
@@ -100,7 +100,7 @@ def index(
     _print(result)
 
 
-def _print(result: Result) -> None:
+def _print(result: IndexResult) -> None:
     for path, reason in list(result.bad.items())[:_SHOWN]:
         note(f"left out: {path}: {reason}")
     if result.bad:
@@ -126,7 +126,7 @@ def _print(result: Result) -> None:
         hint(f"next:    {typed('search', result.path, 'what you look for')}")
 
 
-def _planned(planned: Estimate, videos: list[str], wanted: Wanted) -> str:
+def _planned(planned: IndexEstimate, videos: list[str], wanted: Wanted) -> str:
     lines = [
         f"to do:     {planned.look:,} files to look into ({planned.bytes / 1e9:,.2f} GB), {planned.unchanged:,} "
         f"unchanged, {planned.gone:,} gone, {len(planned.bad):,} that can't be read",

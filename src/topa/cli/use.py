@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _WAYS = ("uniform", "question", "hierarchical")
 _DEMO = Path("topa-demo")
-_TABLE = 112  # columns that the demo's table needs
 Model = Annotated[
     str | None,
     typer.Option(
@@ -84,7 +83,7 @@ def demo(
 
 def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bool) -> None:
     from ..demo import run
-    from ..evals.tables import table
+    from ..evals.tables import report_table
 
     report, page = run(out, seed=seed, scale=scale)
     if as_json:
@@ -92,10 +91,8 @@ def _run_demo(out: Path, seed: int, scale: Any, flags: list[str], *, as_json: bo
         return
     from rich.console import Console
 
-    console = Console()
-    console.width = max(console.width, _TABLE)
-    console.print(table(report))
-    counted = "; ".join(f"{name}: {n:,}" for name, n in report.parameters.items() if isinstance(n, int))
+    Console().print(report_table(report))
+    counted = "; ".join(f"{name}: {number:,}" for name, number in report.parameters.items())
     typer.echo(f"parameters: {counted}")
     typer.echo(f"report: {page}")
     sample = report.samples[0]

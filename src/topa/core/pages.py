@@ -63,6 +63,30 @@ def scroller(label: str, content: str) -> str:
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>\n'
 
 
+def table(label: str, columns: Iterable[str], rows: Iterable[str], kind: str = "plain", foot: str = "") -> str:
+    """A table that scrolls by itself where it is wide. label: text, for screen readers. rows, foot: `row`s."""
+    head = "".join(f'<th scope="col">{column}</th>' for column in columns)
+    last = f"\n<tfoot>{foot}</tfoot>" if foot else ""
+    body = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{''.join(rows)}</tbody>{last}"
+    return scroller(label, f'<table class="{kind}">{body}</table>')
+
+
+def row(name: str, cells: Iterable[str], note: str = "") -> str:
+    """A row of a table, of text. note: HTML below the name."""
+    rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    return f'<tr><th scope="row">{escape(name)}{note}</th>{rest}</tr>\n'
+
+
+def cards(label: str, numbers: Iterable[tuple[str, str, str, str]]) -> str:
+    """The numbers that a page begins with. label: text, for screen readers. numbers: class, value, name and what is to
+    be said about it; all HTML."""
+    items = "".join(
+        f'<li class="{kind}"><b>{value}</b><span>{name}</span><i>{about}</i></li>'
+        for kind, value, name, about in numbers
+    )
+    return f'<ul class="cards" aria-label="{escape(label)}">{items}</ul>\n'
+
+
 def command(label: str, text: str) -> str:
     """Format a command to copy. label: text, for screen readers."""
     return f'<pre tabindex="0" role="region" aria-label="{escape(label)}"><code>{escape(text)}</code></pre>\n'

@@ -1,29 +1,20 @@
-"""`python -m topa.evals REPORT.json`: the tables of a report as Markdown, for a README.
-
-Takes reports of the demo and of evaluations.
-"""
+"""`python -m topa.evals REPORT.json`: the tables of a report as Markdown, for a README."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 from ..core.errors import InputError, TopaError, UsageError
-from .evaluation import EvaluationReport
-from .evaluation_tables import evaluation_markdown
-from .report import DemoReport
-from .tables import markdown_table
+from .report import EvaluationReport
+from .tables import report_markdown
 
 
 def markdown(path: Path) -> str:
-    """The tables of a report. Raises InputError where there is none."""
+    """Return the tables of a report. Raises InputError where there is none."""
     try:
-        body = json.loads(path.read_bytes())
-        if isinstance(body, dict) and "benchmark" in body:
-            return evaluation_markdown(EvaluationReport.model_validate(body))
-        return markdown_table(DemoReport.model_validate(body))
-    except (OSError, ValueError) as error:  # JSON's and pydantic's errors are ValueErrors
+        return report_markdown(EvaluationReport.model_validate_json(path.read_bytes()))
+    except (OSError, ValueError) as error:  # pydantic's errors are ValueErrors
         raise InputError(
             f"{path}: not a report ({error}). Expected report.json of topa evaluate or topa demo."
         ) from error

@@ -43,7 +43,8 @@ class RecordAnswerer:
         features = {clip: found for clip in dict.fromkeys(clips) if isinstance(found := watched[clip], FrameFeatures)}
         faults, speech = self._faults(examples, clips, watched)
         used = {clips[n]: features[clips[n]] for n, fault in enumerate(faults) if not fault}
-        inputs = ablate(self.engine, used, views) if used else {}
+        captions = {clip: example.captions for example, clip in zip(examples, clips, strict=True)}
+        inputs = ablate(self.engine, used, views, captions) if used else {}
         predictions: dict[str, list[Prediction]] = {}
         for view in views:
             prepared: dict[int, PreparedRequest] = {}

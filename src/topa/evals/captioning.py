@@ -2,7 +2,7 @@
 
 Reads the captions that people gave videos and what a model said of each; gives values for all of them together, one
 per caption, and intervals. The numbers are those of the classic toolkit (`pycocoevalcap`), from its words on
-(`evals.words`, or its own).
+(`evals.tokenizer_ptb`, or its own).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.rouge import rouge_l_of_words
-from .metrics import Estimate, resampled
-from .toolkit import Scored, mean_of, meteor, spice
+from .metrics import IntervalEstimate, resampled
+from .tokenizer_ptb import tokenise
+from .toolkit import CaptionMetric, mean_of, meteor, spice
 from .toolkit import words as java_words
-from .words import tokenise
 
 ORDERS = (1, 2, 3, 4)
 CAPTIONS = "captions.json"
@@ -47,7 +47,7 @@ class CaptionScores:
     """
 
     ids: tuple[str, ...]
-    intervals: dict[str, Estimate]
+    intervals: dict[str, IntervalEstimate]
     captions: dict[str, Floats]
     missing: tuple[str, ...]
     not_computed: dict[str, str]
@@ -111,7 +111,7 @@ def score_captions(
     )
 
 
-def score_words(references: Sequence[Sequence[str]], said: Sequence[str]) -> dict[str, Scored]:
+def score_words(references: Sequence[Sequence[str]], said: Sequence[str]) -> dict[str, CaptionMetric]:
     """The six scores of captions that are words with a space between two already, one of `said` a video.
 
     This is what the toolkit's scorers are given: `references` has the captions of each video.
@@ -124,7 +124,7 @@ def score_words(references: Sequence[Sequence[str]], said: Sequence[str]) -> dic
 
 
 @dataclass(frozen=True)
-class _Order:
+class _Ngrams:
     """n-grams of one length. caption, gram, times: how often which n-gram is in which caption, one row for each pair.
 
     grams: how many there are. said: the rows of what was said, the others are references'. match: of each reference's
@@ -140,20 +140,20 @@ class _Order:
 
 
 @dataclass(frozen=True)
-class _Counted:
+class _NgramCounts:
     """owner: the number of the video of each caption, references first, then what was said. lengths: in words."""
 
     videos: int
     owner: Ints
     lengths: Ints
-    orders: tuple[_Order, ...]
+    orders: tuple[_Ngrams, ...]
 
     @property
     def references(self) -> int:
         return len(self.owner) - self.videos
 
 
-def _count(references: Sequence[Sequence[str]], said: Sequence[str]) -> _Counted:
+def _count(references: Sequence[Sequence[str]], said: Sequence[str]) -> _NgramCounts:
     captions = [caption.split() for of_video in references for caption in of_video]
     captions += [caption.split() for caption in said]
     owner = np.repeat(np.arange(len(said)), [len(of_video) for of_video in references])
@@ -175,10 +175,10 @@ def _count(references: Sequence[Sequence[str]], said: Sequence[str]) -> _Counted
             grams = len(known)
             kept = goes_on
         orders.append(_order(caption[kept], gram, grams, owner, len(captions) - len(said)))
-    return _Counted(len(said), owner, lengths, tuple(orders))
+    return _NgramCounts(len(said), owner, lengths, tuple(orders))
 
 
-def _order(caption: Ints, gram: Ints, grams: int, owner: Ints, references: int) -> _Order:
+def _order(caption: Ints, gram: Ints, grams: int, owner: Ints, references: int) -> _Ngrams:
     pairs, times = np.unique(caption * grams + gram, return_counts=True)
     caption, gram = np.divmod(pairs, max(grams, 1))
     border = int(np.searchsorted(caption, references))
@@ -187,10 +187,10 @@ def _order(caption: Ints, gram: Ints, grams: int, owner: Ints, references: int) 
     match = np.searchsorted(of_said, of_references)
     found = match < len(of_said)
     found[found] = of_said[match[found]] == of_references[found]
-    return _Order(caption, gram, times, grams, slice(border, len(keys)), np.where(found, match, -1))
+    return _Ngrams(caption, gram, times, grams, slice(border, len(keys)), np.where(found, match, -1))
 
 
-def _bleu(counted: _Counted) -> dict[str, Scored]:
+def _bleu(counted: _NgramCounts) -> dict[str, CaptionMetric]:
     said = counted.lengths[counted.references :]
     statistics: list[Ints | Floats] = [said, _closest(counted)]
     for number, order in enumerate(counted.orders, start=1):
@@ -201,10 +201,13 @@ def _bleu(counted: _Counted) -> dict[str, Scored]:
         videos = order.caption[order.said] - counted.references
         statistics += [_sums(videos, right, counted.videos), np.maximum(said - number + 1, 0)]
     table = np.stack(statistics, axis=1).astype(np.float64)
-    return {f"BLEU-{order}": Scored(_bleu_of(table, order), table, partial(_bleu_of, order=order)) for order in ORDERS}
+    return {
+        f"BLEU-{order}": CaptionMetric(_bleu_of(table, order), table, partial(_bleu_of, order=order))
+        for order in ORDERS
+    }
 
 
-def _closest(counted: _Counted) -> Ints:
+def _closest(counted: _NgramCounts) -> Ints:
     """The length of each video's reference that is nearest to what was said; the shorter of two."""
     lengths, owner = counted.lengths[: counted.references], counted.owner[: counted.references]
     said = counted.lengths[counted.references :]
@@ -236,7 +239,7 @@ def _rouge(references: Sequence[Sequence[str]], said: Sequence[str]) -> Floats:
     )
 
 
-def _cider_d(counted: _Counted) -> Floats:
+def _cider_d(counted: _NgramCounts) -> Floats:
     """CIDEr-D, 0 to 10: a penalty for a difference in length, and no more of a word than a reference has."""
     likeness = np.zeros(counted.references)
     for order in counted.orders:

@@ -21,12 +21,13 @@ class Benchmark:
 
     name: on the command line. title: as its authors write it. task: what is asked for. splits: the default first, each
     with its number of published records (None where that isn't known). read: (folder of the data, split) -> records in
-    the order of the file; raises InputError that names file and place, or says which files were looked for.
-    rows: which rows of the released features of a video a record is about, of how many: a slice. metric: the one that
-    papers report: "accuracy", "CIDEr-D", "WUPS", "exact match". macro: whether papers also report the mean over the
-    types. submission: what the benchmark's server takes, as a JSON value, of all records and their predictions, in one
-    order; None where there is no server. subtitles: whether its records come with subtitles. elsewhere: whether a
-    record's video is a path below a folder that may be another than that of the data.
+    the order of the file; raises InputError that names file and place, or says which files were looked for. rows: which
+    rows of the released features of a video a record is about, of how many: a slice. metric: the one that papers
+    report: "accuracy", "CIDEr-D", "WUPS", "exact match". macro: whether papers also report the mean over the types.
+    submission: what the benchmark's server takes, as a JSON value, of all records and their predictions, in one order;
+    None where there is no server. time_kinds: the kinds of question about order in time. subtitles: whether its records
+    come with subtitles. elsewhere: whether a record's video is a path below a folder that may be another than that of
+    the data.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Benchmark:
     macro: bool = False
     rows: Callable[[Example, int], slice] = lambda example, rows: slice(0, rows)
     submission: Callable[[Sequence[Example], Sequence[Prediction]], Any] | None = None
+    time_kinds: tuple[str, ...] = ()
     subtitles: bool = False
     elsewhere: bool = False
 

@@ -15,16 +15,16 @@ from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
 
 from ..core.errors import InputError
 from .captioning import CAPTIONS
-from .evaluation import EvaluationReport, judged
-from .metrics import Estimate, accuracy, difference
+from .metrics import IntervalEstimate, accuracy, difference
 from .predictions import NAME, Prediction
-from .report import Part
+from .report import EvaluationReport, verdict_of
+from .schema import FrozenModel
 
 _METRIC = "CIDEr-D"
 _SHOWN = 3  # records that an error names
 
 
-class McNemar(Part):
+class McNemar(FrozenModel):
     """The records by who was right, and McNemar's exact test: the probability that records on which only one was right
     fall as unevenly as this, or more, where both are equally good."""
 
@@ -35,16 +35,16 @@ class McNemar(Part):
     p: FiniteFloat
 
 
-class Compared(Part):
+class PairedScores(FrozenModel):
     """Scores of both, and a minus b. mcnemar: None for captions."""
 
-    a: Estimate
-    b: Estimate
-    difference: Estimate
+    a: IntervalEstimate
+    b: IntervalEstimate
+    difference: IntervalEstimate
     mcnemar: McNemar | None = None
 
 
-class Flip(Part):
+class Flip(FrozenModel):
     """A record that one answered right and the other wrong. by: which one was right. right: its answer; answer: the
     index of the right option, None where there are no options. choices and texts: what either answered; error: why one
     has no answer."""
@@ -62,7 +62,7 @@ class Flip(Part):
     error_b: str | None = None
 
 
-class Comparison(Part):
+class Comparison(FrozenModel):
     """metric: what is compared. overall; kinds: the same of each type of question; flips: in the records' order.
     hidden: records that neither could be marked on, in no number."""
 
@@ -71,8 +71,8 @@ class Comparison(Part):
     benchmark: str
     split: str
     metric: str
-    overall: Compared
-    kinds: dict[str, Compared] = Field(default_factory=dict)
+    overall: PairedScores
+    kinds: dict[str, PairedScores] = Field(default_factory=dict)
     flips: tuple[Flip, ...] = ()
     hidden: int = 0
 
@@ -83,7 +83,7 @@ def compare(a: Path, b: Path, *, seed: int = 0, resamples: int = 2000) -> Compar
     Intervals are of a bootstrap over videos; for McNemar's test half the credit is right.
     Raises InputError where they can't be read, or aren't of the same records of the same benchmark and split.
     """
-    ours, theirs = _Evaluation(a), _Evaluation(b)
+    ours, theirs = _EvaluationFolder(a), _EvaluationFolder(b)
     _check_same(ours, theirs)
     shared = [name for name in ours.predictions if ours.score(name) is not None]
     if not shared:
@@ -93,7 +93,7 @@ def compare(a: Path, b: Path, *, seed: int = 0, resamples: int = 2000) -> Compar
     videos = [prediction.video or prediction.id for prediction in firsts]
     captions = ours.report.task == "caption"
 
-    def of(rows: Sequence[int]) -> Compared:
+    def of(rows: Sequence[int]) -> PairedScores:
         one, other = ([scores[row][side] for row in rows] for side in (0, 1))
         return _compared(one, other, [videos[row] for row in rows], captions, seed, resamples)
 
@@ -133,7 +133,7 @@ def mcnemar(a: Sequence[bool], b: Sequence[bool]) -> McNemar:
     return McNemar(both=table[True][True], only_a=only_a, only_b=only_b, neither=table[False][False], p=p)
 
 
-class _Evaluation:
+class _EvaluationFolder:
     """What lies in the folder of an evaluation."""
 
     def __init__(self, folder: Path) -> None:
@@ -179,7 +179,7 @@ def _unreadable(where: Path | str, error: Exception) -> InputError:
     return InputError(f"{where}: {told}. Expected what topa evaluate writes. Evaluate again into another folder.")
 
 
-def _check_same(a: _Evaluation, b: _Evaluation) -> None:
+def _check_same(a: _EvaluationFolder, b: _EvaluationFolder) -> None:
     for name in ("benchmark", "split", "task"):
         one, other = getattr(a.report, name), getattr(b.report, name)
         if one != other:
@@ -212,7 +212,7 @@ def _check_same(a: _Evaluation, b: _Evaluation) -> None:
 
 def _compared(
     a: Sequence[float], b: Sequence[float], videos: Sequence[str], captions: bool, seed: int, resamples: int
-) -> Compared:
+) -> PairedScores:
     most = 10.0 if captions else 1.0  # shares are what the metrics take
     one, other = [score / most for score in a], [score / most for score in b]
     estimates = [
@@ -224,13 +224,13 @@ def _compared(
         estimate.model_copy(update={name: most * getattr(estimate, name) for name in ("value", "low", "high")})
         for estimate in estimates
     ]
-    test = None if captions else mcnemar(*([judged(score, None) == "right" for score in side] for side in (a, b)))
-    return Compared(a=scaled[0], b=scaled[1], difference=scaled[2], mcnemar=test)
+    test = None if captions else mcnemar(*([verdict_of(score, None) == "right" for score in side] for side in (a, b)))
+    return PairedScores(a=scaled[0], b=scaled[1], difference=scaled[2], mcnemar=test)
 
 
 def _flips(ours: Sequence[Prediction], theirs: Sequence[Prediction]) -> Iterator[Flip]:
     for one, other in zip(ours, theirs, strict=True):
-        right = [judged(prediction.correct, None) == "right" for prediction in (one, other)]
+        right = [verdict_of(prediction.correct, None) == "right" for prediction in (one, other)]
         if right[0] == right[1]:
             continue
         yield Flip(

@@ -9,9 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Compared, Comparison, Flip
-from .tables import markdown_line
-from .wording import NONE, interval, letter, percent, points, verdict
+from .compare import Comparison, Flip, PairedScores
+from .formatting import NONE, interval, letter, markdown_line, percent, points, verdict
 
 _SCORES = ("", "A", "95 %", "B", "95 %", "A − B", "95 %", "A is", "p")
 _LEVEL = 0.05
@@ -64,13 +63,13 @@ def _scores(found: Comparison) -> Iterator[tuple[str, ...]]:
         )  # fmt: skip
 
 
-def _judged(one: Compared) -> str:
+def _judged(one: PairedScores) -> str:
     """Better or worse where both tests say so: a few records that differ can please the bootstrap alone."""
     unclear = one.mcnemar is not None and one.mcnemar.p >= _LEVEL
     return "not clear" if unclear else verdict(one.difference)
 
 
-def _probability(one: Compared) -> str:
+def _probability(one: PairedScores) -> str:
     return NONE if one.mcnemar is None else "<0.0001" if one.mcnemar.p < 1e-4 else f"{one.mcnemar.p:.4f}"
 
 

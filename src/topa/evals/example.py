@@ -24,7 +24,8 @@ class Example:
     video's captions; () where hidden. kind: the type of the question. groups: other partitions that results are told
     by, such as ("duration", "short"). start, end: seconds, where the question is about a part. fps: of a folder of
     frames. subtitles: the file of subtitles, where the data set has such; it may be missing. description: of the whole
-    video, where the data set has one, for training. fault: why this can't be asked as it was published; "" where it
+    video, where the data set has one, for training. captions: the video told frame by frame, where the data set is
+    made of texts. fault: why this can't be asked as it was published; "" where it
     can. Such a record is counted wrong and listed.
     """
 
@@ -42,6 +43,7 @@ class Example:
     fps: float | None = None
     subtitles: Path | None = None
     description: str = ""
+    captions: tuple[str, ...] = ()
     fault: str = ""
 
     @property

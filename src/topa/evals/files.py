@@ -44,7 +44,7 @@ def located(data: Path, names: Sequence[str], what: str, folders: Sequence[str] 
     )
 
 
-class Videos:
+class VideoFiles:
     """Where videos lie below a folder. A folder is listed once, not asked for each video."""
 
     def __init__(self, root: Path) -> None:

@@ -10,10 +10,10 @@ from ..core.artifacts import write_atomically
 from .answers import wups
 from .captioning import CAPTIONS, NAMES, score_captions
 from .catalogue import Benchmark
-from .evaluation import MODEL, Score
 from .example import Example
 from .metrics import accuracy
 from .predictions import Prediction
+from .report import MODEL, Score
 from .wordnet import open_wordnet
 
 THRESHOLDS = (0.9, 0.0)

@@ -1,6 +1,6 @@
 """Numbers with intervals: accuracy and paired differences, bootstrapped over videos.
 
-Reads right and wrong answers with the video each belongs to; gives `Estimate`s to reports. The bootstrap is the
+Reads right and wrong answers with the video each belongs to; gives `IntervalEstimate`s to reports. The bootstrap is the
 interval of reports: it knows that questions about one video stand or fall together. Wilson's is there beside it, for
 comparison with papers that give it.
 """
@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import FiniteFloat
 
 from ..core.errors import InputError
+from .schema import FrozenModel
 
 TAILS = (0.025, 0.975)
 """Between these quantiles of the resampled values lies the 95 % interval."""
@@ -22,10 +23,8 @@ _NORMAL = 1.959963984540054  # the same quantile of the normal distribution
 _AT_ONCE = 1_000_000  # draws that are in memory at a time
 
 
-class Estimate(BaseModel):
+class IntervalEstimate(FrozenModel):
     """A mean over `questions`, with the 95 % percentile interval of a bootstrap over `groups` (videos)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     value: FiniteFloat
     low: FiniteFloat
@@ -36,7 +35,7 @@ class Estimate(BaseModel):
 
 def accuracy(
     correct: Sequence[bool | float], groups: Sequence[str], *, seed: int = 0, resamples: int = 2000
-) -> Estimate:
+) -> IntervalEstimate:
     """The share of right answers. Whole videos are resampled, as questions about one video stand or fall together.
 
     correct: one per question, 0 to 1 (between them: partial credit).  groups: the video of each question.
@@ -53,7 +52,7 @@ def difference(
     *,
     seed: int = 0,
     resamples: int = 2000,
-) -> Estimate:
+) -> IntervalEstimate:
     """Accuracy of `a` minus accuracy of `b`, paired: the same questions, and the same videos in every resample.
 
     Of a single video no interval can be had: it is given as everything possible, -1 to 1.
@@ -62,7 +61,7 @@ def difference(
     return _bootstrap(gains, groups, seed, resamples, possible=(-1.0, 1.0))
 
 
-def wilson(correct: Sequence[bool | float], groups: Sequence[str]) -> Estimate:
+def wilson(correct: Sequence[bool | float], groups: Sequence[str]) -> IntervalEstimate:
     """The share of right answers with Wilson's score interval, 95 %, which takes every question for one of its own.
 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
@@ -74,7 +73,7 @@ def wilson(correct: Sequence[bool | float], groups: Sequence[str]) -> Estimate:
         math.sqrt(share * (1 - share) / number + (_NORMAL / (2 * number)) ** 2) * _NORMAL / (1 + _NORMAL**2 / number)
     )
     low, high = max(0.0, middle - reach), min(1.0, middle + reach)
-    return Estimate(value=share, low=low, high=high, questions=number, groups=len(set(groups)))
+    return IntervalEstimate(value=share, low=low, high=high, questions=number, groups=len(set(groups)))
 
 
 def macro_accuracy(
@@ -84,7 +83,7 @@ def macro_accuracy(
     *,
     seed: int = 0,
     resamples: int = 2000,
-) -> Estimate:
+) -> IntervalEstimate:
     """The mean over the types of questions of the accuracy of each, so that rare types count as much as frequent ones.
 
     kinds: the type of each question. A type of which a resample has no question is not in that resample's mean.
@@ -114,7 +113,7 @@ def resampled(
     *,
     seed: int = 0,
     resamples: int = 2000,
-) -> Estimate:
+) -> IntervalEstimate:
     """A value of summed statistics, and its interval from a bootstrap over groups.
 
     statistics: [questions, any]; groups: the video of each question. value: sums [n, any] -> values [n].
@@ -134,7 +133,7 @@ def resampled(
             drawn.append(np.stack([column[draws].sum(axis=1) for column in sums.T], axis=1))
         low, high = np.quantile(value(np.concatenate(drawn)), TAILS)
     whole = float(value(statistics.sum(axis=0, keepdims=True))[0])
-    return Estimate(value=whole, low=float(low), high=float(high), questions=len(statistics), groups=len(names))
+    return IntervalEstimate(value=whole, low=float(low), high=float(high), questions=len(statistics), groups=len(names))
 
 
 def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: int) -> NDArray[np.float64]:
@@ -154,6 +153,6 @@ def _checked(correct: Sequence[bool | float], groups: Sequence[str], resamples: 
 
 def _bootstrap(
     scores: NDArray[np.float64], groups: Sequence[str], seed: int, resamples: int, possible: tuple[float, float]
-) -> Estimate:
+) -> IntervalEstimate:
     statistics = np.stack([scores, np.ones(len(scores))], axis=1)
     return resampled(statistics, groups, lambda sums: sums[:, 0] / sums[:, 1], possible, seed=seed, resamples=resamples)

@@ -1,128 +1,208 @@
-"""The report as one HTML page: no script, no network, light and dark, wide and narrow.
+"""The report of an evaluation as one HTML page: no network, light and dark, wide and narrow.
 
-Reads a `DemoReport` and `page.css`; gives the text of `report.html` to `publish.write_report`.
+Reads an `EvaluationReport`; gives the text of `report.html` to `publish.write_report`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from ..core import pages
-from . import pieces
-from .plots import accuracy_plot, difference_plot
-from .wording import BASELINES, METHOD, duration, label, percent
-
-_SAMPLES = (
-    "The first question of each kind, each about another video, in the order of <code>questions.jsonl</code>: chosen "
-    "without looking at the answers."
-)
+from ..core.formatting import duration
+from .formatting import NONE, interval, label, measured, percent
+from .html import facts, kinds_table
+from .plots import accuracy_plot, difference_plot, letters_plot, parts_plot, reliability_plot
+from .report import MODEL
+from .sample_page import examples
 
 if TYPE_CHECKING:
-    from .report import DemoReport, Sample
+    from .report import Calibration, EvaluationReport, RecordCounts, Score
+
+LISTED = 1000
+"""So many records without an answer are listed on the page at most; report.json has all."""
+_REASONS = 12
+_BASELINES = ("chance", "blind")
 
 
-def page(report: DemoReport, folder: Path) -> str:
-    """The whole page. Pictures named by path are read from `folder` and put inside.
+def page(report: EvaluationReport, folder: Path) -> str:
+    """Return the whole page. Pictures named by path are read from `folder` and put inside.
 
     Raises InputError where such a picture is not there.
     """
+    many = len(report.conditions) > 1
     sections = {
-        "results": ("How often it is right", accuracy_plot(report.conditions, METHOD)),
-        "kinds": ("By kind of question", pieces.kinds_table(report.conditions, METHOD)),
-        "differences": ("What makes the difference", difference_plot(report.differences)),
-        "samples": ("What it saw and what it said", _samples(report.samples, _SAMPLES, folder)),
-        "mistakes": ("Where it was wrong", _samples(report.mistakes, _mistakes(report), folder, len(report.samples))),
+        "results": ("Results", _results(report)),
+        "differences": ("Against the baselines", difference_plot(report.differences)),
+        "parts": (_partitions(report), _parts(report)),
+        "kinds": ("By type, with the baselines", kinds_table(report.conditions, MODEL, "type") if many else ""),
+        "letters": ("Which letters it chooses", _letters(report)),
+        "calibration": ("What its probabilities are worth", _calibration(report.calibration)),
+        "examples": ("Examples", examples(report.samples, folder)),
+        "missing": ("Records without an answer", _missing(report)),
         "cost": ("What it cost", _stages(report)),
         "reproduce": ("Run it again", _reproduce(report)),
         "notes": ("Notes", pages.bullets(report.notes)),
     }
     return pages.document(
         report.title,
-        style=pieces.style(),
+        style=pages.resource(__package__, "page.css"),
         header=_headline(report),
         sections=sections,
         footer=f"Made by <code>{escape(report.command)}</code> on {escape(report.created)}.",
-        allow=("media-src 'self' file:",),
+        allow=("media-src 'self' file:",) if any(sample.file for sample in report.samples) else (),
+        script=pages.resource(__package__, "page.js") if report.samples else "",
     )
 
 
-def _headline(report: DemoReport) -> str:
+def _headline(report: EvaluationReport) -> str:
     named = {condition.name: condition for condition in report.conditions}
-    first = named.get(METHOD, report.conditions[0])
-    found = first.accuracy
-    cards = "".join(
-        f'<li class="{"method" if condition is first else "baseline"}"><b>{percent(condition.accuracy.value)}'
-        f"<small> %</small></b><span>{escape(label(condition.name))}</span><i>{escape(condition.about)}</i></li>"
-        for condition in [first, *(named[name] for name in BASELINES if name in named and named[name] is not first)]
-    )
+    cards = []
+    for place, score in enumerate(report.scores[:3]):
+        value, about = _value(score)
+        cards.append(("" if place else "method", value, escape(score.name), about))
+    for name in _BASELINES:
+        if name in named:
+            value = f"{percent(named[name].accuracy.value)}<small> %</small>"
+            cards.append(("", value, escape(label(name)), escape(named[name].about)))
+    tags = {"benchmark": report.benchmark, "split": report.split, "task": report.task, "protocol": report.protocol}
+    spans = "".join(f"<span>{name}: {escape(value)}</span>" for name, value in tags.items() if value)
+    about = f"{escape(report.about)} " if report.about else ""
     return (
-        '<p class="lead">A frozen language model answers questions about videos through a small adapter '
-        "that learned from written stories alone. Here it was asked "
-        f"{found.questions:,} questions about {found.groups:,} videos, the first it ever met.</p>\n"
-        f'<ul class="cards" aria-label="Share of right answers">{cards}</ul>\n'
+        f'<p class="lead">{about}{_denominators(report.counts)}</p>\n{pages.cards("Headline numbers", cards)}'
+        f'<p class="tags">{spans}</p>\n'
     )
 
 
-def _samples(samples: Sequence[Sample], rule: str, folder: Path, before: int = 0) -> str:
-    """Samples under the rule by which they were chosen. before: number of samples that stand above them."""
-    if not samples:
+def _value(score: Score) -> tuple[str, str]:
+    if score.estimate is None:
+        return NONE, escape(score.note or "not computed")
+    value, _, unit = measured(score.name, score.estimate.value).partition(" ")
+    shown = f"{value}<small> {unit}</small>" if unit else value
+    return shown, f"95 % interval {interval(score.estimate)}"
+
+
+def _denominators(counts: RecordCounts) -> str:
+    """What the numbers are of, in words."""
+    if not counts.public:
+        return (
+            f"{counts.published:,} records were asked. No right answer of this split is public, so nothing can be said "
+            "here about how many are right."
+        )
+    every = f"All {counts.published:,} published records are"
+    if counts.hidden:
+        every = f"{counts.public:,} of {counts.published:,} published records, all whose right answer is public, are"
+    gone = counts.unanswered
+    lacking = f"; {gone:,} of them {'has' if gone == 1 else 'have'} no answer and count{'s' * (gone == 1)} as wrong"
+    return f"{every} in every number{lacking if gone else ''}."
+
+
+def _results(report: EvaluationReport) -> str:
+    plot = accuracy_plot(report.conditions, MODEL) if report.conditions else ""
+    return f'{plot}<div class="pair">{_scores(report.scores)}{_counts(report)}</div>\n'
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    rows = ""
+    for score in scores:
+        found = score.estimate
+        cells = [NONE] * 4
+        if found is not None:
+            cells = [measured(score.name, found.value), interval(found), f"{found.questions:,}", f"{found.groups:,}"]
+        note = f"<small>{escape(score.note)}</small>" if score.note else ""
+        rows += pages.row(score.name, cells, note)
+    return pages.table("Scores with intervals", ["score", "value", "95 % interval", "records", "videos"], rows)
+
+
+def _counts(report: EvaluationReport) -> str:
+    counts = report.counts
+    rows = pages.row("published", [f"{counts.published:,}"]) + pages.row("right answer hidden", [f"{counts.hidden:,}"])
+    rows += pages.row("in the numbers", [f"{counts.public:,}"])
+    rows += pages.row("of these without an answer, wrong", [f"{counts.unanswered:,}"])
+    most = Counter(counts.errors).most_common()
+    rows += "".join(pages.row(f"– {reason}", [f"{number:,}"]) for reason, number in most[:_REASONS])
+    if most[_REASONS:]:
+        rows += pages.row(f"– {len(most) - _REASONS} other reasons", [f"{sum(n for _, n in most[_REASONS:]):,}"])
+    return pages.table("What the numbers are of", ["records", "number"], rows)
+
+
+def _partitions(report: EvaluationReport) -> str:
+    """The heading of the parts: "By type, duration"."""
+    return f"By {', '.join(escape(label(name)) for name in report.breakdowns)}"
+
+
+def _parts(report: EvaluationReport) -> str:
+    chance = next((condition.kinds for condition in report.conditions if condition.name == "chance"), {})
+    return "".join(
+        f"<h3>{escape(label(name))}</h3>\n{parts_plot(parts, chance if name == 'type' else {})}"
+        for name, parts in report.breakdowns.items()
+        if parts
+    )
+
+
+def _letters(report: EvaluationReport) -> str:
+    letters = report.letters
+    return letters_plot(letters) if letters is not None and sum(letters.chosen) + sum(letters.right) else ""
+
+
+def _calibration(found: Calibration | None) -> str:
+    if found is None:
         return ""
-    shown = "".join(_sample(number, sample, folder) for number, sample in enumerate(samples, before + 1))
-    return f"<p>{rule}</p>\n{shown}"
-
-
-def _mistakes(report: DemoReport) -> str:
-    number, count = len(report.mistakes), report.mistake_count
-    which = f"The first {number} of {count:,} wrong answers" if number < count else "All wrong answers"
-    return f"{which}, in the order of the questions in <code>questions.jsonl</code>."
-
-
-def _sample(number: int, sample: Sample, folder: Path) -> str:
-    images = [pieces.inline(frame.image, folder) for frame in sample.frames]
-    poster = f' poster="{images[0]}"' if images and images[0] else ""
-    address = quote(sample.video)
-    right = sample.choice == sample.answer
-    options = pages.options(sample.options, sample.probabilities, sample.choice, sample.answer)
+    rows = "".join(
+        pages.row(
+            f"{100 * b.low:.0f} to {100 * b.high:.0f} %",
+            [f"{b.questions:,}", f"{percent(b.confidence)} %", f"{percent(b.accuracy)} %"],
+        )
+        for b in found.bins
+    )
+    total = sum(b.questions for b in found.bins)
     return (
-        f'<article class="sample" aria-labelledby="sample-{number}">\n<div class="asked">\n<figure>'
-        f'<video controls preload="none" playsinline src="{address}"{poster} aria-label="Video {number}">'
-        f'<a href="{address}">{escape(sample.video)}</a></video>'
-        f"<figcaption><b>What happens:</b> {escape(sample.description)}</figcaption></figure>\n"
-        f'<div><p class="tags"><span>{escape(label(sample.kind))}</span>'
-        f'<span class="{"right" if right else "wrong"}">{"✓ right" if right else "✗ wrong"}</span></p>'
-        f'<h3 id="sample-{number}">{escape(sample.question)}</h3>\n{options}</div>\n</div>\n'
-        f"<h4>The frames, and the memory captions each was read as</h4>\n"
-        f"{pieces.frames(sample.frames, images)}\n</article>\n"
+        f"<p>Expected calibration error: {percent(found.error)} points, the mean gap between probability and share of "
+        f"right answers over {total:,} question{'s' * (total != 1)} that were answered.</p>\n"
+        f'<div class="beside">{reliability_plot(found)}'
+        f"{pages.table('Calibration by bin', ['probability', 'questions', 'mean', 'right'], rows)}</div>\n"
     )
 
 
-def _stages(report: DemoReport) -> str:
+def _missing(report: EvaluationReport) -> str:
+    if not report.missing:
+        return ""
+    total = len(report.missing)
+    rows = "".join(pages.row(name, [why]) for name, why in list(report.missing.items())[:LISTED])
+    rest = f" The first {LISTED:,} are listed here, all are in report.json." if total > LISTED else ""
+    wrong = report.counts.unanswered
+    counted = "counted" if wrong == total else f"the {wrong:,} whose right answer is public count as"
+    return (
+        f"<p>{total:,} record{'s' * (total != 1)} got no answer; {counted} wrong.{rest}</p>\n"
+        "<details><summary>which, and why</summary>\n"
+        + pages.table("Records without an answer", ["record", "why"], rows, "plain why")
+        + "</details>\n"
+    )
+
+
+def _stages(report: EvaluationReport) -> str:
     if not report.stages:
         return ""
     rows = "".join(
-        f'<tr><th scope="row">{escape(label(stage.name))}</th><td>{duration(stage.seconds)}</td>'
-        f"<td>{stage.peak_mb:,.0f} MB</td></tr>\n"
-        for stage in report.stages
+        pages.row(stage.name, [duration(stage.seconds), f"{stage.peak_mb:,.0f} MB"]) for stage in report.stages
     )
     total, peak = sum(stage.seconds for stage in report.stages), max(stage.peak_mb for stage in report.stages)
-    table = (
-        '<table class="plain">'
-        '<thead><tr><th scope="col">stage</th><th scope="col">time</th><th scope="col">peak memory</th></tr></thead>\n'
-        f'<tbody>\n{rows}</tbody>\n<tfoot><tr><th scope="row">all of it</th><td>{duration(total)}</td>'
-        f"<td>{peak:,.0f} MB</td></tr></tfoot></table>"
-    )
-    return pages.scroller("Time and memory by stage", table)
+    foot = pages.row("all of it", [duration(total), f"{peak:,.0f} MB"])
+    return pages.table("Time and memory by stage", ["stage", "time", "peak memory"], rows, foot=foot)
 
 
-def _reproduce(report: DemoReport) -> str:
-    # Seeds and versions are names, not quantities: no thousands separators.
-    counted = {label(key): f"{v:,}" if isinstance(v, int) else v for key, v in report.parameters.items()}
-    seeds = {label(key): str(value) for key, value in report.seeds.items()}
-    versions = {label(key): value for key, value in report.versions.items()}
-    return pages.command("The command that made this report", report.command) + pieces.facts(
-        {"Parameters": counted, "Seeds": seeds, "Versions": versions}
+def _reproduce(report: EvaluationReport) -> str:
+    settings = {key: NONE if value is None else str(value) for key, value in report.settings.items()}
+    if report.seconds:
+        settings["took"] = duration(report.seconds)
+    hashes = f'<h3>Hashes</h3>\n<dl class="hashes">{pages.terms(report.hashes)}</dl>\n' if report.hashes else ""
+    seeds = {key: str(value) for key, value in report.seeds.items()}
+    counted = {name: f"{number:,}" for name, number in report.parameters.items()}
+    return (
+        pages.command("The command that made this report", report.command)
+        + facts({"Settings": settings, "Parameters": counted, "Seeds": seeds, "Versions": report.versions})
+        + hashes
     )

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from .wording import interval, label, letter, percent, points, verdict
+from .formatting import interval, label, letter, percent, points, verdict
 
 if TYPE_CHECKING:
-    from .evaluation import Calibration, Letters
-    from .metrics import Estimate
-    from .report import Condition, Difference
+    from .metrics import IntervalEstimate
+    from .report import Calibration, Condition, Difference, Letters
 
 QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Where the grid's lines are, as shares of the width."""
@@ -53,7 +52,7 @@ def difference_plot(differences: Iterable[Difference]) -> str:
     return _figure(rows, ticks, caption)
 
 
-def parts_plot(parts: Mapping[str, Estimate], chance: Mapping[str, Estimate]) -> str:
+def parts_plot(parts: Mapping[str, IntervalEstimate], chance: Mapping[str, IntervalEstimate]) -> str:
     """Bars by part of a partition, such as the types of questions, each with its number of questions and, where it is
     known, a dashed line for chance."""
     grid = "".join(_vertical(x, "grid") for x in QUARTERS)
@@ -145,7 +144,7 @@ def _condition(condition: Condition, grid: str, method: str) -> str:
     return _bar(state, condition.name, condition.about, condition.accuracy, grid)
 
 
-def _bar(state: str, name: str, about: str, found: Estimate, grid: str) -> str:
+def _bar(state: str, name: str, about: str, found: IntervalEstimate, grid: str) -> str:
     words = f"{percent(found.value)} %, 95 % interval {percent(found.low)} to {percent(found.high)}"
     drawing = grid + _rect("bar", found.value, 14, -7) + _whisker(found.low, found.high)
     return _row(
@@ -207,7 +206,7 @@ def _rect(kind: str, width: float, height: float, above: float) -> str:
     )
 
 
-def _questions(found: Estimate) -> str:
+def _questions(found: IntervalEstimate) -> str:
     return f"{found.questions:,} question{'s' if found.questions != 1 else ''}"
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, FiniteFloat
+from pydantic import FiniteFloat
+
+from .schema import FrozenModel
 
 NAME = "predictions.jsonl"
 
 
-class Prediction(BaseModel):
+class Prediction(FrozenModel):
     """The answer to one record.
 
     video, kind: the record's own, over which and for which whoever compares two runs takes intervals.
@@ -17,8 +19,6 @@ class Prediction(BaseModel):
     options. correct: share of the credit, 0 to 1, None where the answer is hidden or a caption is asked for. error: why
     there is no answer; such a record is wrong.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     video: str = ""

@@ -1,7 +1,7 @@
 """Questions about video files, as training takes them: those of a benchmark's examples that are fit for it.
 
 `FORMATS` are the loaders of `evals.datasets` whose training splits `topa finetune` reads. An example that nothing can
-be learned from comes as `Unfit`, with the reason: training leaves it out and counts it, evaluation lists it.
+be learned from comes as `UnfitQuestion`, with the reason: training leaves it out and counts it, evaluation lists it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class VideoQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class UnfitQuestion:
     """A question that can't be asked as it is. reason: equal words for equal faults; detail: what else is known."""
 
     id: str
@@ -44,7 +44,7 @@ class Unfit:
     detail: str = ""
 
 
-Asked = VideoQuestion | Unfit
+Asked = VideoQuestion | UnfitQuestion
 Reader = Callable[[Path, Path], Iterator[Example]]
 """(file of questions, folder of videos) -> what is asked. Raises InputError that names the line."""
 
@@ -81,7 +81,7 @@ def asked(example: Example) -> Asked:
             detail = f"{example.start} to {example.end} s"
     if reason:
         named = example.path.as_posix().endswith(example.video)
-        return Unfit(example.id, example.video if named else example.path.name, reason, detail)
+        return UnfitQuestion(example.id, example.video if named else example.path.name, reason, detail)
     question = Question(
         question=example.question,
         kind=example.kind,

@@ -3,7 +3,8 @@
     title = "..."
     [models.NAME]        how to have a model: path, align or finetune; without any, the folder NAME below --models
     [data]               benchmark = the folder of its files below --data, the benchmark's name by default
-    [[row]]              a number of a table
+    [[table]]            name, rows = [{...}, ...]: its numbers; defaults = {...}: keys that its rows have in common
+    [[row]]              a number on its own; table = the name of its table
 
 Read by `topa.evals.reproduce`.
 """
@@ -14,29 +15,26 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError, model_validator
 
 from ..core.errors import InputError
 from ..core.protocols import Protocol
 from ..core.registry import unknown
+from .schema import FrozenModel
 
 RECIPES = Path(__file__).parent / "recipes"
 MICRO = "micro"
 """The name of the model that comes with topa."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Align(_Strict):
+class Align(FrozenModel):
     """A model that `topa align` makes. recipe: its name. settings: `key=value`."""
 
     recipe: str
     settings: tuple[str, ...] = ()
 
 
-class Finetune(_Strict):
+class Finetune(FrozenModel):
     """A model that `topa finetune` makes of another one. data: its labelled videos, below --data; of the micro world
     the number of videos to render."""
 
@@ -50,7 +48,7 @@ class Finetune(_Strict):
     settings: tuple[str, ...] = ()
 
 
-class Model(_Strict):
+class RecipeModel(FrozenModel):
     """How to have a model. path: of its folder, below --models. align, finetune: what makes it, where there is none."""
 
     path: str | None = None
@@ -58,7 +56,7 @@ class Model(_Strict):
     finetune: Finetune | None = None
 
 
-class Row(_Strict):
+class RecipeRow(FrozenModel):
     """A number of a table.
 
     table, name: as in the source. model: a name of `Recipe.models`, or a folder below --models. benchmark, split,
@@ -84,13 +82,29 @@ class Row(_Strict):
     tolerance: Annotated[float, Field(gt=0)] = 1.0
 
 
-class Recipe(_Strict):
-    """Tables of one source."""
+class RecipeTable(FrozenModel):
+    """Numbers under one heading, each with the keys of a `RecipeRow`. defaults: for rows that lack them."""
+
+    name: str
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    rows: tuple[dict[str, Any], ...]
+
+
+class Recipe(FrozenModel):
+    """Tables of one source. row: every number, those of `table` with their defaults."""
 
     title: str
-    models: dict[str, Model] = Field(default_factory=dict)
+    models: dict[str, RecipeModel] = Field(default_factory=dict)
     data: dict[str, str] = Field(default_factory=dict)
-    row: Annotated[tuple[Row, ...], Field(min_length=1)]
+    table: tuple[RecipeTable, ...] = ()
+    row: Annotated[tuple[RecipeRow, ...], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _make_rows(cls, body: dict[str, Any]) -> dict[str, Any]:
+        tables = TypeAdapter(tuple[RecipeTable, ...]).validate_python(body.get("table", ()))
+        rows = [{"table": table.name, **table.defaults, **row} for table in tables for row in table.rows]
+        return {**body, "row": [*body.get("row", ()), *rows]}
 
 
 def recipes() -> list[str]:
@@ -104,8 +118,7 @@ def read_recipe(name: str) -> Recipe:
     if not path.is_file():
         raise unknown("recipe of tables", name, recipes())
     try:
-        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Recipe.model_validate(told)
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -29,7 +29,7 @@ Rows = Callable[[Example, int], slice]
 """Which rows of a video's features an example is about, of how many."""
 
 
-class Released:
+class PublishedFeatures:
     """Released features of one benchmark. path: the `.pth` file, the folder of `.npy` files, or the folder that one of
     them is in. encoder: the identity of the encoder that made them; width: of its space.
 

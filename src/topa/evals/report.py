@@ -1,28 +1,34 @@
-"""The demo's report, typed.
+"""The report of an evaluation, typed: every number that `report.json` holds and `report.html` shows.
 
-Made of the estimates of `metrics`; `publish` writes it, `tables` prints it.
+`summary` makes the numbers, `publish.write_report` writes the report, `tables` prints it.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    NonNegativeFloat,
-    NonNegativeInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeFloat, model_validator
 
-from .metrics import Estimate
+from .metrics import IntervalEstimate
+from .schema import FrozenModel
 
+MODEL = "model"
+"""The condition that is what was evaluated; every other one is a baseline."""
 _DATA_URI = re.compile(r"data:image/(png|jpeg|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
+
+Verdict = Literal["right", "wrong", "error", "unmarked"]
+"""What became of a record. error: there is no answer. unmarked: its right answer is hidden, or a caption was asked."""
+
+
+def verdict_of(credit: float | None, error: str | None) -> Verdict:
+    """Return the verdict that an answer is shown with; from half the credit on it is right."""
+    if error is not None:
+        return "error"
+    if credit is None:
+        return "unmarked"
+    return "right" if credit >= 0.5 else "wrong"
 
 
 def _relative(path: str) -> str:
@@ -41,41 +47,35 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 ImageSource = Annotated[str, AfterValidator(_image)]
 
 
-class Part(BaseModel):
-    """A value that is part of a report: frozen, and of known fields only."""
+class Condition(FrozenModel):
+    """One way of answering all questions: the model itself, or a baseline that it must beat.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Condition(Part):
-    """One way of answering all questions: the method itself, or a baseline it must beat.
-
-    `about` says in a few words what the model saw; `kinds` maps a kind of question to its accuracy.
+    `about` says in a few words what was read; `kinds` maps a kind of question to its accuracy.
     """
 
     name: str
     about: str
-    accuracy: Estimate
-    kinds: dict[str, Estimate]
+    accuracy: IntervalEstimate
+    kinds: dict[str, IntervalEstimate]
 
 
-class Difference(Part):
-    """A paired difference, named like "projected - raw"; `kinds` are those it was taken over, None means all."""
+class Difference(FrozenModel):
+    """A paired difference, named like "model - blind"; `kinds` are those it was taken over, None means all."""
 
     name: str
     kinds: tuple[str, ...] | None = None
-    estimate: Estimate
+    estimate: IntervalEstimate
 
 
-class Stage(Part):
-    """What a stage of the run cost. `peak_mb`: the most memory held by the process until its end, in MB."""
+class StageCost(FrozenModel):
+    """The cost of a stage of the run. `peak_mb`: the most memory that the process held until its end, in MB."""
 
     name: str
     seconds: NonNegativeFloat
     peak_mb: NonNegativeFloat
 
 
-class FrameView(Part):
+class FrameView(FrozenModel):
     """A sampled frame and the memory captions it was read as, the heaviest first.
 
     `time`: seconds, None where features are at hand without their times. `image`: a data URI (PNG or JPEG), or a file
@@ -94,50 +94,125 @@ class FrameView(Part):
         return self
 
 
-class Sample(Part):
-    """One question about one video. `answer` is the right option, `choice` the one that the method chose."""
+class Score(FrozenModel):
+    """A number that papers report. name: such as "accuracy", "accuracy, mean over types", "CIDEr-D". estimate: its
+    value and interval as shares (CIDEr-D may exceed 1); None where it was not computed, and note says why."""
 
-    video: RelativePath
-    description: str
-    frames: tuple[FrameView, ...]
-    question: str
-    kind: str
-    options: tuple[str, ...]
-    probabilities: tuple[Annotated[float, Field(ge=0, le=1.0001)], ...]
-    answer: int
-    choice: int
+    name: str
+    estimate: IntervalEstimate | None
+    note: str = ""
+
+
+class RecordCounts(FrozenModel):
+    """published: records read, all of the split; those whose answer is public are in every number. hidden: records
+    whose answer is not public: asked, and in no number. errors: of those that are public, records without an answer,
+    counted wrong, by reason."""
+
+    published: int
+    errors: dict[str, int] = Field(default_factory=dict)
+    hidden: int = 0
+
+    @property
+    def public(self) -> int:
+        """The denominator of every number over all records."""
+        return self.published - self.hidden
+
+    @property
+    def unanswered(self) -> int:
+        """How many records are counted wrong as there is no answer."""
+        return sum(self.errors.values())
+
+
+class Letters(FrozenModel):
+    """How often each option, in the order of their letters, was chosen and how often it was right.
+
+    Of the records whose answer is public, or of all where none is; a record without an answer chooses nothing.
+    """
+
+    chosen: tuple[int, ...]
+    right: tuple[int, ...]
 
     @model_validator(mode="after")
-    def _options_fit(self) -> Self:
-        if len(self.options) != len(self.probabilities):
-            raise ValueError(f"{len(self.options)} options but {len(self.probabilities)} probabilities")
-        for name in ("answer", "choice"):
-            if not 0 <= getattr(self, name) < len(self.options):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; expected the index of one of {len(self.options)} options"
-                )
+    def _of_one_length(self) -> Self:
+        if len(self.chosen) != len(self.right):
+            raise ValueError(f"{len(self.chosen)} options were chosen but {len(self.right)} can be right")
         return self
 
 
-class DemoReport(Part):
-    """Everything that a run of the demo found out, and what it takes to run it again.
+class Bin(FrozenModel):
+    """Questions whose chosen option had a probability in [low, high), the last one with its upper end: their mean
+    probability, and share of right."""
 
-    `created`: ISO 8601.  `parameters`: what trains and what stays frozen, here and on larger models.  `samples`:
-    questions chosen without looking at the answers.  `mistakes`: the first wrong answers, of `mistake_count`.
+    low: float
+    high: float
+    questions: int
+    confidence: FiniteFloat
+    accuracy: FiniteFloat
+
+
+class Calibration(FrozenModel):
+    """error: the expected calibration error, mean |confidence - accuracy| over questions. bins: not empty ones."""
+
+    error: FiniteFloat
+    bins: tuple[Bin, ...]
+
+
+class ReportSample(FrozenModel):
+    """A record to look at: the question, the frames and the answer.
+
+    file: the video's, where it lies below the report's folder and can be played. description: what happens in it, where
+    the data set says so. probabilities: one per option, or none. answer: the right option, None where hidden or there
+    are no options. credit: from 0, wrong, to 1, right; None where the answer is hidden, or for a caption. error: why
+    there is no answer. frames: without an image where only features are at hand.
     """
 
-    title: str
-    command: str
-    created: str
-    conditions: Annotated[tuple[Condition, ...], Field(min_length=1)]
+    id: str
+    video: str
+    file: RelativePath | None = None
+    description: str = ""
+    kind: str
+    question: str
+    options: tuple[str, ...] = ()
+    probabilities: tuple[FiniteFloat, ...] = ()
+    answer: int | None = None
+    choice: int | None = None
+    text: str = ""
+    references: tuple[str, ...] = ()
+    credit: Annotated[float, Field(ge=0, le=1)] | None = None
+    error: str | None = None
+    frames: tuple[FrameView, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What it is shown as."""
+        return verdict_of(self.credit, self.error)
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if self.probabilities and len(self.options) != len(self.probabilities):
+            raise ValueError(f"{len(self.options)} options but {len(self.probabilities)} probabilities")
+        for name, index in (("answer", self.answer), ("choice", self.choice)):
+            if index is not None and not 0 <= index < len(self.options):
+                raise ValueError(f"{name} is {index}; expected the index of one of {len(self.options)} options")
+        return self
+
+
+class Summary(FrozenModel):
+    """The numbers of an evaluation; `summary.summarise` makes them.
+
+    breakdowns: a partition ("type", "duration") to its parts to their estimates. conditions: the model first, then the
+    baselines; differences: model minus each baseline, paired. missing: records without an answer and why, all of them,
+    hidden ones too. notes: what a reader must know to judge the numbers.
+    """
+
+    counts: RecordCounts
+    scores: Annotated[tuple[Score, ...], Field(min_length=1)]
+    breakdowns: dict[str, dict[str, IntervalEstimate]] = Field(default_factory=dict)
+    conditions: tuple[Condition, ...] = ()
     differences: tuple[Difference, ...] = ()
-    stages: tuple[Stage, ...] = ()
-    seeds: dict[str, int] = Field(default_factory=dict)
-    versions: dict[str, str] = Field(default_factory=dict)
-    parameters: dict[str, int | str] = Field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
-    mistakes: tuple[Sample, ...] = ()
-    mistake_count: NonNegativeInt = 0
+    letters: Letters | None = None
+    calibration: Calibration | None = None
+    missing: dict[str, str] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -146,3 +221,29 @@ class DemoReport(Part):
         if len(set(names)) != len(names):
             raise ValueError(f"two conditions have the same name: {', '.join(sorted(names))}")
         return self
+
+
+class EvaluationReport(Summary):
+    """The outcome of an evaluation, and what it takes to run it again.
+
+    Its numbers are those of a summary: `EvaluationReport(**dict(summary), title=...)`. about: what this is, in a
+    sentence or two above the numbers. created: ISO 8601. settings, seeds, versions, hashes: of what made it. stages:
+    the cost of each stage of a longer run, where it was measured. parameters: how many train and how many stay frozen.
+    """
+
+    title: str
+    benchmark: str
+    split: str
+    task: str
+    protocol: str
+    command: str
+    created: str
+    about: str = ""
+    samples: tuple[ReportSample, ...] = ()
+    settings: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    hashes: dict[str, str] = Field(default_factory=dict)
+    stages: tuple[StageCost, ...] = ()
+    parameters: dict[str, int] = Field(default_factory=dict)
+    seconds: float = 0.0

@@ -25,9 +25,9 @@ from ..training.labelled import LabelledVideos
 from ..training.loop import Watch
 from ..training.pretrained import default_model
 from .evaluate import Evaluation, evaluate
-from .evaluation import MODEL, EvaluationReport
-from .metrics import Estimate
-from .recipe import MICRO, Finetune, Recipe, Row, read_recipe
+from .metrics import IntervalEstimate
+from .recipe import MICRO, Finetune, Recipe, RecipeRow, read_recipe
+from .report import MODEL, EvaluationReport
 
 RESULT = "reproduced.json"
 TABLE = "reproduced.md"
@@ -36,12 +36,12 @@ Verdict = Literal["within", "above", "below", "not stated", "no data", "no model
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ReproducedRow:
     """A row with ours beside it. ours, low, high: in the row's units, with the 95 % interval; None where there is none.
     verdict: whether it is as far from what was expected as the tolerance allows. why: what is missing. out: of its
     evaluation."""
 
-    row: Row
+    row: RecipeRow
     verdict: Verdict
     ours: float | None = None
     low: float | None = None
@@ -63,7 +63,7 @@ def reproduce(
     tables: Sequence[str] = (),
     limit: int | None = None,
     show: bool = True,
-) -> list[Found]:
+) -> list[ReproducedRow]:
     """Run a recipe into `out`; gives its rows in order.
 
     name: of a recipe that comes with topa, or a file. data, models: the folders that its paths start from. tables: only
@@ -111,14 +111,14 @@ class _Missing:
     why: str
 
 
-def _key(row: Row) -> str:
+def _key(row: RecipeRow) -> str:
     """The folder of a row's evaluation."""
     told = [row.model, row.benchmark, row.split, row.protocol, row.permutations, row.frames, row.subtitles]
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:8]
     return f"{row.benchmark}-{''.join(c if c.isalnum() or c in '-.' else '_' for c in row.model)}-{digest}"
 
 
-def _report(row: Row, place: _Places, *, baselines: bool) -> EvaluationReport | _Missing:
+def _report(row: RecipeRow, place: _Places, *, baselines: bool) -> EvaluationReport | _Missing:
     micro = row.benchmark.startswith("microworld")
     data = place.out / "data" if micro else None
     if not micro:
@@ -201,22 +201,22 @@ def _tuned(described: Finetune, out: Path, place: _Places) -> _Missing | None:
     return None
 
 
-def _found(row: Row, report: EvaluationReport | _Missing, out: str) -> Found:
+def _found(row: RecipeRow, report: EvaluationReport | _Missing, out: str) -> ReproducedRow:
     if isinstance(report, _Missing):
-        return Found(row, report.verdict, why=report.why)
+        return ReproducedRow(row, report.verdict, why=report.why)
     try:
         estimate = read_off(row, report)
     except InputError as error:
-        return Found(row, "not computed", why=str(error), out=out)
+        return ReproducedRow(row, "not computed", why=str(error), out=out)
     ours = 100 * estimate.value
     verdict: Verdict = "not stated"
     if row.expected is not None:
         gap = ours - row.expected
         verdict = "within" if abs(gap) <= row.tolerance else "above" if gap > 0 else "below"
-    return Found(row, verdict, ours, 100 * estimate.low, 100 * estimate.high, out=out)
+    return ReproducedRow(row, verdict, ours, 100 * estimate.low, 100 * estimate.high, out=out)
 
 
-def read_off(row: Row, report: EvaluationReport) -> Estimate:
+def read_off(row: RecipeRow, report: EvaluationReport) -> IntervalEstimate:
     """The number of a row in a report. Raises InputError where the report has none."""
     if row.part is not None:
         partition, _, part = row.part.partition(": ")
@@ -240,7 +240,7 @@ def read_off(row: Row, report: EvaluationReport) -> Estimate:
     raise InputError(f"{row.name}: the report has no score {name!r}; expected one of: {known}.")
 
 
-def markdown(title: str, found: Sequence[Found]) -> str:
+def markdown(title: str, found: Sequence[ReproducedRow]) -> str:
     """All tables, ours beside the source's."""
     lines = [f"# {title}", ""]
     for table in dict.fromkeys(one.row.table for one in found):
@@ -250,7 +250,7 @@ def markdown(title: str, found: Sequence[Found]) -> str:
     return "\n".join(lines)
 
 
-def cells(one: Found) -> list[str]:
+def cells(one: ReproducedRow) -> list[str]:
     """A row of a table: name, expected, ours, its interval, what to think of it."""
     expected = "–" if one.row.expected is None else f"{one.row.expected:g} ± {one.row.tolerance:g}"
     if one.ours is None:

@@ -23,9 +23,9 @@ from ..core.prefetch import Prefetcher
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from .answering import RecordAnswerer, spans
-from .evaluation import MODEL
 from .example import Example
 from .predictions import NAME, Prediction
+from .report import MODEL
 from .watching import MISSING, Watching
 
 RECORDS, CLIPS = 128, 32

@@ -6,7 +6,6 @@ reads a file or asks a model.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,20 @@ import numpy as np
 from ..core.errors import InputError
 from ..core.failures import nameless
 from .catalogue import Benchmark
-from .evaluation import MODEL, Bin, Calibration, Counts, Letters, Score, Shown, Summary, Verdict, judged
 from .example import Example
-from .metrics import Estimate, accuracy, difference, macro_accuracy
+from .metrics import IntervalEstimate, accuracy, difference, macro_accuracy
 from .predictions import Prediction
-from .report import Condition, Difference, FrameView
+from .report import (
+    MODEL,
+    Bin,
+    Calibration,
+    Condition,
+    Difference,
+    Letters,
+    RecordCounts,
+    Score,
+    Summary,
+)
 
 ABOUT = {
     MODEL: "the aligned model",
@@ -30,15 +38,22 @@ ABOUT = {
     "shuffled_frames": "the same, the frames in random order",
     "single_frame": "the same, the middle frame alone",
     "no_projection": "the same, image features as they are, not projected into text space",
+    "centred": "the same, image features moved to the mean of the memory instead of being projected",
+    "text": "the same, captions of what happens in place of the frames: what a perfect projection would give",
+    "blind_trained": "aligned and asked with every feature zeroed",
+    "noise_trained": "aligned with noise on the text features, asked with image features as they are",
+    "video_trained": "trained on the image features of as many labelled videos: the ceiling",
 }
 """What each condition is, in a few words; of others nothing is said."""
+_TIMELESS = ("blind", "blind_trained", "shuffled_frames")
+"""Conditions that can't know when something happens."""
 BINS = 10
 _LENGTH = 200  # characters of a reason
 _SQUARE = 1.959964**2  # of the normal distribution's 97.5 % quantile
 
 
 @dataclass(frozen=True, slots=True)
-class _Marked:
+class _GradedRecords:
     """The records whose answer is public: kinds, groups and the model's credits in one order."""
 
     examples: list[Example]
@@ -50,11 +65,21 @@ class _Marked:
     def videos(self) -> list[str]:
         return [example.video for example in self.examples]
 
-    def estimate(self, credits: Sequence[float], chosen: Sequence[int] | None = None) -> Estimate:
+    def estimate(self, credits: Sequence[float], chosen: Sequence[int] | None = None) -> IntervalEstimate:
         """Of all records, or of those at the places `chosen`."""
         places = range(len(self.examples)) if chosen is None else chosen
         videos = [self.examples[i].video for i in places]
         return widened(accuracy([credits[i] for i in places], videos, seed=self.seed, resamples=self.resamples))
+
+    def difference(self, credits: Sequence[float], chosen: Sequence[int]) -> IntervalEstimate:
+        """The model's credits minus others, over the records at the places `chosen`."""
+        return difference(
+            [self.credits[i] for i in chosen],
+            [credits[i] for i in chosen],
+            [self.examples[i].video for i in chosen],
+            seed=self.seed,
+            resamples=self.resamples,
+        )
 
     def parts(self) -> dict[str, dict[str, list[int]]]:
         """Partition -> part -> places of its records; the type first, parts in the order of the records."""
@@ -71,16 +96,19 @@ def summarise(
     predictions: Sequence[Prediction],
     baselines: Mapping[str, Sequence[Prediction]] | None = None,
     *,
+    repeats: Sequence[Sequence[Prediction]] = (),
     split: str | None = None,
     scores: Sequence[Score] = (),
     seed: int = 0,
     resamples: int = 2000,
 ) -> Summary:
-    """The numbers of a report.
+    """Return the numbers of a report.
 
     predictions: of what was evaluated, one for each example, in any order; baselines: the same of each, by its name.
-    Chance and the longest option are computed here. split: to compare the number of records with what was published.
-    scores: those of captions, or more numbers about answers. seed, resamples: of the bootstrap over videos.
+    Chance and the longest option are computed here. repeats: predictions of the same model trained from other seeds:
+    credits are means over all of them; letters, calibration and errors are those of `predictions`. split: to compare
+    the number of records with what was published. scores: those of captions, or more numbers about answers. seed,
+    resamples: of the bootstrap over videos.
 
     Raises InputError where predictions and examples don't fit: an id that is missing, unknown or there twice, a right
     answer that isn't the example's, an answer that nobody marked.
@@ -88,8 +116,10 @@ def summarise(
     found = matched(examples, predictions, MODEL)
     public = [example for example, counted in zip(examples, _public(examples), strict=True) if counted]
     answers = [found[example.id] for example in public]
-    marks = [] if benchmark.task == "caption" else [_credit(*pair) for pair in zip(public, answers, strict=True)]
-    marked = _Marked(public if marks else [], marks, seed, resamples)
+    own = [] if benchmark.task == "caption" else [_credit(*pair) for pair in zip(public, answers, strict=True)]
+    others = [matched(examples, other, f"{MODEL}, of another seed") for other in repeats]
+    marks = [_mean_credit(e, credit, [other[e.id] for other in others]) for e, credit in zip(public, own, strict=False)]
+    marked = _GradedRecords(public if marks else [], marks, seed, resamples)
     parts = marked.parts() if marks else {}
     conditions = _conditions(benchmark, marked, baselines or {}, examples)
     asked = public or list(examples)
@@ -101,11 +131,11 @@ def summarise(
             for name, inside in parts.items()
         },
         conditions=tuple(_condition(name, credits, marked, parts.get("type", {})) for name, credits in conditions),
-        differences=tuple(_difference(name, credits, marked) for name, credits in conditions[1:]),
+        differences=tuple(_differences(benchmark, marked, conditions[1:])),
         letters=letters(asked, [found[example.id] for example in asked]) if benchmark.task == "choice" else None,
-        calibration=calibration(answers, marks) if benchmark.task == "choice" and marks else None,
+        calibration=calibration(answers, own) if benchmark.task == "choice" and own else None,
         missing={e.id: found[e.id].error or "" for e in examples if found[e.id].error is not None},
-        notes=tuple(_notes(benchmark, examples, public, split, marked)),
+        notes=(*_notes(benchmark, examples, public, split, marked), *_note_repeats(1 + len(repeats))),
     )
 
 
@@ -157,9 +187,31 @@ def _credit(example: Example, prediction: Prediction) -> float:
     return prediction.correct
 
 
-def _counts(examples: Sequence[Example], public: Sequence[Example], answers: Sequence[Prediction]) -> Counts:
+def _note_repeats(models: int) -> Iterator[str]:
+    if models > 1:
+        yield (
+            f"Shares of right answers are means over {models} models that were trained from other seeds; letters, "
+            "calibration and examples are those of the first."
+        )
+
+
+def _mean_credit(example: Example, credit: float, others: Sequence[Prediction]) -> float:
+    return sum((credit, *(_credit(example, other) for other in others))) / (1 + len(others))
+
+
+def averaged(runs: Sequence[Sequence[Prediction]]) -> list[Prediction]:
+    """Return the predictions of the first run with the mean of all runs' credits. Each has them in the same order."""
+    return [
+        first.model_copy(update={"correct": sum(o.correct or 0.0 for o in (first, *rest)) / len(runs)})
+        if first.correct is not None
+        else first
+        for first, *rest in zip(*runs, strict=True)
+    ]
+
+
+def _counts(examples: Sequence[Example], public: Sequence[Example], answers: Sequence[Prediction]) -> RecordCounts:
     reasons = Counter(reason(e, p.error) for e, p in zip(public, answers, strict=True) if p.error is not None)
-    return Counts(published=len(examples), hidden=len(examples) - len(public), errors=dict(reasons.most_common()))
+    return RecordCounts(published=len(examples), hidden=len(examples) - len(public), errors=dict(reasons.most_common()))
 
 
 def reason(example: Example, error: str) -> str:
@@ -168,7 +220,7 @@ def reason(example: Example, error: str) -> str:
     return nameless(error, names)[:_LENGTH] or "no reason given"
 
 
-def _scores(benchmark: Benchmark, marked: _Marked) -> Iterator[Score]:
+def _scores(benchmark: Benchmark, marked: _GradedRecords) -> Iterator[Score]:
     if not marked.examples:
         return
     # Of open answers the share of credit is the exact match, whatever more their papers report.
@@ -194,7 +246,7 @@ def _none(benchmark: Benchmark, public: bool) -> Score:
 
 def _conditions(
     benchmark: Benchmark,
-    marked: _Marked,
+    marked: _GradedRecords,
     baselines: Mapping[str, Sequence[Prediction]],
     examples: Sequence[Example],
 ) -> list[tuple[str, list[float]]]:
@@ -218,7 +270,7 @@ def longest(options: Sequence[str]) -> int | None:
     return max(range(len(options)), key=lambda k: len(options[k]), default=None)
 
 
-def widened(found: Estimate) -> Estimate:
+def widened(found: IntervalEstimate) -> IntervalEstimate:
     """An estimate of which all is right, or all wrong, with Wilson's interval over its videos: resampled, equal answers
     stay equal, as if two right ones were as good as two thousand. Others as they are."""
     if found.low < found.high or found.value not in (0, 1):
@@ -227,7 +279,9 @@ def widened(found: Estimate) -> Estimate:
     return found.model_copy(update={"low": 1 - reach} if found.value else {"high": reach})
 
 
-def _condition(name: str, credits: Sequence[float], marked: _Marked, kinds: Mapping[str, list[int]]) -> Condition:
+def _condition(
+    name: str, credits: Sequence[float], marked: _GradedRecords, kinds: Mapping[str, list[int]]
+) -> Condition:
     return Condition(
         name=name,
         about=ABOUT.get(name, ""),
@@ -236,9 +290,17 @@ def _condition(name: str, credits: Sequence[float], marked: _Marked, kinds: Mapp
     )
 
 
-def _difference(name: str, credits: Sequence[float], marked: _Marked) -> Difference:
-    found = difference(marked.credits, credits, marked.videos, seed=marked.seed, resamples=marked.resamples)
-    return Difference(name=f"{MODEL} - {name}", estimate=found)
+def _differences(
+    benchmark: Benchmark, marked: _GradedRecords, conditions: Sequence[tuple[str, list[float]]]
+) -> Iterator[Difference]:
+    """The model minus each baseline; against those that see no time also over the kinds about time alone."""
+    timed = [place for place, example in enumerate(marked.examples) if example.kind in benchmark.time_kinds]
+    for name, credits in conditions:
+        yield Difference(name=f"{MODEL} - {name}", estimate=marked.difference(credits, range(len(credits))))
+    for name, credits in conditions:
+        if timed and name in _TIMELESS:
+            found = marked.difference(credits, timed)
+            yield Difference(name=f"{MODEL} - {name}", kinds=benchmark.time_kinds, estimate=found)
 
 
 def letters(examples: Sequence[Example], predictions: Sequence[Prediction]) -> Letters:
@@ -282,7 +344,7 @@ def _notes(
     examples: Sequence[Example],
     public: Sequence[Example],
     split: str | None,
-    marked: _Marked,
+    marked: _GradedRecords,
 ) -> Iterator[str]:
     published = benchmark.splits.get(split) if split is not None else None
     if published is not None and published != len(examples):
@@ -299,58 +361,3 @@ def _notes(
             "Intervals: 95 %, bootstrap over videos; where all is right, or all wrong, Wilson's over the videos, as a "
             "bootstrap has none there."
         )
-
-
-def shown(example: Example, prediction: Prediction, frames: Sequence[FrameView] = ()) -> Shown:
-    """A record as the page shows it."""
-    return Shown(
-        id=example.id,
-        video=example.video,
-        kind=example.kind,
-        question=example.question,
-        options=example.options,
-        probabilities=prediction.probabilities,
-        answer=example.answer,
-        choice=prediction.choice,
-        text=prediction.text,
-        references=example.references,
-        credit=prediction.correct,
-        error=prediction.error,
-        frames=tuple(frames),
-    )
-
-
-def examples_to_show(
-    examples: Sequence[Example],
-    predictions: Sequence[Prediction],
-    *,
-    right: int = 24,
-    wrong: int = 24,
-    errors: int = 6,
-    seed: int = 0,
-) -> tuple[str, ...]:
-    """The ids of records for the page, in the order of the benchmark: drawn by `seed`, and spread over the types.
-
-    predictions: one for each example, in any order. right, wrong, errors: at most so many of each; wrong are those that
-    were answered, errors those that were not. What nobody marked, captions and hidden answers, takes the places of
-    right and wrong. The same records and verdicts give the same ids.
-    """
-    found = matched(examples, predictions, MODEL)
-    by_verdict: dict[Verdict, dict[str, list[str]]] = {}
-    for example in examples:
-        prediction = found[example.id]
-        kinds = by_verdict.setdefault(judged(prediction.correct, prediction.error), {})
-        kinds.setdefault(example.kind, []).append(example.id)
-    rng = random.Random(f"examples {seed}")
-    taken: set[str] = set()
-    wanted: dict[Verdict, int] = {"right": right, "wrong": wrong, "error": errors, "unmarked": right + wrong}
-    for verdict, number in wanted.items():
-        taken.update(_spread(by_verdict.get(verdict, {}), number, rng))
-    return tuple(example.id for example in examples if example.id in taken)
-
-
-def _spread(kinds: Mapping[str, list[str]], number: int, rng: random.Random) -> list[str]:
-    """So many ids: one of each type in turn, types and ids in random order."""
-    queues = [rng.sample(kinds[kind], len(kinds[kind])) for kind in rng.sample(sorted(kinds), len(kinds))]
-    turns = [queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue)]
-    return turns[:number]

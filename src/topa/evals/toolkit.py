@@ -28,7 +28,7 @@ _LENGTHS, _CHUNKS, _MATCHED = (0, 1), 20, (21, 22)
 
 
 @dataclass(frozen=True)
-class Scored:
+class CaptionMetric:
     """A score of captions. captions: [videos], one value each. statistics: [videos, any], and value: sums of them
     [n, any] -> the score of all those captions [n]. most: the highest value there is."""
 
@@ -38,13 +38,13 @@ class Scored:
     most: float = 1.0
 
 
-def mean_of(captions: Floats, most: float = 1.0) -> Scored:
+def mean_of(captions: Floats, most: float = 1.0) -> CaptionMetric:
     """A score that is the mean of its captions'."""
     statistics = np.stack([captions, np.ones(len(captions))], axis=1)
-    return Scored(captions, statistics, lambda sums: np.asarray(sums[:, 0] / sums[:, 1]), most)
+    return CaptionMetric(captions, statistics, lambda sums: np.asarray(sums[:, 0] / sums[:, 1]), most)
 
 
-def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
+def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> CaptionMetric | str:
     """METEOR 1.5 of words with a space between two; or why there is none.
 
     Raises WorkerError where its program fails.
@@ -77,7 +77,7 @@ def meteor(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored |
     # Its sums take a caption that is a reference word for word for one without a break, 0 chunks instead of 1.
     equal = (statistics[:, _CHUNKS] == 1) & (statistics[:, _LENGTHS] == statistics[:, _MATCHED]).all(axis=1)
     statistics[equal, _CHUNKS] = 0
-    return Scored(each, statistics, scores)
+    return CaptionMetric(each, statistics, scores)
 
 
 def words(captions: Sequence[str]) -> list[str] | str:
@@ -92,7 +92,7 @@ def words(captions: Sequence[str]) -> list[str] | str:
     return [found[n][0] for n in range(len(captions))]
 
 
-def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> Scored | str:
+def spice(references: Sequence[Sequence[str]], said: Sequence[str]) -> CaptionMetric | str:
     """SPICE 1.0 of words with a space between two; or why there is none."""
     program = _program("spice/spice-1.0.jar")
     if isinstance(program, str):

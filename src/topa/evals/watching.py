@@ -22,7 +22,7 @@ from ..features.feature_cache import FeatureCache
 from ..features.frames import FrameFeatures
 from ..features.store import FeatureStoreWriter
 from .example import Example
-from .released import Released, Rows
+from .released import PublishedFeatures, Rows
 
 MISSING = "the video is missing"
 """How the reason begins where a file isn't there: it may come."""
@@ -62,7 +62,7 @@ class ReleasedFeatures:
     """Features that were published with a benchmark. rows: `Benchmark.rows`. frames: of each clip, taken as the
     released code does; fewer are padded."""
 
-    released: Released
+    released: PublishedFeatures
     rows: Rows
     frames: int
 

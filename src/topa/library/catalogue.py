@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class IndexSettings:
     """What all features of a library have in common. encoder: its name, as it was given; identity: of its space.
     rate: frames a second; cap: of one video at most, evenly spread then. scenes: None for all of them; else only those
     that stand for a scene, where the cosine of neighbours is further than this from 1."""
@@ -72,7 +72,7 @@ class Catalogue:
     paths and patterns as the files'. root: what paths are relative to, itself relative to the library where it holds
     it; None for the folder that the library lies in."""
 
-    settings: Settings
+    settings: IndexSettings
     files: dict[str, File] = field(default_factory=dict)
     contents: dict[str, Content] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ def read(folder: Path) -> Catalogue | None:
                 "wrote it, or index into another folder: topa index VIDEOS --out ANOTHER"
             )
         return Catalogue(
-            Settings(**body["settings"]),
+            IndexSettings(**body["settings"]),
             {name: File(**told) for name, told in body["files"].items()},
             {name: Content(**told) for name, told in body["contents"].items()},
             list(body["sources"]),

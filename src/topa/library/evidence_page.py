@@ -92,10 +92,7 @@ def _cards(explanation: Explanation) -> str:
         cards.append(
             ("", f"{100 * chance:.0f} %", "probability of the answer", f"of {len(explanation.options)} options")
         )
-    shown = "".join(
-        f'<li class="{kind}"><b>{value}</b><span>{name}</span><i>{about}</i></li>' for kind, value, name, about in cards
-    )
-    return f'<ul class="cards" aria-label="In short">{shown}</ul>\n'
+    return pages.cards("In short", cards)
 
 
 def _answer(explanation: Explanation) -> str:

@@ -20,7 +20,7 @@ _LISTS = frozenset({".txt", ".csv"})
 
 
 @dataclass(slots=True)
-class Found:
+class InputFiles:
     """files: by absolute path. bad: why a path can't be used. closed: folders that can't be listed; what is below one
     is not known."""
 
@@ -29,13 +29,13 @@ class Found:
     closed: list[str] = field(default_factory=list)
 
 
-def find(inputs: Sequence[str], known: Sequence[str] = ()) -> Found:
+def find(inputs: Sequence[str], known: Sequence[str] = ()) -> InputFiles:
     """All files of the inputs, absolute paths, each once and by name. known: inputs that were there once, and may have
     gone since.
 
     Raises InputError where an input isn't there or can't be understood, or names a part of a video.
     """
-    found = Found()
+    found = InputFiles()
     paths: dict[str, None] = {}
     for given in [*inputs, *(path for path in known if glob.has_magic(path) or os.path.lexists(path))]:
         expanded = _expanded(given)
@@ -66,7 +66,7 @@ def _is_video(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES and not os.path.isdir(path)
 
 
-def _walk(top: str, paths: dict[str, None], found: Found) -> None:
+def _walk(top: str, paths: dict[str, None], found: InputFiles) -> None:
     def closed(error: OSError) -> None:
         found.closed.append(error.filename)
         found.bad[error.filename] = (

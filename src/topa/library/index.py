@@ -26,17 +26,17 @@ from ..core.failures import all_failed, nameless
 from ..core.locks import exclusive
 from ..core.progress import Bar, bar, console
 from . import catalogue as kept
-from .catalogue import FEATURES, Catalogue, File, Settings
-from .finding import Found, find
+from .catalogue import FEATURES, Catalogue, File, IndexSettings
+from .finding import InputFiles, find
 from .fingerprint import State, sample, state, whole
 from .layout import part_folders, remove_leftovers
-from .outcome import Estimate, Result
+from .outcome import IndexEstimate, IndexResult
 from .relocation import relocate, split_pattern
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
     from ..features.video import SampledVideo
-    from .parts import Part
+    from .parts import PartWriter
 
 WORKERS = 4  # at most, unless more are asked for: each may hold the pictures of a long video
 _FLUSH_SECONDS = 60.0  # of work that a kill may lose
@@ -48,9 +48,9 @@ _TRIED = 3  # videos that an estimate is made of
 @dataclass(frozen=True)
 class Wanted:
     """How to index. None: as the library was made, or the default. encoder: a folder, hub id or a name that `resolve`
-    knows. The others are those of `Settings`. workers: processes that decode. wait: until another process that is at
-    work in the library has ended. root: the folder that the videos are in now. forget_missing: videos leave the library
-    even where a whole folder of them isn't there, or all are gone at once."""
+    knows. The others are those of `IndexSettings`. workers: processes that decode. wait: until another process that is
+    at work in the library has ended. root: the folder that the videos are in now. forget_missing: videos leave the
+    library even where a whole folder of them isn't there, or all are gone at once."""
 
     encoder: str | None = None
     rate: float | None = None
@@ -74,7 +74,7 @@ class Towers:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _ExaminedFile:
     """A file that was looked into. id: of its content. reason: why it can't be used."""
 
     path: str
@@ -84,7 +84,7 @@ class _Looked:
     reason: str | None = None
 
 
-def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, show: bool = True) -> Result:
+def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, show: bool = True) -> IndexResult:
     """Make a library of the inputs, or add them to one; all that it was made of before is looked at again.
 
     inputs: folders, files, patterns, .txt and .csv lists; none where the library is only brought up to date.
@@ -99,7 +99,7 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
         _nothing(out)
     folder = output_folder(out, kept.CATALOGUE, MANIFEST)
     with exclusive(folder, wait=wanted.wait):
-        run = _Run(folder, inputs, wanted, towers)
+        run = _IndexRun(folder, inputs, wanted, towers)
         run.recover()
         todo = run.compare()
         try:
@@ -116,10 +116,10 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     return result
 
 
-def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -> Estimate:
+def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -> IndexEstimate:
     """What `index` would do; a few of the files are decoded and encoded, and nothing is kept. Raises as it does."""
     _check(wanted)
-    run = _Run(out, inputs, wanted, towers)
+    run = _IndexRun(out, inputs, wanted, towers)
     todo = run.compare()
     tried = frames = 0
     took = 0.0
@@ -141,7 +141,7 @@ def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -
     there = out.absolute()
     while not there.exists():
         there = there.parent
-    return Estimate(
+    return IndexEstimate(
         out,
         len(todo),
         sum(found.size for _, found in todo),
@@ -156,7 +156,7 @@ def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -
     )
 
 
-class _Run:
+class _IndexRun:
     """One run over a library. folder: of the library. catalogue: as it is, and becomes."""
 
     def __init__(self, folder: Path, inputs: Sequence[str], wanted: Wanted, towers: Towers) -> None:
@@ -171,7 +171,7 @@ class _Run:
                 )
             before = relocate(before, folder, wanted.root)
         self.top = kept.root(folder, before)
-        self.found: Found = find(
+        self.found: InputFiles = find(
             [os.path.abspath(path) for path in inputs],
             [kept.path_of(path, self.top) for path in (before.sources if before else ())],
         )
@@ -199,7 +199,7 @@ class _Run:
         for name, file in self.catalogue.files.items():
             if file.id:
                 self._names.setdefault(file.id, set()).add(name)
-        self._part: Part | None = None
+        self._part: PartWriter | None = None
 
     def key(self, path: str) -> str:
         """The name of an absolute path in the catalogue."""
@@ -296,9 +296,9 @@ class _Run:
             return
         from ..features.clips import Clip
 
-        encoding: dict[str, list[_Looked]] = {}
+        encoding: dict[str, list[_ExaminedFile]] = {}
         with bar("index", len(todo), show=show) as line:
-            counted = _Counted(line)
+            counted = _IndexProgress(line)
 
             def clips() -> Iterator[Clip]:
                 for looked in self._looked_into(todo):
@@ -392,11 +392,11 @@ class _Run:
             width = read_manifest(self.folder / FEATURES / some.part, "features").width
             self.catalogue.finish(self.folder, width or 0)
 
-    def result(self) -> Result:
+    def result(self) -> IndexResult:
         """What there is now."""
         files, contents = self.catalogue.files, self.catalogue.contents
         here = {name: contents[file.id] for name, file in files.items() if file.id in contents and not file.gone}
-        return Result(
+        return IndexResult(
             self.folder,
             self.catalogue.settings.identity,
             videos=len(here),
@@ -434,12 +434,12 @@ class _Run:
                 raise _other_encoder(self.folder, settings, identity)
             self.catalogue.settings = replace(settings, encoder=_lasting(name))
 
-    def _looked_into(self, todo: Iterable[tuple[str, State]]) -> Iterator[_Looked]:
+    def _looked_into(self, todo: Iterable[tuple[str, State]]) -> Iterator[_ExaminedFile]:
         """Files in their order, with their content's id; they are read a few ahead of their use, in threads."""
         samples: dict[tuple[int, int, str], str] = {
             (file.size, file.changed, file.sample): file.id for file in self.catalogue.files.values() if file.id
         }
-        waiting: deque[Future[_Looked]] = deque()
+        waiting: deque[Future[_ExaminedFile]] = deque()
         with ThreadPoolExecutor(self.workers) as threads:
             for path, now in todo:
                 waiting.append(threads.submit(_look, path, now, samples))
@@ -448,7 +448,7 @@ class _Run:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _learn(self, looked: _Looked) -> None:
+    def _learn(self, looked: _ExaminedFile) -> None:
         """Note what a file is, and how that came."""
         files, name = self.catalogue.files, self.key(looked.path)
         before = files.get(name)
@@ -474,13 +474,13 @@ class _Run:
         reason = looked.reason and _said(looked.path, looked.reason)
         files[name] = File(looked.state.size, looked.state.changed, looked.sample, looked.id, reason)
 
-    def _begin(self, encoder: Encoder) -> Part:
-        from .parts import Part
+    def _begin(self, encoder: Encoder) -> PartWriter:
+        from .parts import PartWriter
 
-        return Part(self.folder, self.catalogue.settings, encoder.width)
+        return PartWriter(self.folder, self.catalogue.settings, encoder.width)
 
 
-class _Counted:
+class _IndexProgress:
     """What a run has done, for whoever waits for it."""
 
     def __init__(self, line: Bar) -> None:
@@ -521,14 +521,14 @@ def _holds_anything(path: str) -> bool:
         return True
 
 
-def _look(path: str, now: State, samples: dict[tuple[int, int, str], str]) -> _Looked:
+def _look(path: str, now: State, samples: dict[tuple[int, int, str], str]) -> _ExaminedFile:
     try:
         sampled = sample(path, now.size)
         name = samples.get((now.size, now.changed, sampled)) or whole(path)
     except OSError as error:
         reason = f"{path}: can't be read ({error.strerror}); expected a video file. Change its mode, or remove it."
-        return _Looked(path, State(-1, -1), reason=reason)
-    return _Looked(path, now, sampled, name)
+        return _ExaminedFile(path, State(-1, -1), reason=reason)
+    return _ExaminedFile(path, now, sampled, name)
 
 
 def _said(path: str, reason: str) -> str:
@@ -536,7 +536,7 @@ def _said(path: str, reason: str) -> str:
     return reason.removeprefix(f"{path}: ")
 
 
-def _changed(looked: _Looked) -> str | None:
+def _changed(looked: _ExaminedFile) -> str | None:
     """Why what was read of a file can't be trusted; None where it can."""
     try:
         if state(looked.path) == looked.state:
@@ -549,10 +549,10 @@ def _changed(looked: _Looked) -> str | None:
     )
 
 
-def _settings(wanted: Wanted, towers: Towers) -> Settings:
+def _settings(wanted: Wanted, towers: Towers) -> IndexSettings:
     name = wanted.encoder or towers.default
     identity = towers.identify(towers.resolve(name))
-    made = Settings(_lasting(name), identity, scenes=wanted.scenes)
+    made = IndexSettings(_lasting(name), identity, scenes=wanted.scenes)
     return replace(made, rate=wanted.rate or made.rate, cap=wanted.cap or made.cap)
 
 
@@ -576,7 +576,7 @@ def _nothing(folder: Path) -> NoReturn:
     )
 
 
-def _other_encoder(folder: Path, settings: Settings, found: str) -> ArtifactMismatch:
+def _other_encoder(folder: Path, settings: IndexSettings, found: str) -> ArtifactMismatch:
     return ArtifactMismatch(
         f"{folder}: is of the encoder {settings.identity}; found {found}. Nothing was changed. Leave --encoder out to "
         f"go on with {settings.encoder}, or index into another folder: topa index VIDEOS --out ANOTHER"

@@ -15,7 +15,7 @@ from ..core.errors import ArtifactMismatch, InputError
 from ..inference.request import check_explained, check_query, check_question
 from . import catalogue, index
 from .index import Towers, Wanted
-from .outcome import Estimate, Result
+from .outcome import IndexEstimate, IndexResult
 
 if TYPE_CHECKING:
     from ..core.protocols import Protocol
@@ -61,7 +61,7 @@ class Library:
         root: str | Path | None = None,
         forget_missing: bool = False,
         show: bool = False,
-    ) -> Result:
+    ) -> IndexResult:
         """Index more videos, files, folders, patterns or lists; without any, look again at all that it was made of.
 
         workers: processes that decode. wait: until another process that is at work in it has ended. root: the folder
@@ -201,12 +201,12 @@ class Library:
         return f"Library({str(self.path)!r}, videos={len(self)})"
 
 
-def make(inputs: Sequence[str], out: Path, wanted: Wanted, *, show: bool = True) -> Result:
+def make(inputs: Sequence[str], out: Path, wanted: Wanted, *, show: bool = True) -> IndexResult:
     """Make a library, or bring it up to date; see `topa.library.index.index`."""
     return index.index(inputs, out, wanted, _towers(), show=show)
 
 
-def estimate(inputs: Sequence[str], out: Path, wanted: Wanted) -> Estimate:
+def estimate(inputs: Sequence[str], out: Path, wanted: Wanted) -> IndexEstimate:
     """What `make` would do; see `topa.library.index.estimate`."""
     return index.estimate(inputs, out, wanted, _towers())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Result:
+class IndexResult:
     """What a library holds now, and what a run did. videos, frames, seconds, bytes: in all of it, bytes of features.
     new, changed, moved, returned, gone: paths. copies: paths of the same content as another one. unchanged: how many
     files weren't looked into. bad: why files are not in it, by path. truncated: paths of damaged videos that are.
@@ -39,7 +39,7 @@ class Result:
 
 
 @dataclass(slots=True)
-class Estimate:
+class IndexEstimate:
     """What a run would do. look: files to be looked into, of so many bytes. unchanged, gone: other files. frames,
     seconds, space: of what is to be encoded, told from `tried` of them; space in bytes. free: bytes on the disk. bad:
     files that can't be used, as far as it is known."""

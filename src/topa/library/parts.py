@@ -17,14 +17,14 @@ from ..core.artifacts import output_folder, read_manifest, remove_folder
 from ..core.errors import ArtifactError, OutputError
 from ..features.shard import NAME, Item, read_shard, write_shard
 from ..features.store import KIND, finish_store
-from .catalogue import Content, Settings
+from .catalogue import Content, IndexSettings
 from .layout import new_part, part_folders
 
 
-class Part:
+class PartWriter:
     """Writes a store in `folder`, the next free part of a library. contents: what is in it so far."""
 
-    def __init__(self, library: Path, settings: Settings, width: int) -> None:
+    def __init__(self, library: Path, settings: IndexSettings, width: int) -> None:
         self.folder = output_folder(new_part(library))
         self.contents: dict[str, Content] = {}
         self._settings, self._width = settings, width
@@ -56,7 +56,7 @@ class Part:
         _finish(self.folder, self._files, self._settings, self._width)
 
 
-def adopt(library: Path, settings: Settings, known: set[str]) -> dict[str, Content]:
+def adopt(library: Path, settings: IndexSettings, known: set[str]) -> dict[str, Content]:
     """What parts hold that the catalogue doesn't know, as a run was killed before it could say so. known: names of
     parts. Those that aren't whole are finished with what is, or gone where that is nothing."""
     found: dict[str, Content] = {}
@@ -80,16 +80,16 @@ def adopt(library: Path, settings: Settings, known: set[str]) -> dict[str, Conte
     return found
 
 
-def _about(settings: Settings, videos: Mapping[str, Any]) -> dict[str, Any]:
+def _about(settings: IndexSettings, videos: Mapping[str, Any]) -> dict[str, Any]:
     return {"settings": _decisive(settings), "videos": dict(videos)}
 
 
-def _decisive(settings: Settings) -> dict[str, Any]:
+def _decisive(settings: IndexSettings) -> dict[str, Any]:
     """What decides the features: the encoder may have another name since."""
     return {name: told for name, told in asdict(settings).items() if name != "encoder"}
 
 
-def _finish(folder: Path, files: list[str], settings: Settings, width: int) -> None:
+def _finish(folder: Path, files: list[str], settings: IndexSettings, width: int) -> None:
     if files:
         finish_store(folder, files, settings.identity, width, "image", config={"rate": settings.rate})
     else:

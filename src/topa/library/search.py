@@ -19,7 +19,7 @@ from ..features.frames import FrameFeatures
 from ..memory.bank import MemoryBank
 from .contents import Contents, Moment, Video
 from .moments import Rule, Segment, segments
-from .similarity import DEFAULT, Comparison, Similarity, compare
+from .similarity import DEFAULT, FrameScorer, Similarity, compare
 
 RULE = Rule(share=0.85, gap=1.0)
 """Of moments in a library, above what its frames score on average; chosen on the micro world."""
@@ -90,7 +90,7 @@ class Search:
             self._copies.setdefault(video.id, []).append(video)
         some = self._sample()
         self._fine = compare(similarity, contents.encoder, some, memory, temperature)
-        self._fast = Comparison("raw") if similarity == "projected" else self._fine
+        self._fast = FrameScorer("raw") if similarity == "projected" else self._fine
         # The average score of any query is its product with one vector.
         self._average = None if len(self._places) < FEWEST else self._fine.look(some.float()).mean(dim=0)
 
@@ -227,7 +227,7 @@ def when(
     top: int = 3,
     *,
     rule: Rule = ALONE,
-    comparison: Comparison | None = None,
+    comparison: FrameScorer | None = None,
 ) -> list[Segment]:
     """When a video shows what a query says: intervals with scores, best first, no two overlapping.
 
@@ -244,14 +244,14 @@ def when(
             f"when: found {features.space} features {features.width} wide and a query {tuple(query.shape)}; expected "
             "image features and a query of their width. Encode both with one encoder."
         )
-    comparison = comparison or Comparison("raw")
+    comparison = comparison or FrameScorer("raw")
     times = _times(features)
     scores = comparison.scores(comparison.queries(query.float()[None]), features.values[features.valid])[0].numpy()
     return segments(scores, times, duration, float(scores.mean()), rule)[:top]
 
 
 def moments_of(
-    video: Video, features: FrameFeatures, query: Tensor, top: int, comparison: Comparison, rule: Rule = ALONE
+    video: Video, features: FrameFeatures, query: Tensor, top: int, comparison: FrameScorer, rule: Rule = ALONE
 ) -> list[Moment]:
     """What `when` finds, as moments of a video. Raises as `when` does."""
     found = when(features, query, video.duration, top, rule=rule, comparison=comparison)

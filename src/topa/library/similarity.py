@@ -25,7 +25,7 @@ DEFAULT: Similarity = "raw"
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FrameScorer:
     """One way to compare.
 
     raw: the cosine of picture and words. centred: the same after each side's mean was taken away, which is the part of
@@ -74,7 +74,7 @@ def expect_memory(similarity: Similarity, memory: MemoryBank | None) -> None:
 
 def compare(
     similarity: Similarity, encoder: str, pictures: Tensor, memory: MemoryBank | None = None, temperature: float = 0.01
-) -> Comparison:
+) -> FrameScorer:
     """A way to compare pictures of which a sample is given, float [N, D] in image space, with words.
 
     memory: of the same encoder; "centred" takes the mean of words from it. Raises UsageError for an unknown similarity
@@ -82,12 +82,12 @@ def compare(
     """
     expect_memory(similarity, memory)
     if similarity == "raw" or memory is None:
-        return Comparison("raw")
+        return FrameScorer("raw")
     if memory.encoder != encoder:
         raise ArtifactMismatch(
             f"similarity {similarity}: the memory is of {memory.encoder}, the library of {encoder}; expected one "
             f"encoder. Name a model with --model that was made with {encoder}, or take --similarity raw."
         )
     if similarity == "projected":
-        return Comparison("projected", temperature, memory=memory)
-    return Comparison("centred", pictures=centroid(pictures).float(), words=centroid(memory.values).float())
+        return FrameScorer("projected", temperature, memory=memory)
+    return FrameScorer("centred", pictures=centroid(pictures).float(), words=centroid(memory.values).float())

@@ -60,8 +60,8 @@ def make_videos(
 ) -> list[MicroVideo]:
     """Render `count` stories to `out/videos/*.mp4`, with `out/questions.jsonl` and `out/stories.jsonl`.
 
-    `questions.jsonl` has one question per line, `stories.jsonl` the scenes, changes and event times of each video.
-    Raises OutputError if `out` can't be written.
+    `questions.jsonl` has one question per line, `stories.jsonl` the scenes, changes, event times and captions of each
+    video. Raises OutputError if `out` can't be written.
     """
     rng = random.Random(f"videos {seed}")
     balance = Balance(rng)
@@ -86,7 +86,14 @@ def make_videos(
         videos.append(video)
         file = f"videos/{path.name}"
         story_rows.append(
-            {"id": name, "video": file, **asdict(story), "events": video.events, "description": video.description}
+            {
+                "id": name,
+                "video": file,
+                **asdict(story),
+                "events": video.events,
+                "description": video.description,
+                "captions": video.captions,
+            }
         )
         question_rows += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
     for filename, rows in (("questions.jsonl", question_rows), ("stories.jsonl", story_rows)):

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from ..core import pages
-from ..core.formatting import percent
+from ..core.formatting import duration, percent
 from . import wording
 from .plots import Look
 from .read import Run, differing
@@ -75,9 +75,9 @@ def _headline(runs: Sequence[Run]) -> str:
         cards.append((wording.decimal(run.loss), "training loss", "mean of the last steps"))
     if run.seconds is not None:
         rate = f"{run.tokens_per_second:,.0f} tokens a second" if run.tokens_per_second else ""
-        cards.append((wording.duration(run.seconds), "of training", rate))
-    items = "".join(f"<li><b>{escape(v)}</b><span>{escape(a)}</span><i>{escape(s)}</i></li>" for v, a, s in cards)
-    return f'<p class="lead">{escape(lead)}</p>\n<ul class="cards" aria-label="Best numbers">{items}</ul>\n'
+        cards.append((duration(run.seconds), "of training", rate))
+    numbers = (("", escape(value), escape(about), escape(more)) for value, about, more in cards)
+    return f'<p class="lead">{escape(lead)}</p>\n{pages.cards("Best numbers", numbers)}'
 
 
 def _table(runs: Sequence[Run]) -> str:

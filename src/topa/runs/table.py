@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from ..core.formatting import duration
 from ..core.registry import unknown
 from . import wording
 from .read import Run, differing
@@ -144,7 +145,7 @@ def _columns(runs: Sequence[Run]) -> Iterator[Column]:
         yield Column(title, [wording.best(run.best(measure), measure) for run in runs], room)
     yield Column("train loss", optional(wording.decimal, (run.loss for run in runs)), 5)
     yield Column("tokens/s", optional("{:,.0f}".format, (run.tokens_per_second for run in runs)), 6)
-    yield Column("time", optional(wording.duration, (run.seconds for run in runs)), 6)
+    yield Column("time", optional(duration, (run.seconds for run in runs)), 6)
 
 
 def _models(runs: Sequence[Run]) -> list[str]:

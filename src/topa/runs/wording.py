@@ -16,19 +16,6 @@ def decimal(value: float) -> str:
     return f"{value:.3f}" if abs(value) >= 0.1 else f"{value:.4g}"
 
 
-def duration(seconds: float) -> str:
-    """Format a duration: 3.21 is "3.2 s", 192 is "3 min 12 s", 1810 is "30 min", 7500 is "2 h 05 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 10:
-        return f"{minutes} min {rest:02} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    if not hours:
-        return f"{minutes} min"
-    return f"{hours:,} h {minutes:02} min"
-
-
 def setting(value: Any) -> str:
     """Format a setting as one would write it in a recipe."""
     if value is None:

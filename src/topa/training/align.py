@@ -253,7 +253,7 @@ def align(
         open_corpus(path, config, folder, show=watch.show)
     processes.wait()  # for what the first one has written
     corpus = open_corpus(path, config, folder, show=False)
-    if tideos is not None:
+    if tideos is not None and corpus.tideos[0].source.get("writer") != "microworld":
         _note_size(config, len(corpus.ids))
     training, testing = _split(config, len(corpus.ids), own=tideos is not None)
     model, saved_config = new_model(

@@ -22,7 +22,7 @@ from ..core.embedded import resolve
 from ..core.errors import InputError, UsageError
 from ..core.processes import Processes
 from ..core.progress import console
-from ..evals.questions import Unfit, VideoQuestion
+from ..evals.questions import UnfitQuestion, VideoQuestion
 from ..features.clips import Clip
 from ..features.encoder import Encoder
 from ..features.feature_cache import FeatureCache, encode_missing
@@ -241,7 +241,7 @@ def _read(
         return tuple(q for q in questions if source.clip(q).id in place)
 
     unusable = [
-        Unfit(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
+        UnfitQuestion(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
         for q in (*selection.training, *selection.held_out)
         if source.clip(q).id not in place
     ]

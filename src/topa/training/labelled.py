@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core.errors import AllFailed, InputError, TopaError
-from ..evals.questions import FORMATS, Asked, Unfit, VideoQuestion, asked
+from ..evals.questions import FORMATS, Asked, UnfitQuestion, VideoQuestion, asked
 from ..features.clips import Clip, clip_below, name_below
 from ..features.feature_cache import FeatureCache
 from ..prompts.templates import LETTERS
@@ -53,7 +53,7 @@ class Selection:
 
     training: tuple[VideoQuestion, ...]
     held_out: tuple[VideoQuestion, ...]
-    left_out: tuple[Unfit, ...]
+    left_out: tuple[UnfitQuestion, ...]
     unseen: int
 
     @property
@@ -73,9 +73,9 @@ def select(source: LabelledVideos, config: FinetuneConfig, known: FeatureCache) 
     Raises InputError where nothing can be used, or where the held-out share is no whole video.
     """
     usable: list[tuple[str, VideoQuestion]] = []
-    left_out: list[Unfit] = []
+    left_out: list[UnfitQuestion] = []
     for labelled in _labelled_questions(source):
-        unfit = labelled if isinstance(labelled, Unfit) else _unfit(labelled, source, config, known)
+        unfit = labelled if isinstance(labelled, UnfitQuestion) else _unfit(labelled, source, config, known)
         if unfit is not None:
             left_out.append(unfit)
         elif isinstance(labelled, VideoQuestion):
@@ -110,7 +110,7 @@ def _labelled_questions(source: LabelledVideos) -> Iterable[Asked]:
 
 def _unfit(
     question: VideoQuestion, source: LabelledVideos, config: FinetuneConfig, known: FeatureCache
-) -> Unfit | None:
+) -> UnfitQuestion | None:
     """Return why nothing can be learned from a question, as far as is known without opening its video."""
     multiple_choice = question.question
     reason, detail = "", ""
@@ -127,7 +127,7 @@ def _unfit(
         reason, detail = "its task has no share", "--set choose=, answer= or describe="
     elif not _there(question) and source.clip(question).id not in known:
         reason, detail = "the video is missing", str(question.video)
-    return Unfit(question.id, source.name(question), reason, detail) if reason else None
+    return UnfitQuestion(question.id, source.name(question), reason, detail) if reason else None
 
 
 def _there(question: VideoQuestion) -> bool:
@@ -139,7 +139,7 @@ def _sample(names: Sequence[str], number: int, key: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{key}\0{name}".encode()).digest())[:number]
 
 
-def nothing(data: Path, left_out: Sequence[Unfit]) -> TopaError:
+def nothing(data: Path, left_out: Sequence[UnfitQuestion]) -> TopaError:
     """Return the error where no question can be used: the file's, where there is none in it."""
     selection = Selection((), (), tuple(left_out), 0).tally
     reasons = "; ".join(selection.lines()) or "there are no questions"

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, items, located
+from ..files import VideoFiles, items, located
 from ..published import distinct, opened
 
 KINDS = (
@@ -39,7 +39,7 @@ KINDS = (
 _SUFFIXES = (".mp4", ".mkv", ".webm")
 
 
-class _Question(Struct, gc=False):
+class _ActivitynetQuestion(Struct, gc=False):
     video_name: str
     question: str
     question_id: str
@@ -57,14 +57,14 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     told = located(data, [f"{split}_a.json"], f"the answers of ActivityNet-QA ({split})", folders)
     found = items(told, _Answer, lambda a: a, "an answer of ActivityNet-QA", "answer, type and question_id")
     answers = {answer.question_id: answer for answer in found}
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
     @cache
     def find(name: str) -> Path:
         stems = [f"{root}{start}{name}" for root in ("all_test/", "videos/", "") for start in ("v_", "")]
         return videos.find(*(f"{stem}{suffix}" for stem in stems for suffix in _SUFFIXES), f"v_{name}.mp4")
 
-    def build(item: _Question) -> Example:
+    def build(item: _ActivitynetQuestion) -> Example:
         answer = answers.get(item.question_id)
         number = str(answer.type) if answer else ""
         return opened(
@@ -77,7 +77,7 @@ def _read(data: Path, split: str) -> Iterator[Example]:
         )
 
     fields = "video_name, question and question_id"
-    yield from distinct(items(path, _Question, build, "a question of ActivityNet-QA", fields))
+    yield from distinct(items(path, _ActivitynetQuestion, build, "a question of ActivityNet-QA", fields))
 
 
 BENCHMARK = Benchmark(

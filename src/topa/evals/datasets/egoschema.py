@@ -25,7 +25,7 @@ from msgspec import Struct, field
 from ...core.errors import InputError
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, document, items, located, rows, table
+from ..files import VideoFiles, document, items, located, rows, table
 from ..published import choice, distinct, unlettered
 from ..submissions import egoschema
 
@@ -39,7 +39,7 @@ _FILES = {
 _Ask = Callable[[str, str, list[str], int | None], Example]
 
 
-class _Item(Struct, gc=False):
+class _EgoschemaQuestion(Struct, gc=False):
     q_uid: str
     question: str
     a: str = field(name="option 0")
@@ -49,7 +49,7 @@ class _Item(Struct, gc=False):
     e: str = field(name="option 4")
 
 
-class _Row(Struct, gc=False):
+class _EgoschemaRow(Struct, gc=False):
     video_idx: str
     question: str
     option: list[str]
@@ -58,13 +58,13 @@ class _Row(Struct, gc=False):
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     path = located(data, ("questions.json", *_FILES[split]), f"the questions of EgoSchema ({split})", _FOLDERS)
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
     def ask(name: str, question: str, options: list[str], answer: int | None) -> Example:
         video = videos.find(*(f"{folder}{name}.mp4" for folder in ("videos/", "good_clips_git/", "")))
         return choice(name, name, video, question, options, answer, kind="all")
 
-    def build(row: _Row) -> Example:
+    def build(row: _EgoschemaRow) -> Example:
         answer = str("" if row.answer is None else row.answer).strip()
         return ask(row.video_idx, row.question, unlettered(row.option), int(answer) if answer else None)
 
@@ -73,7 +73,9 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     elif path.suffix == ".csv":
         yield from distinct(_released(path, ask))
     else:
-        yield from distinct(rows(path, _Row, build, "a question of EgoSchema", "video_idx, question and option"))
+        yield from distinct(
+            rows(path, _EgoschemaRow, build, "a question of EgoSchema", "video_idx, question and option")
+        )
 
 
 def _official(path: Path, split: str, ask: _Ask) -> Iterator[Example]:
@@ -87,10 +89,12 @@ def _official(path: Path, split: str, ask: _Ask) -> Iterator[Example]:
             "it, or evaluate the full set: --split full"
         )
 
-    def build(item: _Item) -> Example:
+    def build(item: _EgoschemaQuestion) -> Example:
         return ask(item.q_uid, item.question, [item.a, item.b, item.c, item.d, item.e], answers.get(item.q_uid))
 
-    found = items(path, _Item, build, "a question of EgoSchema", "q_uid, question and option 0 to option 4")
+    found = items(
+        path, _EgoschemaQuestion, build, "a question of EgoSchema", "q_uid, question and option 0 to option 4"
+    )
     yield from (example for example in found if split == "full" or example.id in answers)
 
 

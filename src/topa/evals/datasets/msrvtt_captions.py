@@ -21,14 +21,14 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, document, located
+from ..files import VideoFiles, document, located
 from ..published import distinct
 
 _WHOLE = ("MSRVTT_data.json", "MSR_VTT.json", "videodatainfo_2017.json")
 _CALLED = {"test": ("test",), "val": ("val", "validate", "validation"), "train": ("train",)}
 
 
-class _Video(Struct, gc=False):
+class _MsrvttVideo(Struct, gc=False):
     video_id: str
     category: int | str | None = None
     split: str | None = None
@@ -40,17 +40,17 @@ class _Sentence(Struct, gc=False):
 
 
 class _File(Struct):
-    videos: list[_Video]
+    videos: list[_MsrvttVideo]
     sentences: list[_Sentence]
 
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     names = ("test_videodatainfo.json" if split == "test" else "train_val_videodatainfo.json", *_WHOLE)
     path = located(data, names, f"the captions of MSR-VTT ({split})", ("", "annotation", "annotations", "msrvtt"))
-    yield from distinct(_examples(path, Videos(data), split))
+    yield from distinct(_examples(path, VideoFiles(data), split))
 
 
-def _examples(path: Path, videos: Videos, split: str) -> Iterator[Example]:
+def _examples(path: Path, videos: VideoFiles, split: str) -> Iterator[Example]:
     found: _File = document(path, _File, '{"videos": [{video_id, ...}], "sentences": [{video_id, caption, ...}]}')
     captions: dict[str, list[str]] = defaultdict(list)
     for sentence in found.sentences:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, located
+from ..files import VideoFiles, located
 from ..published import distinct
 from .msvd_qa import examples
 
@@ -22,7 +22,7 @@ _FOLDERS = ("TestVideo/", "TrainValVideo/", "videos/all/", "videos/", "")
 def _read(data: Path, split: str) -> Iterator[Example]:
     names = (f"{split}_qa.json", f"{split}.csv")
     path = located(data, names, f"the questions of MSRVTT-QA ({split})", ("", "MSRVTT-QA", "annotations"))
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
     @cache
     def find(video: str) -> Path:

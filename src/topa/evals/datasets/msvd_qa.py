@@ -22,7 +22,7 @@ from msgspec import Struct
 from ...tideos.streams import Stream
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, items, located, table
+from ..files import VideoFiles, items, located, table
 from ..published import distinct, opened
 
 MAP = "youtube_mapping.txt"
@@ -30,7 +30,7 @@ _WORDS = ("what", "who", "how", "when", "where")
 _SUFFIXES = (".avi", ".mp4", ".webm")
 
 
-class _Item(Struct, gc=False):
+class _MsvdQuestion(Struct, gc=False):
     id: int | str
     video_id: int | str
     question: str
@@ -44,10 +44,10 @@ def examples(path: Path, find: Callable[[str], Path]) -> Iterator[Example]:
             yield _asked(told["qid"].strip(), told["video_id"].strip(), told["question"], told["answer"], find)
         return
 
-    def build(item: _Item) -> Example:
+    def build(item: _MsvdQuestion) -> Example:
         return _asked(str(item.id), str(item.video_id), item.question, item.answer, find)
 
-    yield from items(path, _Item, build, "a question with one answer", "id, video_id, question and answer")
+    yield from items(path, _MsvdQuestion, build, "a question with one answer", "id, video_id, question and answer")
 
 
 def _asked(name: str, video: str, question: str, answer: str | None, find: Callable[[str], Path]) -> Example:
@@ -59,7 +59,7 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     names = (f"{split}_qa.json", f"{split}.csv")
     path = located(data, names, f"the questions of MSVD-QA ({split})", ("", "MSVD-QA", "annotations"))
     called = _mapping(next((p for p in (path.with_name(MAP), data / MAP) if p.is_file()), None))
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
     @cache
     def find(video: str) -> Path:

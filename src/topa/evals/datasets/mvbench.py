@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, items, located
+from ..files import VideoFiles, items, located
 from ..published import choice
 from ..submissions import mvbench
 
@@ -62,7 +62,7 @@ TASKS = {
 _Value = str | int | float
 
 
-class _Item(Struct, gc=False):
+class _MvbenchQuestion(Struct, gc=False):
     video: str
     question: str
     candidates: list[_Value]
@@ -74,13 +74,13 @@ class _Item(Struct, gc=False):
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     paths = {task: located(data, [f"{task}.json"], f"the {task} of MVBench", ("json", "")) for task in TASKS}
-    videos = Videos(data)
+    videos = VideoFiles(data)
     for task, path in paths.items():
         yield from _task(task, path, videos)
 
 
-def _task(task: str, path: Path, videos: Videos) -> Iterator[Example]:
-    def build(item: _Item) -> Example:
+def _task(task: str, path: Path, videos: VideoFiles) -> Iterator[Example]:
+    def build(item: _MvbenchQuestion) -> Example:
         name = item.video.strip("/")
         part = task in _PARTS
         return choice(
@@ -97,7 +97,7 @@ def _task(task: str, path: Path, videos: Videos) -> Iterator[Example]:
         )
 
     fields = "video, question, candidates and answer"
-    for number, example in enumerate(items(path, _Item, build, f"a question of MVBench ({task})", fields)):
+    for number, example in enumerate(items(path, _MvbenchQuestion, build, f"a question of MVBench ({task})", fields)):
         yield replace(example, id=f"{task}_{number}")
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, document, located, table
+from ..files import VideoFiles, document, located, table
 from ..published import choice, distinct
 
 MAP = "map_vid_vidorID.json"
@@ -66,7 +66,7 @@ def finder(path: Path, videos: Path) -> Callable[[str], Path]:
     found = next((folder / MAP for folder in near if (folder / MAP).is_file()), None)
     expected = 'expected {"video": "folder/video", ...}, or no such file where the videos lie in one folder'
     inner = {} if found is None else document(found, dict[str, str], expected.removeprefix("expected "))
-    places = Videos(videos)
+    places = VideoFiles(videos)
 
     @cache
     def find(video: str) -> Path:

@@ -19,12 +19,12 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, document, located
+from ..files import VideoFiles, document, located
 from ..published import choice, distinct
 from ..submissions import perception
 
 
-class _Question(Struct, gc=False):
+class _PerceptionQuestion(Struct, gc=False):
     id: int | str
     question: str
     options: list[str]
@@ -33,19 +33,19 @@ class _Question(Struct, gc=False):
     reasoning: str | None = None
 
 
-class _Video(Struct, gc=False):
-    mc_question: list[_Question]
+class _PerceptionVideo(Struct, gc=False):
+    mc_question: list[_PerceptionQuestion]
 
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     folders = ("", f"mc_question_{split}_annotations", "annotations", "perception_test")
     path = located(data, [f"mc_question_{split}.json"], f"the questions of the Perception Test ({split})", folders)
-    yield from distinct(_examples(path, Videos(data), split))
+    yield from distinct(_examples(path, VideoFiles(data), split))
 
 
-def _examples(path: Path, videos: Videos, split: str) -> Iterator[Example]:
+def _examples(path: Path, videos: VideoFiles, split: str) -> Iterator[Example]:
     expected = '{"video_id": {"mc_question": [{id, question, options, ...}]}}'
-    told: dict[str, _Video] = document(path, dict[str, _Video], expected)
+    told: dict[str, _PerceptionVideo] = document(path, dict[str, _PerceptionVideo], expected)
     for name, video in told.items():
         place = videos.find(*(f"{folder}{name}.mp4" for folder in ("videos/", f"{split}_videos/", f"{split}/", "")))
         for asked in video.mc_question:

@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, items, located
+from ..files import VideoFiles, items, located
 from ..published import choice, distinct
 from ..submissions import star
 
@@ -35,7 +35,7 @@ class _Choice(Struct, gc=False):
     choice: str
 
 
-class _Item(Struct, gc=False):
+class _StarQuestion(Struct, gc=False):
     question_id: str
     question: str
     video_id: str
@@ -47,9 +47,9 @@ class _Item(Struct, gc=False):
 
 def examples(path: Path, videos: Path) -> Iterator[Example]:
     """The questions of a file. Raises InputError where it isn't such a JSON file."""
-    places = Videos(videos)
+    places = VideoFiles(videos)
 
-    def build(item: _Item) -> Example:
+    def build(item: _StarQuestion) -> Example:
         return choice(
             item.question_id,
             item.video_id,
@@ -63,7 +63,7 @@ def examples(path: Path, videos: Path) -> Iterator[Example]:
         )
 
     fields = "question_id, question, video_id, start, end and choices"
-    yield from items(path, _Item, build, "a question of STAR", fields)
+    yield from items(path, _StarQuestion, build, "a question of STAR", fields)
 
 
 def _read(data: Path, split: str) -> Iterator[Example]:

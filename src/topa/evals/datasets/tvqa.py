@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, lines, located
+from ..files import VideoFiles, lines, located
 from ..published import choice, distinct
 
 FPS = 3.0
@@ -32,7 +32,7 @@ FPS = 3.0
 _SHOWS = ("castle", "friends", "grey", "house", "met")  # what their clips' names begin with; those of bbt with no name
 
 
-class _Line(Struct, gc=False):
+class _TvqaQuestion(Struct, gc=False):
     qid: int | str
     q: str
     a0: str
@@ -48,13 +48,13 @@ class _Line(Struct, gc=False):
 
 def examples(path: Path, videos: Path) -> Iterator[Example]:
     """The questions of a file. Raises InputError where it isn't such a JSON Lines file."""
-    places = Videos(videos)
+    places = VideoFiles(videos)
 
     @cache
     def found(name: str) -> tuple[Path, Path, float | None]:
         return _places(name, places)
 
-    def build(line: _Line) -> Example:
+    def build(line: _TvqaQuestion) -> Example:
         start, _, end = line.ts.partition("-")
         video, subtitles, fps = found(line.vid_name)
         return choice(
@@ -71,10 +71,10 @@ def examples(path: Path, videos: Path) -> Iterator[Example]:
             subtitles=subtitles,
         )
 
-    yield from lines(path, _Line, build, "a question of TVQA", "qid, q, a0 to a4, ts and vid_name")
+    yield from lines(path, _TvqaQuestion, build, "a question of TVQA", "qid, q, a0 to a4, ts and vid_name")
 
 
-def _places(name: str, places: Videos) -> tuple[Path, Path, float | None]:
+def _places(name: str, places: VideoFiles) -> tuple[Path, Path, float | None]:
     """The video, its subtitles, and the rate of a folder of frames."""
     show = name.partition("_")[0]
     folder = f"{show if show in _SHOWS else 'bbt'}_frames"

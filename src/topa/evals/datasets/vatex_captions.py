@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, items, located
+from ..files import VideoFiles, items, located
 from ..published import distinct
 
 _FILES = {
@@ -32,16 +32,16 @@ _FILES = {
 }
 
 
-class _Item(Struct, gc=False):
+class _VatexVideo(Struct, gc=False):
     videoID: str  # noqa: N815 (the file's own name)
     enCap: list[str] | None = None  # noqa: N815
 
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     path = located(data, [_FILES[split]], f"the captions of VATEX ({split})", ("", "annotations", "vatex"))
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
-    def build(item: _Item) -> Example:
+    def build(item: _VatexVideo) -> Example:
         name = item.videoID
         return Example(
             name,
@@ -50,7 +50,7 @@ def _read(data: Path, split: str) -> Iterator[Example]:
             references=tuple(item.enCap or ()),
         )
 
-    yield from distinct(items(path, _Item, build, "a video of VATEX", "videoID and enCap"))
+    yield from distinct(items(path, _VatexVideo, build, "a video of VATEX", "videoID and enCap"))
 
 
 BENCHMARK = Benchmark(

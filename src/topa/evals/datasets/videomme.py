@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from ..catalogue import Benchmark
 from ..example import Example
-from ..files import Videos, located, rows
+from ..files import VideoFiles, located, rows
 from ..published import by_letter, choice, distinct, unlettered
 
 _FILES = (
@@ -38,7 +38,7 @@ _FILES = (
 _PARTS = ("duration", "domain", "sub_category")
 
 
-class _Row(Struct, gc=False):
+class _VideommeRow(Struct, gc=False):
     videoID: str  # noqa: N815 (the file's own name)
     question_id: str
     question: str
@@ -52,9 +52,9 @@ class _Row(Struct, gc=False):
 
 def _read(data: Path, split: str) -> Iterator[Example]:
     path = located(data, _FILES, "the questions of Video-MME", ("videomme", "", "Video-MME"))
-    videos = Videos(data)
+    videos = VideoFiles(data)
 
-    def build(row: _Row) -> Example:
+    def build(row: _VideommeRow) -> Example:
         name = row.videoID
         told = {part: getattr(row, part) for part in _PARTS}
         return choice(
@@ -70,7 +70,7 @@ def _read(data: Path, split: str) -> Iterator[Example]:
         )
 
     fields = "videoID, question_id, question and options"
-    yield from distinct(rows(path, _Row, build, "a question of Video-MME", fields))
+    yield from distinct(rows(path, _VideommeRow, build, "a question of Video-MME", fields))
 
 
 BENCHMARK = Benchmark("videomme", "Video-MME", "choice", {"test": 2700}, _read, subtitles=True)

@@ -1,7 +1,4 @@
-"""Pieces of a page that the demo's and an evaluation's have in common: tables by kind, options, frames, facts.
-
-Takes parts of reports; gives HTML, all that comes from data escaped.
-"""
+"""HTML of the parts of a report: tables by kind, frames, facts. All that comes from data is escaped."""
 
 from __future__ import annotations
 
@@ -14,15 +11,10 @@ from typing import TYPE_CHECKING
 
 from ..core import pages
 from ..core.errors import InputError
-from .wording import NONE, interval, kinds_of, label, percent
+from .formatting import NONE, interval, kinds_of, label, percent
 
 if TYPE_CHECKING:
     from .report import Condition, FrameView
-
-
-def style() -> str:
-    """The style sheet of these pieces and of the plots."""
-    return pages.resource(__package__, "page.css")
 
 
 def kinds_table(conditions: Sequence[Condition], method: str, what: str = "kind") -> str:

@@ -1,7 +1,7 @@
 """Words of captions by the conventions of the Penn Treebank: lower case, clitics apart, without punctuation.
 
 The classic caption toolkit lets Stanford's PTBTokenizer cut captions, in Java. This is not that program and has fewer
-rules: on captions as people write them the words are the same (tests/evals/test_words.py asks Java); on web
+rules: on captions as people write them the words are the same (tests/evals/test_tokenizer_ptb.py asks Java); on web
 addresses, markup, smileys, phone numbers and fractions they can differ. `toolkit.words` is the program itself.
 Source: the Treebank's conventions (Marcus, Santorini and Marcinkiewicz, 1993); the toolkit's list of punctuation.
 """

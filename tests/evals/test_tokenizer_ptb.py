@@ -7,7 +7,7 @@ import random
 import pytest
 
 from topa.evals import toolkit
-from topa.evals.words import tokenise
+from topa.evals.tokenizer_ptb import tokenise
 
 from .toolkit import EVERYDAY, everyday, java_words, needs_java
 

@@ -1,4 +1,4 @@
-"""How names and numbers are put: the same on the page, in the terminal and in the README.
+"""Names and numbers as text: the same on the page, in the terminal and in the README.
 
 Reads a report's values; gives strings, not yet escaped for any of the three.
 """
@@ -10,13 +10,9 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .metrics import Estimate
+    from .metrics import IntervalEstimate
     from .report import Condition
 
-METHOD = "projected"
-"""The condition that is the method itself; every other one is there to be compared with it."""
-BASELINES = ("chance", "blind", "raw")
-"""What the headline sets the method against."""
 NONE = "–"
 
 
@@ -46,17 +42,9 @@ def points(share: float) -> str:
     return f"{round(100 * share, 1) + 0:+.1f}".replace("-", "−")
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: IntervalEstimate) -> str:
     """The 95 % interval of an accuracy: "60.1–66.3"."""
     return f"{percent(estimate.low)}–{percent(estimate.high)}"
-
-
-def duration(seconds: float) -> str:
-    """3.21 is "3.2 s", 192 is "3 min 12 s"."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s"
 
 
 def kinds_of(conditions: Iterable[Condition]) -> list[str]:
@@ -64,8 +52,13 @@ def kinds_of(conditions: Iterable[Condition]) -> list[str]:
     return list(dict.fromkeys(kind for condition in conditions for kind in condition.kinds))
 
 
-def verdict(estimate: Estimate) -> str:
+def verdict(estimate: IntervalEstimate) -> str:
     """What a paired difference lets one say: "better", "worse", or "not clear" where zero is in the interval."""
     if estimate.low > 0:
         return "better"
     return "worse" if estimate.high < 0 else "not clear"
+
+
+def markdown_line(cells: Iterable[str]) -> str:
+    """A row of a table in Markdown; bars and newlines in cells can't end one."""
+    return "| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |"
