@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from topa.serving import guards
 from topa.serving.errors import RequestError
-from topa.serving.guards import Admission, Bodies, Named, Origins, Tokens
-from topa.serving.settings import Limits, Settings
+from topa.serving.middleware import load
+from topa.serving.middleware.access import OriginCheck, TokenCheck
+from topa.serving.middleware.load import Admission, BodyLimit
+from topa.serving.middleware.request_id import RequestId
+from topa.serving.settings import ServerLimits, ServerSettings
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -110,11 +112,11 @@ def do(*args: Any, **more: Any) -> Response:
 )
 def test_dns_rebinding(host: str, passes: bool) -> None:
     headers = {"Host": host} if host else {}
-    response = do(Origins(reading, Settings(origins=("https://videos.example",))), headers=headers)
+    response = do(OriginCheck(reading, ServerSettings(origins=("https://videos.example",))), headers=headers)
     assert response.status == (200 if passes else 403)
     assert passes or response.code == "host_not_allowed"
     # Who doesn't know the token gets nowhere by any name.
-    assert do(Origins(reading, Settings(tokens=("sesame",))), headers=headers).status == 200
+    assert do(OriginCheck(reading, ServerSettings(tokens=("sesame",))), headers=headers).status == 200
 
 
 @pytest.mark.parametrize(
@@ -135,15 +137,15 @@ def test_dns_rebinding(host: str, passes: bool) -> None:
     ],
 )
 def test_pages_of_other_sites(origin: str, allowed: tuple[str, ...], passes: bool) -> None:
-    app = Origins(reading, Settings(origins=allowed))
+    app = OriginCheck(reading, ServerSettings(origins=allowed))
     response = do(app, headers={"Host": "localhost:8000"} | ({"Origin": origin} if origin else {}))
     assert response.status == (200 if passes else 403)
     assert passes or response.code == "origin_not_allowed"
 
 
 def test_an_origin_without_a_host_is_none_of_ours() -> None:
-    assert do(Origins(reading, Settings()), headers={"Origin": "null"}).status == 403
-    assert do(Origins(reading, Settings()), headers={"Origin": "https://"}).status == 403
+    assert do(OriginCheck(reading, ServerSettings()), headers={"Origin": "null"}).status == 403
+    assert do(OriginCheck(reading, ServerSettings()), headers={"Origin": "https://"}).status == 403
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_an_origin_without_a_host_is_none_of_ours() -> None:
     ],
 )
 def test_tokens(path: str, given: str, status: int) -> None:
-    response = do(Tokens(reading, ("one", "two")), path, headers={"Authorization": given} if given else {})
+    response = do(TokenCheck(reading, ("one", "two")), path, headers={"Authorization": given} if given else {})
     assert response.status == status
     if status == 401:
         assert response.headers["www-authenticate"] == "Bearer"
@@ -174,7 +176,7 @@ def test_tokens(path: str, given: str, status: int) -> None:
 
 
 def test_without_tokens_it_is_open() -> None:
-    assert do(Tokens(reading, ()), "/v1/models").status == 200
+    assert do(TokenCheck(reading, ()), "/v1/models").status == 200
 
 
 def test_a_full_server_refuses_before_it_reads() -> None:
@@ -188,7 +190,7 @@ def test_a_full_server_refuses_before_it_reads() -> None:
         app = Admission(slow, 2)
         first = [asyncio.create_task(call(app)) for _ in range(2)]
         await asyncio.sleep(0)
-        assert app.at_work == 2
+        assert app.active == 2
         read: list[int] = []
         refused = await call(app, read=read)
         assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "busy", "1")
@@ -197,7 +199,7 @@ def test_a_full_server_refuses_before_it_reads() -> None:
         assert (await call(app, "/v1/models", method="GET")).status == 200
         assert (await call(app, "/healthz", method="GET")).status == 200
         assert [response.status for response in await asyncio.gather(*first)] == [200, 200]
-        assert app.at_work == 0
+        assert app.active == 0
         assert (await call(app)).status == 200
 
     asyncio.run(run())
@@ -210,7 +212,7 @@ def test_a_place_is_given_back_after_a_failure() -> None:
     app = Admission(failing, 1)
     with pytest.raises(RuntimeError):
         do(app)
-    assert app.at_work == 0
+    assert app.active == 0
 
 
 @pytest.mark.parametrize(
@@ -236,14 +238,14 @@ def test_what_is_work(method: str, path: str, works: bool) -> None:
 
 def test_a_body_that_says_that_it_is_too_large() -> None:
     read: list[int] = []
-    response = do(Bodies(reading, Limits(body=10)), headers={"Content-Length": "11"}, read=read)
+    response = do(BodyLimit(reading, ServerLimits(body=10)), headers={"Content-Length": "11"}, read=read)
     assert (response.status, response.code) == (413, "too_large")
     assert not read
 
 
 @pytest.mark.parametrize("told", [{}, {"Content-Length": "5"}, {"Content-Length": "-1"}, {"Content-Length": "x"}])
 def test_a_body_that_turns_out_to_be_too_large(told: dict[str, str]) -> None:
-    app = Bodies(reading, Limits(body=10))
+    app = BodyLimit(reading, ServerLimits(body=10))
     with pytest.raises(RequestError) as error:
         do(app, headers=told, chunks=[b"1234567", b"1234567"])
     assert error.value.status == 413
@@ -252,10 +254,10 @@ def test_a_body_that_turns_out_to_be_too_large(told: dict[str, str]) -> None:
 
 
 def test_uploads_have_a_limit_of_their_own() -> None:
-    limits = Limits(body=10, upload=100_000)
-    assert do(Bodies(reading, limits), "/v1/videos", chunks=[b"x" * 100_000]).body == b"100000"
+    limits = ServerLimits(body=10, upload=100_000)
+    assert do(BodyLimit(reading, limits), "/v1/videos", chunks=[b"x" * 100_000]).body == b"100000"
     with pytest.raises(RequestError) as error:
-        do(Bodies(reading, limits), "/v1/videos", chunks=[b"x" * 100_000] * 2)
+        do(BodyLimit(reading, limits), "/v1/videos", chunks=[b"x" * 100_000] * 2)
     assert error.value.status == 413
 
 
@@ -271,7 +273,7 @@ def test_bodies_share_the_memory() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": message["body"]})
 
-        app = Bodies(slow, Limits(body=10))
+        app = BodyLimit(slow, ServerLimits(body=10))
         first = [asyncio.create_task(call(app, chunks=[b"x" * 10])) for _ in range(8)]
         for _ in range(20):
             await asyncio.sleep(0)
@@ -287,17 +289,17 @@ def test_bodies_share_the_memory() -> None:
 
 
 def test_a_body_that_comes_too_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guards, "_PATIENCE", 0.05)
+    monkeypatch.setattr(load, "_PATIENCE", 0.05)
     never: list[bytes] = []
     with pytest.raises(RequestError) as error:
-        do(Bodies(reading, Limits()), chunks=never)
+        do(BodyLimit(reading, ServerLimits()), chunks=never)
     assert (error.value.status, error.value.code) == (408, "slow_body")
 
 
 def test_what_came_gives_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second part comes after the first patience is over, and the first part was long enough for it."""
-    monkeypatch.setattr(guards, "_PATIENCE", 0.05)
-    monkeypatch.setattr(guards, "_SLOWEST", 1)
+    monkeypatch.setattr(load, "_PATIENCE", 0.05)
+    monkeypatch.setattr(load, "_MIN_RATE", 1)
 
     async def run() -> None:
         async def receive() -> Any:
@@ -312,14 +314,14 @@ def test_what_came_gives_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
         parts: list[int] = []
         sent: list[Any] = []
         scope = {"type": "http", "method": "POST", "path": "/v1/ask", "headers": [], "state": {}}
-        await Bodies(reading, Limits())(scope, receive, send)
+        await BodyLimit(reading, ServerLimits())(scope, receive, send)
         assert sent[-1]["body"] == b"2000"
 
     asyncio.run(run())
 
 
 def test_headers_that_all_responses_have() -> None:
-    first, second = do(Named(reading)), do(Named(reading))
+    first, second = do(RequestId(reading)), do(RequestId(reading))
     assert first.headers["x-content-type-options"] == "nosniff"
     assert first.headers["referrer-policy"] == "no-referrer"
     assert "frame-ancestors 'none'" in first.headers["content-security-policy"]
@@ -333,14 +335,14 @@ def test_an_own_policy_is_kept() -> None:
         )
         await send({"type": "http.response.body", "body": b""})
 
-    assert do(Named(page)).headers["content-security-policy"] == "default-src x"
+    assert do(RequestId(page)).headers["content-security-policy"] == "default-src x"
 
 
 def test_a_failure_says_nothing_but_its_id(caplog: pytest.LogCaptureFixture) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         raise ValueError("the password is swordfish, in /etc/secret")
 
-    response = do(Named(failing))
+    response = do(RequestId(failing))
     assert (response.status, response.code) == (500, "internal_error")
     assert b"swordfish" not in response.body
     assert b"/etc" not in response.body
@@ -350,10 +352,10 @@ def test_a_failure_says_nothing_but_its_id(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_requests_are_lines_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    do(Named(reading))
+    do(RequestId(reading))
     assert caplog.text == ""
     with caplog.at_level("INFO", "topa.serving"):
-        response = do(Named(reading), "/v1/ask")
+        response = do(RequestId(reading), "/v1/ask")
     (line,) = caplog.messages
     assert line.startswith(f"{response.headers['x-request-id']} POST /v1/ask 200 in ")
 
@@ -368,11 +370,11 @@ def test_what_is_no_request_of_http_passes() -> None:
         return {}
 
     for guard in (
-        Named(app),
-        Origins(app, Settings()),
-        Tokens(app, ("x",)),
+        RequestId(app),
+        OriginCheck(app, ServerSettings()),
+        TokenCheck(app, ("x",)),
         Admission(app, 0),
-        Bodies(app, Limits()),
+        BodyLimit(app, ServerLimits()),
     ):
         asyncio.run(guard({"type": "lifespan"}, nothing, nothing))
     assert seen == ["lifespan"] * 5

@@ -17,10 +17,11 @@ from starlette.types import Receive, Scope, Send
 from topa.inference.engine import Topa
 from topa.library.contents import Contents
 from topa.serving import events
-from topa.serving.cancelling import Attended, within
+from topa.serving.deadlines import time_limit
 from topa.serving.errors import RequestError
 from topa.serving.events import EventStream, event
-from topa.serving.settings import Limits, Settings
+from topa.serving.middleware.disconnect import DisconnectCancellation
+from topa.serving.settings import ServerLimits, ServerSettings
 
 from .running import Running, running
 
@@ -155,7 +156,7 @@ def test_the_client_that_stays_is_answered(server: Running, video: str) -> None:
 
 @pytest.mark.parametrize("path", ["/v1/ask", "/v1/chat/completions", "/v1/explain"])
 def test_an_answer_that_takes_too_long_is_given_up(engine: Topa, contents: Contents, path: str) -> None:
-    with running(engine, Settings(limits=Limits(request_seconds=0.2)), contents) as server:
+    with running(engine, ServerSettings(limits=ServerLimits(request_seconds=0.2)), contents) as server:
         video = httpx2.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         body = chat(video, stream=True) if "chat" in path else {"video": video, **QUESTION}
         with Held(server):
@@ -169,7 +170,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(
     engine: Topa, contents: Contents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was told is told; then comes the error, and no end as of a whole answer."""
-    with running(engine, Settings(limits=Limits(request_seconds=5)), contents) as server:
+    with running(engine, ServerSettings(limits=ServerLimits(request_seconds=5)), contents) as server:
         video = httpx2.get(f"{server.url}/v1/videos").json()["data"][0]["id"]
         whole = server.service.stream
 
@@ -201,7 +202,7 @@ def test_an_upload_has_time_for_its_way_and_then_a_limit(engine: Topa, micro_vid
         yield b"\r\n--b--\r\n"
 
     kind = {"Content-Type": "multipart/form-data; boundary=b"}
-    with running(engine, Settings(limits=Limits(request_seconds=0.3))) as server, Held(server):
+    with running(engine, ServerSettings(limits=ServerLimits(request_seconds=0.3))) as server, Held(server):
         reply = httpx2.post(f"{server.url}/v1/videos", content=slowly(), headers=kind, timeout=60)
     assert reached.is_set()
     assert (reply.status_code, reply.json()["error"]["code"]) == (503, "timeout")
@@ -223,7 +224,7 @@ def test_nothing_is_left_of_an_upload_that_breaks_off(engine: Topa, micro_videos
 
 def test_a_client_that_takes_nothing_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its stream ends when its time is over, though the last event can't be sent either."""
-    monkeypatch.setattr(events, "_FAREWELL", 0.05)
+    monkeypatch.setattr(events, "_LAST_EVENT_SECONDS", 0.05)
     closed: list[str] = []
 
     async def pieces() -> Any:
@@ -240,19 +241,19 @@ def test_a_client_that_takes_nothing_holds_nothing(monkeypatch: pytest.MonkeyPat
 
         rest = pieces()
         stream = EventStream(await anext(rest), rest, event, seconds=0.05, limit=60)
-        await stream({"type": "http", "state": {"request": "req_1"}}, send, send)
+        await stream({"type": "http", "state": {"request_id": "req_1"}}, send, send)
 
     asyncio.run(run())
     assert closed == ["pieces"]
 
 
-def test_within_tells_its_own_time_from_others() -> None:
+def test_a_time_limit_tells_its_own_time_from_others() -> None:
     async def own() -> None:
-        async with within(0.01):
+        async with time_limit(0.01):
             await asyncio.get_running_loop().create_future()
 
     async def other() -> None:
-        async with within(60):
+        async with time_limit(60):
             raise TimeoutError("of a socket")
 
     with pytest.raises(RequestError) as error:
@@ -280,7 +281,9 @@ def test_a_server_that_is_stopped_cancels_as_ever() -> None:
         async def send(message: Any) -> None:
             raise AssertionError
 
-        task = asyncio.create_task(Attended(app)({"type": "http", "method": "POST", "state": {}}, receive, send))
+        task = asyncio.create_task(
+            DisconnectCancellation(app)({"type": "http", "method": "POST", "state": {}}, receive, send)
+        )
         for _ in range(5):
             await asyncio.sleep(0)
         task.cancel()
@@ -308,7 +311,7 @@ def test_a_client_that_goes_while_it_sends() -> None:
         async def send(message: Any) -> None:
             raise AssertionError
 
-        await Attended(app)({"type": "http", "method": "POST", "state": {}}, receive, send)
+        await DisconnectCancellation(app)({"type": "http", "method": "POST", "state": {}}, receive, send)
 
     asyncio.run(run())
     assert reached == []

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topa.serving.errors import RequestError
-from topa.serving.forms import file_of
+from topa.serving.multipart import read_file
 
 KIND = "multipart/form-data; boundary=b"
 
@@ -27,7 +27,7 @@ def read(chunks: Sequence[bytes], kind: str = KIND) -> tuple[str, bytes]:
             yield chunk
 
     async def run() -> tuple[str, bytes]:
-        name, content = await file_of(kind, body())
+        name, content = await read_file(kind, body())
         return name, b"".join([own async for own in content])
 
     return asyncio.run(run())
@@ -55,7 +55,7 @@ def test_the_content_comes_as_it_is_sent() -> None:
         yield b"\r\n--b--\r\n"
 
     async def run() -> None:
-        _, content = await file_of(KIND, body())
+        _, content = await read_file(KIND, body())
         assert len(await anext(content)) > 900
         assert asked == [0]
         await content.aclose()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topa.serving.public import public
+from topa.serving.redaction import redact
 
 PART = st.text(st.characters(codec="utf-8", exclude_characters="/\n\0", exclude_categories=["Cs"]), min_size=1)
 NAMED = st.from_regex(r"dir_([a-z0-9é._()@+,-]|['\"]\w){0,12}( [a-z0-9(.-]{1,8}){0,2}[a-z0-9]", fullmatch=True)
@@ -30,7 +30,7 @@ NAMED = st.from_regex(r"dir_([a-z0-9é._()@+,-]|['\"]\w){0,12}( [a-z0-9(.-]{1,8}
     ],
 )
 def test_paths_become_their_last_part(message, expected) -> None:
-    assert public(message) == expected
+    assert redact(message) == expected
 
 
 @pytest.mark.parametrize(
@@ -44,15 +44,15 @@ def test_paths_become_their_last_part(message, expected) -> None:
     ],
 )
 def test_what_is_no_path_stays(message) -> None:
-    assert public(message) == message
+    assert redact(message) == message
 
 
 @given(st.lists(NAMED, min_size=1, max_size=4), st.sampled_from(["{}: found it", "at '{}'.", "in {}, found x", "{}"]))
 def test_no_folder_is_told(folders, sentence) -> None:
-    told = public(sentence.format("/" + "/".join([*folders, "video.mp4"])))
+    told = redact(sentence.format("/" + "/".join([*folders, "video.mp4"])))
     assert told == sentence.format("video.mp4")
 
 
 @given(PART)
 def test_any_text_is_taken(text) -> None:
-    assert len(public(text)) <= len(text)
+    assert len(redact(text)) <= len(text)
