@@ -186,7 +186,7 @@ def _cached(path: Path) -> Tensor | None:
 def build(
     features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int
 ) -> MemoryBank:
-    """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
+    """A memory of at most `rows` frames, drawn without replacement. `captions[i][t]` belongs to features[i], frame t.
 
     Raises InputError where there is nothing to draw from, or features are not of text space, ArtifactMismatch where
     they are of several encoders.
