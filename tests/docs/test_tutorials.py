@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from topa.microworld.writer import make_videos
 from topa.tideos.tideo import Tideo
 from topa.training.config import read_recipe
 
@@ -78,6 +79,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_page_runs(page: str, demo: Path, tmp_path: Path) -> None:
     checkout = tmp_path / "checkout"
     shutil.copytree(demo, checkout / "topa-demo")
+    if page == "camera.md":  # needs 30 videos; the quick demo has a dozen, the whole one has enough
+        for video in make_videos(tmp_path / "more", 30, 7, show=False):
+            shutil.copy(video.path, checkout / "topa-demo" / "videos")
     environment = shells.environment_in(checkout, ROOT / "src")
     for language, block in shells.blocks((TUTORIALS / page).read_text(), "bash", "python"):
         if language == "python":
