@@ -3,7 +3,7 @@
 Every line first asserts that both ways give the same result, then measures them in turn in one process (processor
 time, one thread), and their memory in processes of their own. What a library promises is measured by `library.py`, as
 the group of that name, and kept in `library.json`. Prints a table; `--json FILE` keeps it, and the
-table of docs/measurements.md is made from that file (`--table FILE`).
+table of docs/benchmarks.md is made from that file (`--table FILE`).
 """
 
 from __future__ import annotations
@@ -437,7 +437,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The table of docs/measurements.md."""
+    """The table of docs/benchmarks.md."""
     lines = ["| what | baseline | topa | ratio | target |", "|---|---:|---:|---:|---:|"]
     for row in rows:
         figures = [f"{row[key]:,.{0 if row['unit'] != 's' else 3}f} {row['unit']}" for key in ("baseline", "ours")]

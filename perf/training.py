@@ -202,7 +202,7 @@ def memory(folder: Path, steps: int = 10_000) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
-    """For docs/measurements.md."""
+    """For docs/benchmarks.md."""
     speed, kept = found["throughput"], found["memory"]
     rows = [
         ("an epoch of 128 samples from disk, the naive loop", f"{speed['naive_seconds']:.1f} s"),

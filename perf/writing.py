@@ -197,7 +197,7 @@ def fresh(way: str, count: int) -> dict[str, Any]:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, as docs/measurements.md has it."""
+    """Markdown, as docs/benchmarks.md has it."""
     head = "| way | Tideos | a second | peak memory | before |\n|---|---:|---:|---:|---:|\n"
     return head + "".join(
         f"| {WAYS[row['way']]} | {row['tideos']:,} | {row['rate']:,.0f} | {row['peak_mb']:.0f} MB "

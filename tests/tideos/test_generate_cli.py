@@ -305,16 +305,16 @@ def test_a_prompt_that_shows_an_unknown_kind_is_refused_before_a_call(
 # Kinds of one's own, from the prompt to whatever reads the set.
 
 
-def example_of_the_guide() -> str:
-    guide = Path(__file__).parents[2] / "docs" / "guide.md"
-    match = re.search(r"```text\n(\+\+\+\n.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+def example_of_the_tutorial() -> str:
+    page = Path(__file__).parents[2] / "docs" / "tutorials" / "write-tideos.md"
+    match = re.search(r"```text\n(\+\+\+\n.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert match is not None
     return match[1]
 
 
-def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_tutorial_survives_every_form(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
     prompt, out = tmp_path / "factory.txt", tmp_path / "out"
-    prompt.write_text(example_of_the_guide())
+    prompt.write_text(example_of_the_tutorial())
     asking = WriterPrompt.from_file(prompt)
     kinds, options = asking.form.names, asking.form.options
     assert "hazard" in kinds
@@ -325,10 +325,10 @@ def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], 
         assert "+++" not in request["messages"][0]["content"]
         schema = request["response_format"]["json_schema"]["schema"]
         assert schema["properties"]["questions"]["items"]["properties"]["kind"]["enum"] == list(kinds)
-        prompt.write_text(example_of_the_guide().replace("ppe", "gear"))
+        prompt.write_text(example_of_the_tutorial().replace("ppe", "gear"))
         done = topa(*words(seeds, url, out), "--prompt", prompt)
         assert (done.code, "kinds was" in done.err) == (2, True)
-        prompt.write_text(example_of_the_guide())
+        prompt.write_text(example_of_the_tutorial())
         for n in range(2):
             assert topa(*words(seeds, url, tmp_path / "parts"), "--prompt", prompt, "--shard", f"{n}/2").code == 0
     assert read_manifest(out, "tideos").config["kinds"] == list(kinds)

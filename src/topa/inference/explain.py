@@ -177,8 +177,8 @@ def leave_one_out(
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
-    """Negative log-likelihoods of the targets of the same prompts about V versions of a video: [V][prompts] of float32
-    [target's length]. values, valid: as `without_each` gives them; the prompts have slots for all frames."""
+    """Negative log-likelihoods of the targets of the same prompts about V versions of a video: `[V][prompts]` of
+    float32 [target's length]. values, valid: as `without_each` gives them; the prompts have slots for all frames."""
     return nll_of_targets(model, [prompts] * len(values), values, valid, progress=progress)
 
 

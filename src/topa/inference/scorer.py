@@ -57,7 +57,7 @@ def nll_of_targets(
     cached: CachedVideos | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
-    """Negative log-likelihood of every target token of every candidate: [N][options] of float32 [target's length].
+    """Negative log-likelihood of every target token of every candidate: `[N][options]` of float32 [target's length].
 
     rows: N groups of prompts with targets; the prompts of a group are about one video. frames, valid, videos: as for
     `read`. cached: what was read of the videos before. Equal to one full forward per candidate; what the candidates

@@ -349,7 +349,7 @@ def _note_size(config: AlignConfig, number: int) -> None:
     if config.llm == MICRO_LLM:
         notes.append(
             f"{MICRO_LLM} is a toy that knows the words of the micro world alone: on texts about anything else it "
-            "learns nothing. Recipes of real models stand in docs/guide.md"
+            "learns nothing. Recipes of real models are in docs/tutorials/align.md"
         )
     expected = config.expected_tideos
     if expected is not None and 2 * number < expected:
