@@ -67,7 +67,7 @@ class FinetuneResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FinetunePlan:
     """What a run would do. to_encode: clips without features. left_out: questions by reason. cost: of the training."""
 
     questions: int
@@ -168,7 +168,9 @@ def _encode_missing(
     )
 
 
-def plan(config: FinetuneConfig, model: str | Path, source: LabelledVideos, out: Path, *, processes: int = 1) -> Plan:
+def plan(
+    config: FinetuneConfig, model: str | Path, source: LabelledVideos, out: Path, *, processes: int = 1
+) -> FinetunePlan:
     """Estimate what `finetune` would do: no weights are loaded, nothing is encoded, nothing is written.
 
     Raises what reading the questions, the saved model's and the LLM's configuration raises.
@@ -193,7 +195,7 @@ def plan(config: FinetuneConfig, model: str | Path, source: LabelledVideos, out:
         processes=processes,
     )
     clips = {source.clip(q).id for q in (*selection.training, *selection.held_out)}
-    return Plan(
+    return FinetunePlan(
         len(selection.training),
         len({source.name(q) for q in selection.training}),
         len(selection.held_out),
