@@ -31,7 +31,7 @@ from topa.tideos.tideo import Tideo
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import Permanent, TokenUsage, Transient
 
-from .batches import Line, Made, Provider, llama, providing, well
+from .batches import Line, Provider, SubmittedBatch, llama, providing, well
 from .servers import completion, is_probe, llama_server, prompt_of, write_gguf
 
 ASKING = WriterPrompt("About {seed}.")
@@ -463,7 +463,7 @@ def is_good(body: dict[str, Any]) -> bool:
     return len(body["messages"]) == 3 or zlib.crc32(prompt_of(body).encode()) % 5 != 0
 
 
-def check_paid_once(batches: list[Made], count: int) -> None:
+def check_paid_once(batches: list[SubmittedBatch], count: int) -> None:
     """No request is in two batches unless the earlier one did not answer it; a bad reply is answered by a repair."""
     good, bad = Counter[str](), Counter[str]()
     for batch in batches:
