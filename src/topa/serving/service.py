@@ -29,7 +29,7 @@ from .errors import RequestError
 from .fetching import fetch, name_of
 from .settings import ServerSettings
 from .shelf import Shelf
-from .types import AnswerDelta, RequestUsage, Sampling, ServedAnswer, ServedVideo, VideoEntry, VideoMoment
+from .types import AnswerDelta, AnswerUsage, Sampling, ServedAnswer, ServedVideo, VideoEntry, VideoMoment
 from .uploads import Uploads
 from .watching import Watcher
 from .worker import Worker
@@ -106,7 +106,7 @@ class Service:
             answer.text.encode(),
             tuple((answer.options[n], logs[n]) for n in order),
         )
-        usage = RequestUsage(chosen.target[0], chosen.target[1] - chosen.target[0])
+        usage = AnswerUsage(chosen.target[0], chosen.target[1] - chosen.target[0])
         return ServedAnswer(answer, usage, tokens=(token,))
 
     async def say(
@@ -333,5 +333,5 @@ def _piece(text: IncrementalDetokenizer, prepared: PreparedRequest, completion: 
     piece = text.append(completion.tokens, completion.finish)
     if piece is None:
         return None
-    usage = None if piece.finish is None else RequestUsage(len(prepared.prompt), len(completion.tokens))
+    usage = None if piece.finish is None else AnswerUsage(len(prepared.prompt), len(completion.tokens))
     return AnswerDelta(piece.text, piece.tokens, piece.finish, usage)

@@ -62,7 +62,7 @@ class VideoMoment:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestUsage:
+class AnswerUsage:
     """What a request took, in tokens of the language model; frames count as the tokens that they are read as."""
 
     prompt_tokens: int
@@ -78,7 +78,7 @@ class RequestUsage:
 class AnswerDelta(TextPiece):
     """A part of an answer as it is made. The last piece has finish and usage, and no other has."""
 
-    usage: RequestUsage | None = None
+    usage: AnswerUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class ServedAnswer:
     library."""
 
     answer: Answer
-    usage: RequestUsage | None
+    usage: AnswerUsage | None
     finish: FinishReason = "stop"
     tokens: tuple[TokenText, ...] = ()
     videos: tuple[str, ...] = ()
