@@ -35,7 +35,9 @@ from topa.features.encoder import Encoder, identify
 from topa.features.store import FeatureStore
 from topa.features.video import Rate, sample_frames
 from topa.library.catalogue import read_finished
-from topa.library.index import Towers, Wanted, index
+from topa.library.index import index
+from topa.library.towers import Towers
+from topa.library.verbs import IndexConfig
 
 ENCODER = "microworld/clip"
 VIDEOS, SECONDS, WIDTH, HEIGHT, FPS = 12, 30, 1280, 720, 25
@@ -96,7 +98,7 @@ def indexing(rounds: int) -> Iterator[Row]:
             nonlocal number
             number += 1
             out = folder / f"library-{number}"
-            index([str(folder / "videos")], out, Wanted(workers=1), towers(encoder), show=False)
+            index(IndexConfig(videos=(str(folder / "videos"),), out=out, workers=1), towers(encoder), show=False)
             return out
 
         made = ours()
@@ -129,7 +131,7 @@ def again(rounds: int, count: int = FILES) -> Iterator[Row]:
         folder = Path(name)
         copies(film(folder / "film.mp4", 1, 64, 64), folder / "videos", count)
         out = folder / "library"
-        made = index([str(folder / "videos")], out, Wanted(workers=2), towers(encoder), show=False)
+        made = index(IndexConfig(videos=(str(folder / "videos"),), out=out, workers=2), towers(encoder), show=False)
         if made.videos != count:
             sys.exit(f"{made.videos} of {count} videos were indexed; nothing was measured")
         command = [sys.executable, "-m", "topa.cli", "index", str(folder / "videos"), "--out", str(out), "--json"]

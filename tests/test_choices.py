@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from topa.cli.choices import spread
+from topa.core.choices import spread
 from topa.core.errors import UsageError
 
 VALUED = {"--choice", "--model", "--among"}

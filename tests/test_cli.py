@@ -13,6 +13,7 @@ import typer
 
 from topa import Topa, __version__
 from topa.cli import app
+from topa.inference.verbs import AskConfig
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 VERBS = sorted(verb for verb, command in COMMANDS.items() if not command.hidden)
@@ -222,10 +223,7 @@ def test_align_as_json(topa, tmp_path):
 
 
 def test_the_command_line_and_the_api_compare_options_alike():
-    from topa.cli.use import ask
-
-    said = inspect.signature(ask).parameters["protocol"].default
-    assert said == inspect.signature(Topa.ask).parameters["protocol"].default
+    assert AskConfig.protocol == inspect.signature(Topa.ask).parameters["protocol"].default
 
 
 def test_a_stopped_command_says_how_to_go_on(topa, monkeypatch, tmp_path):

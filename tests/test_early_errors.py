@@ -88,11 +88,11 @@ def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory, micro_video: Path) -> Path:
-    from topa.library.index import Wanted
-    from topa.library.library import make
+    from topa.library.index import index
+    from topa.library.verbs import IndexConfig
 
     out = tmp_path_factory.mktemp("library") / "lib"
-    make([str(micro_video)], out, Wanted(encoder="microworld/clip"), show=False)
+    index(IndexConfig(videos=(str(micro_video),), out=out, encoder="microworld/clip"), show=False)
     return out
 
 

@@ -150,8 +150,10 @@ SLOW = {"demo", "align", "finetune", "adapt", "runs"}
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_video: Path) -> Path:
     """All that verbs read, by other means than the verbs themselves."""
-    from topa.evals.evaluate import Evaluation, evaluate
-    from topa.features.encode import Plan, encode
+    from topa.evals.evaluate import evaluate
+    from topa.evals.verbs import EvaluateConfig
+    from topa.features.encode import encode
+    from topa.features.verbs import EncodeConfig
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
@@ -163,9 +165,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_vi
     make_videos(made / "labelled", 4, 7, show=False)
     (made / "set").mkdir()
     assemble(write_tideos(8, 0), made / "set", seed=0, show=False)
-    encode(Plan((made / "set" / "tideos.jsonl",), made / "store", "microworld/clip"), show=False)
+    tideos = (made / "set" / "tideos.jsonl",)
+    encode(EncodeConfig(inputs=tideos, out=made / "store", encoder="microworld/clip"), show=False)
     for name in ("evaluated", "evaluated-again"):
-        evaluate(Evaluation("own", made / name, made / "labelled", model=made / "model", workers=1), show=False)
+        given = {"out": made / name, "data": made / "labelled", "model": made / "model", "workers": 1}
+        evaluate(EvaluateConfig(benchmark="own", **given), show=False)
     (made / "published").mkdir()
     (made / "published" / "a.pkl").write_bytes(pickle.dumps(torch.randn(2, 768)))
     asked = {"question": "what ?", "options": ["x", "y"], "answer": "B"}
@@ -208,12 +212,13 @@ def prepared(name: str, folder: Path) -> Path:
     """A folder for a verb; for merge with the shards that it is to merge."""
     folder.mkdir()
     if name == "merge":
+        from topa.core.shards import ShardSpec
         from topa.microworld.generate import write_microworld
-        from topa.tideos.generate import GenerationPlan
-        from topa.tideos.shards import ShardSpec
+        from topa.tideos.verbs import GenerateConfig
 
         for number in range(2):
-            write_microworld(GenerationPlan(folder, "microworld", part=ShardSpec(number, 2), limit=6), show=False)
+            config = GenerateConfig(out=folder, writer="microworld", shard=ShardSpec(number, 2), limit=6)
+            write_microworld(config, show=False)
     return folder
 
 

@@ -32,10 +32,9 @@ def world(tmp_path_factory):
 @pytest.fixture
 def opened(world, monkeypatch):
     """What the index of a library gives, without it."""
-    from topa.cli import search
-
     _, contents, encoder = world
-    monkeypatch.setattr(search, "_open", lambda path: SimpleNamespace(contents=contents, towers=lambda: encoder))
+    library = SimpleNamespace(contents=contents, towers=lambda: encoder)
+    monkeypatch.setattr("topa.library.search_verbs.Library.open", lambda path: library)
     return contents
 
 

@@ -8,24 +8,32 @@ from __future__ import annotations
 import json
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
 
 from .core.artifacts import expect_all_ours, output_folder, remove, remove_folder, write_atomically
+from .core.command import typed
+from .core.printable import Hint, Printable
 from .core.progress import console
 from .core.stages import WorkStage, run_stages
 from .evals.ablations import CENTRED, TEXT, VIEWS
 from .evals.evaluate import FILES as EVALUATION
-from .evals.evaluate import RUN, Evaluation, evaluate
+from .evals.evaluate import RUN, evaluate
 from .evals.predictions import NAME as PREDICTIONS
 from .evals.publish import write_report
 from .evals.records import MICRO_SEED
 from .evals.report import MODEL, EvaluationReport, StageCost
 from .evals.runner import place
+from .evals.tables import report_table
 from .evals.trained_baselines import ABLATIONS as BASELINES
 from .evals.trained_baselines import VIDEOS as TRAINING_VIDEOS
 from .evals.trained_baselines import TrainedBaselines
+from .evals.verbs import DemoConfig, EvaluateConfig
 from .features.run import FILES as STORE
 from .microworld import effort
 from .microworld.writer import FILES as VIDEO_FILES
@@ -35,9 +43,8 @@ from .models.topa_model import trainable_count
 from .tideos.index import SUFFIX
 from .tideos.jsonl import write_jsonl
 from .training.align import FEATURES, TIDEOS, align, open_corpus, run_files
-from .training.config import AlignConfig, read_recipe
+from .training.config import DEFAULT_RECIPE, AlignConfig, read_recipe
 from .training.loop import Watch
-from .training.pretrained import DEFAULT_RECIPE
 
 SETTINGS, VIDEO_FEATURES, EVALUATIONS = "demo.json", "video-features", "evaluations"
 ABLATIONS = (*(view for view in VIEWS if view != MODEL), CENTRED, TEXT)
@@ -103,6 +110,62 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     return report, write_report(report, out)
 
 
+@dataclass(frozen=True)
+class DemoResult(Printable):
+    """A demo that has run. page: its report."""
+
+    config: DemoConfig
+    report: EvaluationReport
+    page: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON."""
+        return self.report.model_dump(mode="json")
+
+    def lines(self) -> Iterator[RenderableType]:
+        """Yield what people read."""
+        folder, sample = self.page.parent, self.report.samples[0]
+        yield report_table(self.report)
+        numbers = "; ".join(f"{name}: {number:,}" for name, number in self.report.parameters.items())
+        yield f"parameters: {numbers}"
+        yield f"report: {self.page}"
+        model = folder / f"model-{self.config.seed}"
+        yield Hint(f"next:   {typed('ask', folder / sample.video, sample.question, '--model', model)}")
+        yield Hint(f"        {serve_command(self.config)}")
+
+
+def demo(config: DemoConfig, *, show: Callable[[Printable], None]) -> None:
+    """Run the demo, and serve what it has left where that is asked for; at once where it is finished.
+
+    show: given the result, and the address of the server. Raises as `run` and `serving.serve.serve_demo` do.
+    """
+    if config.serve:
+        from .serving.serve import expect_packages
+
+        expect_packages()  # before minutes of work
+    scale = Scale.quick() if config.quick else Scale.full() if config.full else Scale()
+    if not (config.serve and finished(config.out, seed=config.seed, scale=scale)):
+        report, page = run(config.out, seed=config.seed, scale=scale)
+        show(DemoResult(config, report, page))
+    if config.serve:
+        from .serving.serve import serve_demo
+        from .serving.start import announce
+
+        started = partial(announce, show=show, open_page=True)
+        serve_demo(config.out, config.seed, config.port, started=started)
+
+
+def serve_command(config: DemoConfig) -> str:
+    """The command that opens a page on a finished demo, whatever is installed."""
+    from .core.install import checkout_folder, install_line
+    from .serving.serve import missing_packages
+
+    if checkout_folder() == Path.cwd() and Path("Makefile").is_file() and config == DemoConfig(serve=config.serve):
+        return "make serve"
+    command = typed("demo", "--out", config.out, *config.words, "--serve")
+    return f"{install_line('serve')} && {command}" if missing_packages() else command
+
+
 def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
     """Return whether a demo with these settings has run to its end in `out`, and left model, videos and report."""
     now = _settings(_config(seed, scale or Scale()), scale or Scale())
@@ -157,7 +220,14 @@ class _Story:
     ) -> WorkStage:
         """Evaluate a model into `to`. others: predictions of other models, as `evaluate` takes them."""
         data, seed = self.out, self.config.seed
-        config = Evaluation("microworld", to, data, model=data / model, features=data / VIDEO_FEATURES, seed=seed)
+        config = EvaluateConfig(
+            benchmark="microworld",
+            out=to,
+            data=data,
+            model=str(data / model),
+            features=data / VIDEO_FEATURES,
+            seed=seed,
+        )
 
         def do() -> None:
             outcome = evaluate(config, show=self.show, ablations=views, others=others)

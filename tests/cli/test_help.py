@@ -17,13 +17,13 @@ from topa.cli.groups import GROUPS
 from topa.cli.options import verbs_of
 
 ROOT: Any = typer.main.get_command(app)
-VERBS = dict(verbs_of(ROOT))
+VERBS = {words: command for words, command in verbs_of(ROOT) if not command.hidden}
 PAGES = [(), *VERBS, *[(name,) for name, command in ROOT.commands.items() if hasattr(command, "commands")]]
 
 
 def test_every_verb_stands_under_one_heading():
     names = [name for verbs in GROUPS.values() for name in verbs]
-    assert sorted(names) == sorted(ROOT.commands)
+    assert sorted(names) == sorted(name for name, command in ROOT.commands.items() if not command.hidden)
     assert [heading.lower() for heading in GROUPS][:6] == ["try it", "your videos", "train", "data", "measure", "serve"]
 
 
@@ -37,6 +37,8 @@ def test_no_summary_is_cut(topa, monkeypatch, columns):
         assert done.code == 0
         assert "\x1b" not in done.out
         for name, command in group.commands.items():
+            if command.hidden:
+                continue
             summary = " ".join(command.help.split()).split(". ")[0]
             assert "".join(f"{name} {summary}".split()) in told
         assert max(map(len, done.out.splitlines())) <= max(int(columns), 80)
@@ -98,11 +100,11 @@ def test_bash_completes(tmp_path, line, expected):
     ("words", "option", "values"),
     [
         (("ask",), "protocol", ["logits", "selection"]),
-        (("ask",), "by", ["hierarchical", "question", "uniform"]),
+        (("ask",), "frames_by", ["hierarchical", "question", "uniform"]),
         (("evaluate",), "protocol", ["logits", "selection", "similarity"]),
         (("generate",), "writer", ["batch", "local", "microworld", "openai"]),
         (("search",), "similarity", ["centred", "projected", "raw"]),
-        (("export",), "form", ["jsonl", "parquet", "textvid"]),
+        (("export",), "format", ["jsonl", "parquet", "textvid"]),
         (("encode",), "fusion", ["caption", "mean"]),
         (("finetune",), "bridge", ["projected", "raw"]),
     ],

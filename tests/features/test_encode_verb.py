@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,16 @@ from topa.core.arrays import map_arrays, write_arrays
 from topa.core.artifacts import RECORD
 from topa.core.errors import AllFailed, ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from topa.core.record import RecordedFile, record_of
+from topa.core.shards import ShardSpec
 from topa.features import encode as encoding
-from topa.features.encode_video import Plan, encode_video
+from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
 from topa.features.shard import read_shard, write_shard
 from topa.features.store import FeatureStore
-from topa.memory.build import build_memory
+from topa.features.verbs import EncodeConfig
+from topa.memory.build import build
+from topa.memory.verbs import BuildMemoryConfig
 from topa.tideos.jsonl import write_jsonl
-from topa.tideos.shards import ShardSpec
 from topa.tideos.tideo import TextFrame, Tideo
 
 FAST = {"preset": "veryfast", "g": "30"}
@@ -85,9 +86,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def plan(inputs: Path | Sequence[Path], out: Path, folder: Path, **options: Any) -> Plan:
+def plan(inputs: Path | Sequence[Path], out: Path, folder: Path, **options: Any) -> EncodeConfig:
     given = (inputs,) if isinstance(inputs, Path) else tuple(inputs)
-    return Plan(given, out, str(folder), **{"chunk": 16, **options})
+    return EncodeConfig(inputs=given, out=out, encoder=str(folder), **{"chunk": 16, **options})
 
 
 def encode(inputs: Path | Sequence[Path], out: Path, folder: Path, **options: Any) -> FeatureStore:
@@ -114,6 +115,7 @@ from topa.features import encode as encoding
 from topa.core.record import RecordedFile, record_of
 from topa.core.errors import AllFailed, TopaError
 from topa.features.encoder import Encoder
+from topa.features.verbs import EncodeConfig
 
 inputs, out, encoder, options, limit = json.loads(sys.argv[1])
 load = Encoder.from_pretrained
@@ -125,13 +127,14 @@ def loaded(name):
     return made
 Encoder.from_pretrained = loaded
 try:
-    encoding.encode(encoding.Plan(tuple(map(Path, inputs)), Path(out), encoder, **options), show=False)
+    paths = tuple(map(Path, inputs))
+    encoding.encode(EncodeConfig(inputs=paths, out=Path(out), encoder=encoder, **options), show=False)
 except TopaError as error:
     sys.exit(f"topa: {error}")
 """
 
 
-def start(plan: Plan, limit: int = 0) -> subprocess.Popen[str]:
+def start(plan: EncodeConfig, limit: int = 0) -> subprocess.Popen[str]:
     """Encode a plan in a process of its own, which says when its encoder is loaded. limit: bytes of its largest file
     from then on."""
     options = {name: getattr(plan, name) for name in ("frames", "workers", "chunk")}
@@ -143,7 +146,7 @@ def start(plan: Plan, limit: int = 0) -> subprocess.Popen[str]:
     return process
 
 
-def kill_again_and_again(plan: Plan, times: Sequence[float]) -> int:
+def kill_again_and_again(plan: EncodeConfig, times: Sequence[float]) -> int:
     """Start a plan and SIGKILL it so many seconds after its encoder is loaded, again and again, then let it finish in
     this process. Gives how many were killed in time."""
     killed = 0
@@ -276,7 +279,7 @@ def test_what_is_damaged_is_made_again(tideos, folder, whole, tmp_path, damage, 
         with pytest.raises(InputError, match=r"features of 't49'.*hold NaN"):
             FeatureStore.open(store).batch([f"t{n}" for n in range(40, 60)], 4)
         with pytest.raises(InputError, match=r"features of 't49'.*hold NaN"):
-            build_memory(store, tmp_path / "memory", 10_000)
+            build(BuildMemoryConfig(store=store, out=tmp_path / "memory", rows=10_000))
     again = encode(tideos, store, folder)
     for file in store.glob("features-*"):
         read_shard(file, verify=True)
@@ -319,7 +322,7 @@ def test_what_another_command_wrote_is_not_touched(tideos, folder, encoder, tmp_
     with pytest.raises(ArtifactMismatch, match="topa encode didn't write"):
         encode(tideos, tmp_path / "store", folder)
     with pytest.raises(ArtifactMismatch, match="topa encode didn't write"):
-        encode(tideos, tmp_path / "store", folder, part=ShardSpec(0, 2))
+        encode(tideos, tmp_path / "store", folder, shard=ShardSpec(0, 2))
     found = content(tmp_path / "store")
     assert {name: found[name] for name in before} == before
 
@@ -336,13 +339,13 @@ def test_two_processes_on_one_folder(tideos, folder, tmp_path) -> None:
 def test_parts_are_one_store_when_all_are_finished(tideos, folder, whole, tmp_path) -> None:
     out = tmp_path / "store"
     for index in (2, 0):
-        result = encoding.encode(plan(tideos, out, folder, part=ShardSpec(index, 3)), show=False)
+        result = encoding.encode(plan(tideos, out, folder, shard=ShardSpec(index, 3)), show=False)
         assert (result.whole, result.items, result.path) == (False, 100, out / f"shard-{index}-of-3")
     with pytest.raises(ArtifactError, match="unfinished"):
         FeatureStore.open(out)
     with pytest.raises(InputError, match=r"shards 1/3 are missing. Run topa encode with --shard 1/3"):
-        encoding.merge(out)
-    result = encoding.encode(plan(tideos, out, folder, part=ShardSpec(1, 3)), show=False)
+        encoding.encode(EncodeConfig(out=out, merge=True))
+    result = encoding.encode(plan(tideos, out, folder, shard=ShardSpec(1, 3)), show=False)
     assert (result.whole, result.path) == (True, out)
     store, expected = FeatureStore.open(out), FeatureStore.open(whole)
     assert list(store) == list(expected)
@@ -357,18 +360,18 @@ def test_parts_are_one_store_when_all_are_finished(tideos, folder, whole, tmp_pa
         tmp_path / "copied",
         ignore=lambda *_: {"index.safetensors", "manifest.json", "run.json"} if _[0] == str(out) else set(),
     )
-    assert encoding.merge(tmp_path / "copied").items == 300
+    assert encoding.encode(EncodeConfig(out=tmp_path / "copied", merge=True)).items == 300
     assert content(tmp_path / "copied") == content(out)
     with pytest.raises(ArtifactMismatch, match="shard is None and was 'all of 3'"):
         encode(tideos, out, folder)
 
 
 def test_parts_that_were_not_made_alike(tideos, folder, tmp_path) -> None:
-    encode(tideos, tmp_path, folder, part=ShardSpec(0, 2))
+    encode(tideos, tmp_path, folder, shard=ShardSpec(0, 2))
     with pytest.raises(ArtifactMismatch, match=r"shard 1/2: fusion is 'caption' and was 'mean' in 0/2"):
-        encode(tideos, tmp_path, folder, part=ShardSpec(1, 2), fusion="caption")
+        encode(tideos, tmp_path, folder, shard=ShardSpec(1, 2), fusion="caption")
     with pytest.raises(UsageError, match=r"--shard 400/500: found 300 Tideos"):
-        encode(tideos, tmp_path / "more", folder, part=ShardSpec(400, 500))
+        encode(tideos, tmp_path / "more", folder, shard=ShardSpec(400, 500))
 
 
 def test_several_files_of_tideos_are_one_store(folder, tmp_path) -> None:
@@ -522,18 +525,17 @@ def test_the_command_line(topa, tideos, videos, folder, tmp_path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_a_long_run_says_what_it_will_take(topa, tideos, folder, tmp_path, monkeypatch) -> None:
+def test_a_long_run_says_what_it_will_take(tideos, folder, tmp_path, monkeypatch, capsys) -> None:
     from collections import namedtuple
 
-    made = partial(encoding.Plan, chunk=16)
-    monkeypatch.setattr(encoding, "Plan", made)
-    quick = topa("encode", tideos, "--out", tmp_path / "quick", "--encoder", folder)
-    assert "take about" not in quick.err
+    encoding.encode(plan(tideos, tmp_path / "quick", folder))
+    assert "take about" not in capsys.readouterr().err
     monkeypatch.setattr("topa.features.run._LONG", 0)
     monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "free")(1000))
-    long = topa("encode", tideos, "--out", tmp_path / "long", "--encoder", folder)
-    assert re.search(r"encode: 300 Tideos take about \d+ \w+ and 0\.00 GB in .*long \(0\.0 GB are free\)", long.err)
-    assert "the disk will be full before that" in long.err
+    encoding.encode(plan(tideos, tmp_path / "long", folder))
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert re.search(r"encode: 300 Tideos take about \d+ \w+ and 0\.00 GB in .*long \(0\.0 GB are free\)", said)
+    assert "the disk will be full before that" in said
 
 
 def test_memory_on_the_command_line(topa, tideos, videos, folder, whole, tmp_path) -> None:

@@ -36,9 +36,8 @@ from topa.features.encoder import Encoder
 from topa.features.video import sample_frames
 from topa.library import fingerprint, parts
 from topa.library import index as indexing
-from topa.library import library as libraries
-from topa.library.index import Wanted
 from topa.library.outcome import IndexResult
+from topa.library.verbs import IndexConfig
 
 MICRO = "microworld/clip"
 Make = Callable[..., IndexResult]
@@ -75,8 +74,8 @@ def make(micro: Encoder, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(Encoder, "from_pretrained", lambda *given, **options: micro)
 
     def run(*inputs: str, out: str = "lib", **wanted: object) -> IndexResult:
-        given = Wanted(**({"encoder": MICRO, "workers": 1} | wanted))  # type: ignore[arg-type]
-        return libraries.make(inputs, Path(out), given, show=False)
+        given = {"encoder": MICRO, "workers": 1} | wanted
+        return indexing.index(IndexConfig(videos=inputs, out=Path(out), **given), show=False)  # type: ignore[arg-type]
 
     return run
 
@@ -425,8 +424,8 @@ def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
 SCRIPT = """
 import sys
 from pathlib import Path
-from topa.library import library as libraries
 from topa.library import index
+from topa.library.verbs import IndexConfig
 index._FLUSH_SECONDS = -1
 original = index._Run._save
 count = 0
@@ -438,7 +437,8 @@ def told(self):
     if count == int(sys.argv[1]):
         sys.stdin.read()
 index._Run._save = told
-libraries.make(sys.argv[2:], Path("lib"), index.Wanted("microworld/clip", workers=1), show=False)
+videos = tuple(sys.argv[2:])
+index.index(IndexConfig(videos=videos, out=Path("lib"), encoder="microworld/clip", workers=1), show=False)
 """
 
 

@@ -25,10 +25,12 @@ def library(made) -> Path:
     folder, _ = made
     shutil.copytree(folder / "videos", folder / "copies")
     out = folder / "library"
-    from topa.library.index import Wanted
-    from topa.library.library import make
+    from topa.library.index import index
+    from topa.library.verbs import IndexConfig
 
-    result = make([str(folder / "copies")], out, Wanted(encoder="microworld/clip", rate=2.0, workers=1), show=False)
+    copies = (str(folder / "copies"),)
+    config = IndexConfig(videos=copies, out=out, encoder="microworld/clip", rate=2.0, workers=1)
+    result = index(config, show=False)
     assert len(package.Library.open(out)) == 5, result
     shutil.rmtree(folder / "copies")
     return out

@@ -9,8 +9,9 @@ import pytest
 
 from topa.inference.engine import Topa
 from topa.library.contents import Contents
-from topa.library.index import Wanted
-from topa.library.library import contents_of, make
+from topa.library.index import index
+from topa.library.library import contents_of
+from topa.library.verbs import IndexConfig
 from topa.microworld.writer import MicroVideo, make_videos
 from topa.training.pretrained import load
 
@@ -31,7 +32,8 @@ def micro_videos(tmp_path_factory: pytest.TempPathFactory) -> list[MicroVideo]:
 def contents(micro_videos: list[MicroVideo], tmp_path_factory: pytest.TempPathFactory) -> Contents:
     """A library of the videos."""
     out = tmp_path_factory.mktemp("serving-library") / "library"
-    make([str(video.path) for video in micro_videos], out, Wanted(encoder="microworld/clip", workers=1), show=False)
+    videos = tuple(str(video.path) for video in micro_videos)
+    index(IndexConfig(videos=videos, out=out, encoder="microworld/clip", workers=1), show=False)
     return contents_of(out)
 
 

@@ -18,8 +18,9 @@ import pytest
 from evals.webpages import Page, worst_contrast
 from topa.inference.engine import Topa
 from topa.library.contents import Contents
-from topa.library.index import Wanted
-from topa.library.library import contents_of, make
+from topa.library.index import index
+from topa.library.library import contents_of
+from topa.library.verbs import IndexConfig
 from topa.microworld.writer import MicroVideo
 from topa.serving.page import page as document
 from topa.serving.settings import ServerSettings
@@ -40,7 +41,8 @@ def contents(micro_videos: list[MicroVideo], tmp_path_factory: pytest.TempPathFa
     for number, video in enumerate(micro_videos[:3]):
         name = HOSTILE if number == 2 else video.path.name
         (folder / "videos" / name).write_bytes(video.path.read_bytes())
-    make([str(folder / "videos")], folder / "library", Wanted(encoder="microworld/clip"), show=False)
+    videos = (str(folder / "videos"),)
+    index(IndexConfig(videos=videos, out=folder / "library", encoder="microworld/clip"), show=False)
     return contents_of(folder / "library")
 
 
@@ -496,7 +498,7 @@ def test_without_a_library_there_is_nothing_to_search(visit, engine):
 def test_a_file_that_has_gone_is_still_asked_about(visit, engine, micro_videos, tmp_path):
     gone = tmp_path / "gone.mp4"
     gone.write_bytes(micro_videos[0].path.read_bytes())
-    make([str(gone)], tmp_path / "library", Wanted(encoder="microworld/clip"), show=False)
+    index(IndexConfig(videos=(str(gone),), out=tmp_path / "library", encoder="microworld/clip"), show=False)
     gone.unlink()
     with running(engine, ServerSettings(name="micro"), contents_of(tmp_path / "library")) as server:
         v = visit(server.url)

@@ -15,11 +15,12 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from topa.cli.serve import started
-from topa.cli.use import _to_serve
 from topa.core.command import typed
 from topa.core.install import install_line
+from topa.demo import serve_command
+from topa.evals.verbs import DemoConfig
 from topa.serving.serve import address, listen
+from topa.serving.start import announce
 
 ROOT = Path(__file__).parents[2]
 QUESTION = "where is the toy at the end ?"
@@ -176,15 +177,14 @@ def test_it_is_named_before_the_demo_has_run(topa, monkeypatch, tmp_path):
 
 def test_the_demo_names_what_opens_it(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    assert _to_serve(Path("topa-demo"), []) == "make serve"
-    assert _to_serve(Path("topa-demo"), ["--quick"]) == typed("demo", "--out", "topa-demo", "--quick", "--serve")
+    assert serve_command(DemoConfig()) == "make serve"
+    assert serve_command(DemoConfig(quick=True)) == typed("demo", "--out", "topa-demo", "--quick", "--serve")
     monkeypatch.chdir(tmp_path)
-    assert _to_serve(Path("a demo"), ["--seed", "1"]) == typed("demo", "--out", "a demo", "--seed", "1", "--serve")
+    own = DemoConfig(out=Path("a demo"), seed=1)
+    assert serve_command(own) == typed("demo", "--out", "a demo", "--seed", "1", "--serve")
     monkeypatch.setattr("topa.serving.serve.find_spec", lambda name: None)
-    assert (
-        _to_serve(Path("topa-demo"), [])
-        == f"{install_line('serve')} && {typed('demo', '--out', 'topa-demo', '--serve')}"
-    )
+    command = typed("demo", "--out", "topa-demo", "--serve")
+    assert serve_command(DemoConfig()) == f"{install_line('serve')} && {command}"
 
 
 @pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="has a screen")
@@ -193,11 +193,11 @@ def test_without_a_screen_no_browser_is_started(monkeypatch, capsys):
     monkeypatch.setattr("webbrowser.open", lambda address: bool(opened.append(address)) or True)
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
         monkeypatch.delenv(name, raising=False)
-    started("http://127.0.0.1:8000", show=True)
+    announce("http://127.0.0.1:8000", lambda _: None, open_page=True)
     assert not opened
     assert "go to http://127.0.0.1:8000" in capsys.readouterr().err
     monkeypatch.setenv("DISPLAY", ":0")
-    started("http://127.0.0.1:8000", show=True)
+    announce("http://127.0.0.1:8000", lambda _: None, open_page=True)
     assert opened == ["http://127.0.0.1:8000"]
     assert not capsys.readouterr().err
 

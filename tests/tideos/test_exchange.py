@@ -91,7 +91,9 @@ def test_an_unknown_form(topa, published):
 def test_text_alone_needs_no_torch(published):
     code = (
         "import sys, topa.cli; from topa.features.import_textvid import import_textvid; from pathlib import Path\n"
-        "import_textvid(Path(sys.argv[1]), Path(sys.argv[2]))\nassert 'torch' not in sys.modules"
+        "from topa.features.verbs import ImportTextVidConfig\n"
+        "import_textvid(ImportTextVidConfig(path=Path(sys.argv[1]), out=Path(sys.argv[2])))\n"
+        "assert 'torch' not in sys.modules"
     )
     words = [sys.executable, "-c", code, published / "textvid.json", published / "out"]
     done = subprocess.run([str(w) for w in words], capture_output=True, text=True, check=False)

@@ -11,11 +11,12 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError
+from topa.core.shards import ShardSpec
 from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.flow import GenerationLimits
 from topa.tideos.seeds import Seed
-from topa.tideos.shards import ShardSpec, merge
+from topa.tideos.shards import merge
 from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 
 from .servers import good, serving

@@ -4,7 +4,7 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 """
 
 # Each module registers its verbs; `groups` has the order of the help.
-from . import config, data, encode, evaluate, explain, finetune, imports, index, runs, search, serve, train, use  # noqa: F401
+from . import config  # noqa: F401
 from .app import app, main
 
 __all__ = ["app", "main"]

@@ -5,22 +5,24 @@ Heavy imports happen inside the verbs, so that `topa --help` is instant.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import time
 from io import TextIOWrapper
-from typing import Annotated, Any
+from typing import Any, NoReturn
 
 import typer
 
 from ..core.command import in_this_shell, program
+from ..core.defaults import read_defaults
 from ..core.devices import restored_device
 from ..core.errors import TopaError, UsageError
 from ..core.verbosity import note, session
-from .defaults import read_defaults
-from .groups import GroupedHelp
-from .shared import SharedOptions, dress
+from ..core.versions import versions
+from .commands import add, declared, shared_parameters
+from .groups import SUBGROUPS, GroupedHelp
+from .options import as_map, known_options
+from .shared import dress, shared, take
+from .verbs import VERBS
 
 app = typer.Typer(
     cls=GroupedHelp,
@@ -33,92 +35,26 @@ app = typer.Typer(
     epilog="Start here:  topa demo",
 )
 
-importer = typer.Typer(
-    cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help="Bring in what others have made."
-)
-app.add_typer(importer, name="import", epilog="Example:  topa import checkpoint --help")
-
-memory = typer.Typer(
-    cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help="Build a memory of captions, and look into one."
-)
-app.add_typer(memory, name="memory", epilog="Example:  topa memory build --help")
-
-log = logging.getLogger("topa")
-shared = SharedOptions()
+typers = {}
+for name, (about, example) in SUBGROUPS.items():
+    typers[name] = typer.Typer(cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help=about)
+    app.add_typer(typers[name], name=name, epilog=f"Example:  {example} --help")
+for verb in VERBS:
+    add(verb, typers.get(verb.words.split()[0], app))
 STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing
-Json = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON on stdout.")]
 
 
-@app.callback()
-def _common(
-    context: typer.Context,
-    verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            callback=shared.take,
-            help="Also what libraries say, where models come from, and how long it took.",
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", callback=shared.take, help="Results and errors only: no progress and no notes."),
-    ] = False,
-    debug: Annotated[
-        bool,
-        typer.Option("--debug", callback=shared.take, help="Show a traceback where something fails, and what -v does."),
-    ] = False,
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            callback=shared.take,
-            autocompletion=lambda: ["auto", "cpu", "cuda", "mps"],
-            help="Where models compute: auto (a GPU where there is one), cpu, cuda, cuda:1 or mps.",
-        ),
-    ] = "auto",
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version; with -v also Python's and the libraries'.")
-    ] = False,
-) -> None:
+def _common(context: typer.Context, *, verbose: bool, version: bool, **_: Any) -> None:
+    """Begin a command: the callback of the root."""
     if version:
-        _print_versions(verbose)
+        typer.echo("\n".join(versions(everything=verbose)))
         raise typer.Exit
-    verb = context.invoked_subcommand
-    if verb is None:
-        raise UsageError("topa: found no verb; expected one, such as topa demo. topa --help shows them all.")
-    try:
-        shared.defaults = read_defaults(context.command)
-    except TopaError:
-        if not {"-h", "--help"} & set(sys.argv):  # help is there for those whose file is wrong, too
-            raise
-        return
-    shared.began = time.perf_counter()
-    context.default_map = shared.defaults.as_map(context.command)
-    shared.verb = verb
-    if used := shared.defaults.names(verb):
-        log.info("%s gives %s", shared.defaults.path, ", ".join(used))
-    if verb == "generate" and "--base-url" in _not_typed(used):
-        note(f"note: {shared.defaults.path} says where requests and the key go: --base-url")
+    helps = bool({"-h", "--help"} & set(sys.argv))  # help is there for those whose file is wrong, too
+    shared.begin(context.invoked_subcommand, read_defaults(known_options(context.command), or_none=helps))
+    context.default_map = as_map(shared.defaults, context.command)
 
 
-def _print_versions(verbose: bool) -> None:
-    """Print the version of topa, and on demand of what decides its results; none of them is imported."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
-
-    from ..core.artifacts import own_version
-
-    typer.echo(f"topa {own_version()}")
-    if not verbose:
-        return
-    typer.echo(f"python {platform.python_version()} ({platform.platform()})")
-    for name in ("torch", "transformers", "av"):
-        try:
-            typer.echo(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            typer.echo(f"{name} is not installed")
+app.callback()(declared(_common, shared_parameters(take)))
 
 
 def _write_any_text() -> None:
@@ -162,27 +98,21 @@ def main() -> None:
         try:
             root(prog_name="topa")
         except TopaError as error:
-            if shared.debug:
-                raise
-            typer.echo(f"topa: {in_this_shell(str(error))}", err=True)
-            if error.exit_code == UsageError.exit_code and (origin := _origin()):
-                note(origin)
-            sys.exit(error.exit_code)
+            _end(error)
         except SystemExit as ended:
             if ended.code == STOPPED:
                 typer.echo("topa: stopped; run the same command again to go on", err=True)
             raise
         finally:
-            if shared.began is not None:
-                log.info("took %.1f s", time.perf_counter() - shared.began)
+            shared.end()
 
 
-def _origin() -> str:
-    """Which options weren't typed but come from the file, for whoever wonders about an error; nothing where none do."""
-    used = _not_typed(shared.defaults.names(shared.verb))
-    return f"note: {shared.defaults.path} gives {', '.join(used)}; topa config {shared.verb} shows all" if used else ""
-
-
-def _not_typed(names: list[str]) -> list[str]:
-    typed = {word.partition("=")[0] for word in sys.argv[1:]}
-    return [name for name in names if name not in typed]
+def _end(error: TopaError) -> NoReturn:
+    """Say what went wrong, in a paragraph."""
+    if shared.debug:
+        raise error
+    typer.echo(f"topa: {in_this_shell(str(error))}", err=True)
+    if error.exit_code == UsageError.exit_code:
+        for line in shared.origin():
+            note(line)
+    sys.exit(error.exit_code)

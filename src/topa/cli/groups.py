@@ -16,6 +16,12 @@ GROUPS = {
     "Settings": ("config",),
 }
 """The verbs of `topa`, by heading."""
+SUBGROUPS = {
+    "import": ("Bring in what others have made.", "topa import checkpoint"),
+    "memory": ("Build a memory of captions, and look into one.", "topa memory build"),
+}
+"""What stands in the help of verbs that have verbs of their own."""
+_HEADINGS = {name: heading for heading, names in GROUPS.items() for name in names}
 
 
 class GroupedHelp(TyperGroup):
@@ -25,17 +31,16 @@ class GroupedHelp(TyperGroup):
         """All verbs; those of `topa` in the order of the headings, and those of no heading last."""
         if ctx.parent is not None:
             return list(self.commands)
-        order = [name for names in GROUPS.values() for name in names]
+        order = list(_HEADINGS)
         return sorted(self.commands, key=lambda name: order.index(name) if name in order else len(order))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the verbs under their headings."""
         headings: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
-            command = self.commands[name]
-            if not command.hidden:
-                heading = next((heading for heading, names in GROUPS.items() if name in names), "Commands")
-                headings.setdefault("Commands" if ctx.parent else heading, []).append((name, _summary(command)))
+            if not self.commands[name].hidden:
+                heading = "Commands" if ctx.parent else _HEADINGS.get(name, "Commands")
+                headings.setdefault(heading, []).append((name, _summary(self.commands[name])))
         for heading, rows in headings.items():
             with formatter.section(heading):
                 formatter.write_dl(rows)

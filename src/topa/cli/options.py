@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_type_hints
 
-COMMON = ("device", "model", "seed", "workers", "quiet", "verbose", "debug")
-"""Options that mean the same in all verbs that have them."""
-_OTHERS: dict[tuple[str, ...], set[str]] = {("generate",): {"model"}}  # the writer's name at an endpoint
-_ALWAYS_TYPED = ("accept", "yes", "force", "key-env", "help", "version")
-_SECRETS = {"key", "token", "secret", "password"}
+import typer
+
+from ..core.defaults import Defaults, KnownOption, Verbs, Words
 
 
-def verbs_of(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+def verbs_of(group: Any, words: Words = ()) -> Iterator[tuple[Words, Any]]:
     """Every verb with the words that name it: ("ask",), ("memory", "build")."""
     for name, command in group.commands.items():
         if hasattr(command, "commands"):
@@ -27,22 +25,40 @@ def options_of(command: Any) -> dict[str, Any]:
     return {max(each.opts, key=len).lstrip("-"): each for each in options}
 
 
-def is_common(words: tuple[str, ...], name: str) -> bool:
-    """Whether an option of a verb means what it means in all others."""
-    return name in COMMON and name not in _OTHERS.get(words, ())
+def known_options(root: Any) -> Verbs:
+    """The options of all verbs, but those that the help doesn't show."""
+    return {
+        words: {name: _known(command, option) for name, option in options_of(command).items() if not option.hidden}
+        for words, command in verbs_of(root)
+    }
 
 
-def is_always_typed(name: str) -> bool:
-    """Whether an option takes effect only where it is typed: one that sets a safeguard aside, or says which variable
-    holds a key. Nobody should get these from a folder that they happen to work in."""
-    return name.startswith(_ALWAYS_TYPED)
+def as_map(defaults: Defaults, root: Any) -> dict[str, Any]:
+    """Defaults as click reads them: nested by the words of verbs, with the names of parameters."""
+    nested: dict[str, Any] = {}
+    for words, command in verbs_of(root):
+        inner = nested
+        for word in words:
+            inner = inner.setdefault(word, {})
+        given, options = defaults.verbs.get(words, {}), options_of(command)
+        inner.update({options[name].name: default.value for name, default in given.items()})
+    return nested
 
 
-def is_secret(name: str) -> bool:
-    """Whether an option's value is never shown."""
-    return bool(_SECRETS & set(name.split("-")))
+def _known(command: Any, option: Any) -> KnownOption:
+    def check(value: Any) -> None:
+        context = command.make_context("", [], resilient_parsing=True)
+        try:
+            option.process_value(context, value)
+        except typer.BadParameter as error:
+            raise ValueError(error.message) from error
 
-
-def variable(words: tuple[str, ...], name: str) -> str:
-    """The variable of the environment that sets an option: TOPA_MEMORY_BUILD_ROWS."""
-    return "_".join(("topa", *words, name)).replace("-", "_").upper()
+    return KnownOption(
+        built_in=option.default,
+        required=option.required,
+        is_flag=option.is_flag,
+        several=option.multiple,
+        is_path="Path" in str(get_type_hints(command.callback).get(option.name)),
+        shared=option.callback is not None,
+        check=bool if option.callback else check,  # those with a callback take effect when they are read
+    )

@@ -63,7 +63,13 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def launch(number: int, arguments: list[str]) -> NoReturn:
-    """Replace this process by torchrun, which runs `topa` with these arguments in `number` processes."""
+def launch_several(number: int | None) -> None:
+    """Become torchrun, which runs the command that was typed in so many processes; go on where one is enough, and in
+    each of them."""
+    if number is not None and number > 1 and not started_by_launcher():
+        _launch(number, sys.argv[1:])
+
+
+def _launch(number: int, arguments: list[str]) -> NoReturn:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
     os.execv(sys.executable, [*command, "-m", "topa.cli", *arguments])  # noqa: S606 - no shell is involved

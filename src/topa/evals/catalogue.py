@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core.printable import Printable
 from ..core.registry import Registry
 from .example import Example, Task
 from .predictions import Prediction
@@ -68,3 +69,26 @@ BENCHMARKS = Registry(
     },
 )
 """Lazy: a loader is imported when its benchmark is asked for."""
+
+
+@dataclass(frozen=True)
+class Catalogue(Printable):
+    """All benchmarks."""
+
+    benchmarks: tuple[Benchmark, ...]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Plain JSON."""
+        names = ("name", "title", "task", "metric")
+        return [{**{n: getattr(b, n) for n in names}, "splits": dict(b.splits)} for b in self.benchmarks]
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each."""
+        for b in self.benchmarks:
+            splits = ", ".join(name if number is None else f"{name} {number:,}" for name, number in b.splits.items())
+            yield f"{b.name:<20} {b.task:<8} {b.title}: {splits}"
+
+
+def catalogue() -> Catalogue:
+    """Load all benchmarks."""
+    return Catalogue(tuple(BENCHMARKS.load(name) for name in BENCHMARKS))

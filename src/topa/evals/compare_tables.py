@@ -1,4 +1,4 @@
-"""A comparison of two evaluations as text: for the terminal, and in Markdown."""
+"""The verb `compare`: a comparison of two evaluations as text, for the terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Flip, PairedScores
+from ..core.artifacts import output_folder, write_atomically
+from ..core.printable import Printout
+from .compare import Comparison, Flip, PairedScores, compare
 from .formatting import NONE, interval, letter, markdown_line, percent, points, verdict
+from .verbs import CompareConfig
 
 _SCORES = ("", "A", "95 %", "B", "95 %", "A − B", "95 %", "A is", "p")
 _LEVEL = 0.05
 _FLIPS = ("record", "type", "right answer", "A said", "B said", "right")
+
+
+def run(config: CompareConfig) -> Printout[Comparison]:
+    """Compare two evaluations, and write it down where `out` names a folder. Raises as `compare.compare` does."""
+    if config.out is not None:
+        output_folder(config.out, "comparison.json", "comparison.md")
+    found = compare(config.a, config.b, seed=config.seed)
+    text = [comparison_table(found, config.flips)]
+    if config.out is not None:
+        write_atomically(config.out / "comparison.json", found.model_dump_json(indent=1) + "\n")
+        write_atomically(config.out / "comparison.md", comparison_markdown(found))
+        text.append(f"comparison: {config.out / 'comparison.md'}")
+    return Printout(found, text)
 
 
 def comparison_table(found: Comparison, flips: int = 10) -> RenderableType:

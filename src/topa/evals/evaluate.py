@@ -8,24 +8,26 @@ stopped, to the byte.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+
 from ..core.artifacts import output_folder, sha256, write_atomically
-from ..core.command import command
+from ..core.command import command, typed
 from ..core.embedded import resolve
 from ..core.errors import AllFailed, InputError, UsageError
 from ..core.failures import all_failed
 from ..core.locks import exclusive
-from ..core.processes import Processes
-from ..core.protocols import Protocol
+from ..core.printable import Hint, Printable
+from ..core.processes import Processes, launch_several
+from ..core.verbosity import note
 from ..features.feature_cache import FeatureCache
 from ..features.frames import FrameFeatures
 from ..features.run import FILES as STORE
@@ -53,6 +55,8 @@ from .report import MODEL, EvaluationReport, Summary
 from .runner import Answered, answer_all, place, read_predictions
 from .samples import samples
 from .summary import averaged, reason, summarise
+from .tables import report_table
+from .verbs import EvaluateConfig
 from .watching import ReleasedFeatures, Videos, Watching, clip_of
 
 RUN = "run.json"
@@ -62,45 +66,10 @@ FILES = (RUN, NAME, f"{NAME}.*", "baselines/*.jsonl*", SUBMISSION, CAPTIONS, *RE
 """What an evaluation writes into its folder."""
 _TOKENS = {"choice": 40, "open": 40, "caption": 80}
 """Of a generated answer at most, by task; a micro description has up to 75."""
-_WORKERS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What is to be evaluated, and how.
-
-    benchmark: a name of `BENCHMARKS`. out: where everything goes. data: the folder of its official files; the micro
-    world renders its own. videos: the folder that the videos' paths start from, for questions that may lie elsewhere.
-    split: the first one by default. model: a saved model, by default the micro model. protocol:
-    the model's own by default. permutations: see `inference.request`. frames: of each video, at most as many as the
-    model reads, by default so many. max_tokens: of a generated answer. baselines: also what a score must beat.
-    subtitles: given to the model before the question: what is said at the frames' times. features: a folder of
-    features that are there, or go there, or a benchmark's released ones. limit: so many records, drawn by `seed`.
-    require_all: a missing video is an error. workers: processes that decode. coco: METEOR and SPICE too, in Java.
-    """
-
-    benchmark: str
-    out: Path
-    data: Path | None = None
-    videos: Path | None = None
-    split: str | None = None
-    model: str | Path | None = None
-    protocol: Protocol | None = None
-    permutations: bool = False
-    frames: int | None = None
-    max_tokens: int | None = None
-    baselines: bool = False
-    subtitles: bool = False
-    features: Path | None = None
-    limit: int | None = None
-    require_all: bool = False
-    workers: int = field(default_factory=lambda: min(os.cpu_count() or 1, _WORKERS))
-    coco: bool = False
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationPlan:
+@dataclass(frozen=True)
+class EvaluationPlan(Printable):
     """What an evaluation would do. hidden: records whose answer isn't public. missing: videos that aren't there.
     to_encode: clips without features. answers: records times ways of being shown. parameters, bytes: of
     the language model with its adapter."""
@@ -114,13 +83,17 @@ class EvaluationPlan:
     parameters: int
     bytes: int
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON."""
-        return asdict(self)
+    def lines(self) -> Iterator[str]:
+        """Yield what people read."""
+        yield f"records: {self.records:,} about {self.clips:,} clips; the answers of {self.hidden:,} are hidden"
+        names = f": {', '.join(self.missing[:3])}{', ...' if len(self.missing) > 3 else ''}" if self.missing else ""
+        yield f"videos:  {self.to_encode:,} clips to decode and encode, {len(self.missing):,} missing{names}"
+        yield f"answers: {self.answers:,}"
+        yield f"memory:  {self.bytes / 1e9:.1f} GB of weights a process in float32, half on a GPU"
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationOutcome:
+@dataclass(frozen=True)
+class EvaluationOutcome(Printable):
     """What an evaluation left: the report, its page, the submission file where there is one, and what the run did.
     failure: where not one record could be answered, the error that says so."""
 
@@ -129,6 +102,21 @@ class EvaluationOutcome:
     submission: Path | None
     answered: Answered
     failure: AllFailed | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report without its samples."""
+        return self.report.model_dump(mode="json", exclude={"samples"})
+
+    def lines(self) -> Iterator[RenderableType]:
+        """Yield what people read."""
+        out = self.page.parent
+        yield report_table(self.report)
+        yield f"predictions: {out / NAME}"
+        if self.submission is not None:
+            yield f"submission:  {self.submission} (not posted anywhere)"
+        yield f"report:      {self.page}"
+        if self.failure is None:
+            yield Hint(f"next:        {typed('compare', out, 'OTHER')}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +134,7 @@ class _Setup:
 
 
 def evaluate(
-    asked: Evaluation,
+    asked: EvaluateConfig,
     *,
     show: bool = True,
     ablations: Sequence[str] | None = None,
@@ -161,7 +149,10 @@ def evaluate(
     Raises InputError where the benchmark's files can't be read, or with `require_all` a video is missing; UsageError
     for settings that don't fit, or where the folder holds another evaluation; what loading the model raises.
     """
+    launch_several(asked.processes)
     processes = Processes()
+    if asked.model is None and processes.first and not is_micro(asked):
+        note("the micro model knows only the micro world; give --model DIR for real videos")
     out = output_folder(asked.out, *FILES, *_elsewhere(asked))
     with exclusive(out) if processes.first else nullcontext():
         # What can be wrong without a model is told before one is made or loaded.
@@ -188,7 +179,7 @@ def evaluate(
             parameters=_parameters(engine),
             samples=tuple(
                 samples(
-                    setup.examples, predictions[MODEL], engine, watching, out, seed=asked.seed, workers=asked.workers
+                    setup.examples, predictions[MODEL], engine, watching, out, seed=asked.seed, workers=asked.decoders
                 )
             ),
             seconds=round(answered.seconds, 2),
@@ -198,13 +189,13 @@ def evaluate(
         return EvaluationOutcome(report, write_report(report, out), submission, answered, failure)
 
 
-def _elsewhere(asked: Evaluation) -> list[str]:
+def _elsewhere(asked: EvaluateConfig) -> list[str]:
     """What is written below the folder of an evaluation: the micro world's data, and features."""
     data = [f"data/{name}" for name in VIDEO_FILES] if asked.data is None and is_micro(asked) else []
     return [*data, *([f"{FEATURES}/part-*/{name}" for name in STORE] if asked.features is None else [])]
 
 
-def _set_up(asked: Evaluation, out: Path, processes: Processes, show: bool) -> _Setup:
+def _set_up(asked: EvaluateConfig, out: Path, processes: Processes, show: bool) -> _Setup:
     benchmark, data = benchmark_of(asked), data_folder(asked)
     if processes.first:
         make_micro(asked, show)
@@ -226,7 +217,7 @@ def _set_up(asked: Evaluation, out: Path, processes: Processes, show: bool) -> _
 
 
 def _summary(
-    asked: Evaluation,
+    asked: EvaluateConfig,
     setup: _Setup,
     predictions: Mapping[str, Sequence[Prediction]],
     others: Mapping[str, Sequence[Path]],
@@ -248,7 +239,7 @@ def _summary(
     )
 
 
-def _origin(asked: Evaluation, setup: _Setup, answerer: RecordAnswerer, out: Path) -> dict[str, Any]:
+def _origin(asked: EvaluateConfig, setup: _Setup, answerer: RecordAnswerer, out: Path) -> dict[str, Any]:
     """The fields of a report that say where its numbers come from."""
     benchmark = setup.benchmark
     return {
@@ -275,7 +266,7 @@ def _parameters(engine: Topa) -> dict[str, int]:
     }
 
 
-def _submission(asked: Evaluation, setup: _Setup, predictions: Sequence[Prediction], out: Path) -> Path | None:
+def _submission(asked: EvaluateConfig, setup: _Setup, predictions: Sequence[Prediction], out: Path) -> Path | None:
     if setup.benchmark.submission is None or asked.limit is not None:
         return None
     body = setup.benchmark.submission(setup.examples, predictions)
@@ -283,7 +274,7 @@ def _submission(asked: Evaluation, setup: _Setup, predictions: Sequence[Predicti
     return out / SUBMISSION
 
 
-def plan(asked: Evaluation) -> EvaluationPlan:
+def plan(asked: EvaluateConfig) -> EvaluationPlan:
     """Return what `evaluate` would do, without doing it; the micro world's videos are rendered, where there are none.
 
     Raises what reading the records and the saved model's configuration raises.
@@ -313,7 +304,7 @@ def plan(asked: Evaluation) -> EvaluationPlan:
     )
 
 
-def _answerer(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> RecordAnswerer:
+def _answerer(asked: EvaluateConfig, benchmark: Benchmark, engine: Topa) -> RecordAnswerer:
     return RecordAnswerer(
         engine,
         benchmark.task,
@@ -324,17 +315,17 @@ def _answerer(asked: Evaluation, benchmark: Benchmark, engine: Topa) -> RecordAn
     )
 
 
-def _watching(asked: Evaluation, benchmark: Benchmark, engine: Topa, data: Path) -> Watching:
+def _watching(asked: EvaluateConfig, benchmark: Benchmark, engine: Topa, data: Path) -> Watching:
     frames = _frame_count(asked, engine.config)
     if asked.features is not None and is_released(asked.features):
         released = PublishedFeatures(asked.features, engine.encoder.identity, engine.encoder.width)
         return ReleasedFeatures(released, benchmark.rows, frames)
     return Videos(
-        engine.encoder, video_root(asked, data), asked.features or asked.out / FEATURES, frames, asked.workers
+        engine.encoder, video_root(asked, data), asked.features or asked.out / FEATURES, frames, asked.decoders
     )
 
 
-def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
+def _frame_count(asked: EvaluateConfig, config: SavedConfig) -> int:
     """How many of each video. Raises UsageError for more than the model reads."""
     frames = config.frames if asked.frames is None else asked.frames
     if not 1 <= frames <= config.frames:
@@ -344,7 +335,7 @@ def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
     return frames
 
 
-def _known(asked: Evaluation, config: SavedConfig) -> FeatureCache | PublishedFeatures:
+def _known(asked: EvaluateConfig, config: SavedConfig) -> FeatureCache | PublishedFeatures:
     """Features that are there. Raises ArtifactMismatch for those of another encoder or number of frames."""
     frames = _frame_count(asked, config)
     if asked.features is not None and is_released(asked.features):
@@ -378,7 +369,7 @@ def _require(missing: Sequence[str]) -> None:
         )
 
 
-def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
+def _speech(asked: EvaluateConfig) -> Callable[[Example, FrameFeatures], str]:
     """What is said in a video at the times of its frames, where that is asked for."""
     if not asked.subtitles:
         return lambda example, features: ""
@@ -397,7 +388,7 @@ def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
 
 
 def _settings(
-    asked: Evaluation, benchmark: Benchmark, config: SavedConfig
+    asked: EvaluateConfig, benchmark: Benchmark, config: SavedConfig
 ) -> dict[str, str | int | float | bool | None]:
     """What decides the predictions, beside the files."""
     return {
@@ -414,7 +405,7 @@ def _settings(
     }
 
 
-def _notes(asked: Evaluation, setup: _Setup, answerer: RecordAnswerer, watching: Watching) -> Iterator[str]:
+def _notes(asked: EvaluateConfig, setup: _Setup, answerer: RecordAnswerer, watching: Watching) -> Iterator[str]:
     if setup.benchmark.task != "choice":
         yield f"Answers are generated greedily, and end by themselves or at {answerer.max_tokens} tokens."
     elif answerer.permutations:

@@ -16,14 +16,14 @@ from .datasets import own
 from .example import Example
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .verbs import EvaluateConfig
 
 MICRO_VIDEOS = 220
 MICRO_SEED = 2_000_003
 """Added to the seed of an evaluation: of the micro world's videos, which no training has."""
 
 
-def benchmark_of(asked: Evaluation) -> Benchmark:
+def benchmark_of(asked: EvaluateConfig) -> Benchmark:
     """Return the benchmark by its name. Raises UsageError for an unknown one, or for what it doesn't have."""
     benchmark: Benchmark = BENCHMARKS.load(asked.benchmark)
     if asked.split is not None and asked.split not in benchmark.splits:
@@ -40,12 +40,12 @@ def benchmark_of(asked: Evaluation) -> Benchmark:
     return benchmark
 
 
-def split_of(asked: Evaluation, benchmark: Benchmark) -> str:
+def split_of(asked: EvaluateConfig, benchmark: Benchmark) -> str:
     """Return the split that is evaluated, by default the benchmark's first."""
     return asked.split or next(iter(benchmark.splits))
 
 
-def records(asked: Evaluation, benchmark: Benchmark, data: Path) -> list[Example]:
+def records(asked: EvaluateConfig, benchmark: Benchmark, data: Path) -> list[Example]:
     """Return all records, or with `limit` so many of them, drawn by the seed and in the published order.
 
     Raises InputError where there are none, or two have one id.
@@ -68,19 +68,19 @@ def records(asked: Evaluation, benchmark: Benchmark, data: Path) -> list[Example
     return [examples[number] for number in sorted(chosen)]
 
 
-def is_micro(asked: Evaluation) -> bool:
+def is_micro(asked: EvaluateConfig) -> bool:
     """Return whether it is of the micro world, whose videos are rendered where there are none."""
     return asked.benchmark.startswith("microworld")
 
 
-def make_micro(asked: Evaluation, show: bool) -> None:
+def make_micro(asked: EvaluateConfig, show: bool) -> None:
     """Render the micro world's videos, where there are none. The list of questions is written behind them."""
     if is_micro(asked) and not (data_folder(asked) / own.NAME).is_file():
         console.print(f"rendering {MICRO_VIDEOS} videos of the micro world into {data_folder(asked)}")
         make_videos(data_folder(asked), MICRO_VIDEOS, asked.seed + MICRO_SEED, show=show)
 
 
-def data_folder(asked: Evaluation) -> Path:
+def data_folder(asked: EvaluateConfig) -> Path:
     """Return the folder of the benchmark's files.
 
     Raises InputError where it isn't there, UsageError where none is named.
@@ -102,7 +102,7 @@ def data_folder(asked: Evaluation) -> Path:
     )
 
 
-def video_root(asked: Evaluation, data: Path) -> Path:
+def video_root(asked: EvaluateConfig, data: Path) -> Path:
     """Return the folder that clips are named from."""
     if asked.videos is not None:
         return asked.videos

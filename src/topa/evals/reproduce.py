@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.table import Table
+
 from ..core.artifacts import output_folder, write_atomically
-from ..core.errors import InputError, TopaError, UsageError
+from ..core.errors import AllFailed, InputError, TopaError, UsageError
+from ..core.failures import all_failed
+from ..core.printable import Printable
 from ..core.progress import console
 from ..microworld.writer import make_videos
 from ..models import saved
@@ -24,13 +28,14 @@ from ..training.finetune import configuration, finetune
 from ..training.labelled import LabelledVideos
 from ..training.loop import Watch
 from ..training.pretrained import default_model
-from .evaluate import Evaluation, evaluate
+from .evaluate import evaluate
 from .metrics import IntervalEstimate
 from .recipe import MICRO, Finetune, Recipe, RecipeRow, read_recipe
 from .report import MODEL, EvaluationReport
+from .verbs import EvaluateConfig, ReproduceConfig
 
 RESULT = "reproduced.json"
-TABLE = "reproduced.md"
+TABLES = "reproduced.md"
 _LABELLED_SEED = 5
 Verdict = Literal["within", "above", "below", "not stated", "no data", "no model", "not computed", "failed"]
 
@@ -54,28 +59,51 @@ class ReproducedRow:
         return {**asdict(self), "row": self.row.model_dump(mode="json")}
 
 
-def reproduce(
-    name: str,
-    out: Path,
-    *,
-    data: Path | None = None,
-    models: Path | None = None,
-    tables: Sequence[str] = (),
-    limit: int | None = None,
-    show: bool = True,
-) -> list[ReproducedRow]:
-    """Run a recipe into `out`; gives its rows in order.
+@dataclass(frozen=True)
+class ReproduceResult(Printable):
+    """The rows of a recipe, in their order, and the folder that they were written into."""
 
-    name: of a recipe that comes with topa, or a file. data, models: the folders that its paths start from. tables: only
-    those. limit: records of each evaluation, for a first look.
+    rows: tuple[ReproducedRow, ...]
+    out: Path
+
+    @property
+    def failure(self) -> AllFailed | None:
+        """The error that says so where not one row could be had."""
+        failures = [(one.row.name, one.why) for one in self.rows if one.verdict == "failed"]
+        if not failures or len(failures) < len(self.rows):
+            return None
+        return all_failed("reproduce", "rows", failures, f"{self.out / TABLES} has them all.")
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """Plain JSON."""
+        return [one.as_json() for one in self.rows]
+
+    def lines(self) -> Iterator[str | Table]:
+        """Yield what people read."""
+        for name in dict.fromkeys(one.row.table for one in self.rows):
+            shown = Table(
+                "", "expected", "ours", "95 %", "", title=name, title_justify="left", box=None, pad_edge=False
+            )
+            for one in self.rows:
+                if one.row.table == name:
+                    shown.add_row(*cells(one))
+            yield shown
+        yield from dict.fromkeys(f"{one.verdict}: {one.why}" for one in self.rows if one.why)
+        yield f"tables: {self.out / TABLES}, {self.out / RESULT}"
+
+
+def reproduce(config: ReproduceConfig, *, show: bool = True) -> ReproduceResult:
+    """Run a recipe, or the tables of it that are named.
+
     Raises what `read_recipe` raises, UsageError for an unknown table, OutputError where `out` can't be written.
     """
+    name, out, tables = config.recipe, config.out, config.table
     recipe = read_recipe(name)
     wanted = [row for row in recipe.row if not tables or row.table in tables]
     if strange := set(tables) - {row.table for row in recipe.row}:
         known = ", ".join(dict.fromkeys(repr(row.table) for row in recipe.row))
         raise UsageError(f"--table: found {min(strange)!r}; expected one of {known}.")
-    place = _Places(recipe, output_folder(out, RESULT, TABLE), data, models, limit, show)
+    place = _Places(recipe, output_folder(out, RESULT, TABLES), config.data, config.models, config.limit, show)
     # Rows that differ only in what they read off the report share a run; baselines are asked where any row wants one.
     baselines = {_key(row) for row in wanted if row.condition not in (MODEL, "chance", "longest")}
     reports: dict[str, EvaluationReport | _Missing] = {}
@@ -87,10 +115,10 @@ def reproduce(
                 console.print(f"{row.table}: {row.name}", soft_wrap=True, markup=False, highlight=False)
             reports[key] = _report(row, place, baselines=key in baselines)
         found.append(_found(row, reports[key], str(place.out / key)))
-    told = {"recipe": name, "title": recipe.title, "limit": limit, "rows": [one.as_json() for one in found]}
+    told = {"recipe": name, "title": recipe.title, "limit": config.limit, "rows": [one.as_json() for one in found]}
     write_atomically(out / RESULT, json.dumps(told, indent=1) + "\n")
-    write_atomically(out / TABLE, markdown(recipe.title, found))
-    return found
+    write_atomically(out / TABLES, markdown(recipe.title, found))
+    return ReproduceResult(tuple(found), out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +159,12 @@ def _report(row: RecipeRow, place: _Places, *, baselines: bool) -> EvaluationRep
         model = _model(row.model, place)
         if isinstance(model, _Missing):
             return model
-        asked = Evaluation(
-            row.benchmark,
-            place.out / _key(row),
-            data,
+        asked = EvaluateConfig(
+            benchmark=row.benchmark,
+            out=place.out / _key(row),
+            data=data,
             split=row.split,
-            model=model,
+            model=str(model),
             protocol=row.protocol,
             permutations=row.permutations,
             frames=row.frames,

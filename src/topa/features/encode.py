@@ -1,4 +1,4 @@
-"""Stores of any size: the verb behind `topa encode`, put together from its parts.
+"""The verb `encode`: stores of any size, put together from their parts.
 
 What is left is decided by what lies on the disk: every verb can be cut off, and goes on when it is given again.
 """
@@ -6,114 +6,128 @@ What is left is decided by what lies on the disk: every verb can be cut off, and
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
+from ..core.artifacts import read_manifest
 from ..core.cluster import map_shards
-from ..core.embedded import resolve
+from ..core.command import typed
+from ..core.embedded import PAPER_ENCODER, resolve
 from ..core.errors import ArtifactMismatch, UsageError
-from ..core.registry import unknown
+from ..core.shards import ShardSpec
 from ..tideos.assemble import TIDEOS
-from ..tideos.shards import ShardSpec
 from . import run
 from .clips import find_clips
 from .encoder import Encoder, identify
 from .fusion import Fusion
 from .run import EncodeResult
 from .sources import ClipSource, Source, TideoSource
+from .verbs import EncodeConfig
 
 FRAMES = 10
 _WORKERS = 8  # at most, unless more are asked for
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is encoded, and where to. encoder: a folder, hub id or microworld/clip. part: of the items a shard.
-    frames, workers: for videos; fusion: for Tideos. batch_size: captions or pictures computed together. chunk: items
-    of one file of the store. None: the default. here: what inputs are relative to, also where another process works on
-    the plan; the ids of videos are the paths as they were given."""
+def encode(config: EncodeConfig, *, show: bool = True) -> EncodeResult:
+    """Encode the inputs into a store, or go on with it, see `topa.features.run`; in shards on the workers of a Ray
+    cluster, or of this machine, where `ray` says how many; or only join finished shards, where `merge` says so.
 
-    inputs: tuple[Path, ...]
-    out: Path
-    encoder: str
-    part: ShardSpec | None = None
-    frames: int | None = None
-    fusion: str | None = None
-    workers: int | None = None
-    batch_size: int | None = None
-    chunk: int | None = None
-    here: Path = field(default_factory=Path.cwd)
-
-
-def encode(plan: Plan, *, show: bool = True) -> EncodeResult:
-    """Encode the inputs of a plan into a store, or go on with it; see `topa.features.run`.
-
-    Raises UsageError for options that don't fit the inputs, InputError for inputs that can't be used.
+    Raises UsageError for options that don't fit the inputs and where Ray isn't installed, InputError for inputs that
+    can't be used, WorkerError where shards fail, with their own words.
     """
-    source = source_of(plan, show=show)
-    name = resolve(plan.encoder)
+    if config.merge:
+        result = run.join(config.out)
+    elif config.ray is None:
+        result = _encode(config, show)
+    else:
+        result = _on_ray(config, config.ray)
+    result.hints = tuple(_hints(config, result))
+    return result
+
+
+def _encode(config: EncodeConfig, show: bool) -> EncodeResult:
+    source = source_of(config, show=show)
+    name = resolve(config.encoder or PAPER_ENCODER)
     return run.encode(
         source,
-        plan.out,
+        config.out,
         identify(name),
         partial(Encoder.from_pretrained, name),
-        part=plan.part,
-        batch_size=plan.batch_size,
+        part=config.shard,
+        batch_size=config.batch_size,
         show=show,
     )
 
 
-def on_ray(plan: Plan, number: int) -> EncodeResult:
-    """Encode in `number` shards on the workers of a Ray cluster, or of this machine, and join them.
-
-    The folder must be one that all workers see. The same call again goes on with what is left. Raises UsageError where
-    Ray isn't installed, WorkerError where shards fail, with their own words.
-    """
-    source_of(plan)  # what is wrong with the inputs is told once, before any worker starts
-    encoder = str(Path(plan.encoder).absolute()) if Path(plan.encoder).is_dir() else plan.encoder
-    shard_results = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
-    result = run.join(plan.out)
-    result.done = sum(one["done"] for one in shard_results)
-    result.seconds = max(one["seconds"] for one in shard_results)
-    return result
-
-
-def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
-    return encode(replace(plan, part=ShardSpec(index, number)), show=False).as_json()
+def _on_ray(config: EncodeConfig, number: int) -> EncodeResult:
+    """Encode in `number` shards. The folder must be one that all workers see; the same call again goes on."""
+    source_of(config)  # what is wrong with the inputs is told once, before any worker starts
+    encoder = config.encoder
+    if encoder is not None and Path(encoder).is_dir():
+        encoder = str(Path(encoder).absolute())
+    whole = replace(config, out=config.out.absolute(), encoder=encoder, ray=None)
+    made = map_shards(partial(_shard, whole, number), number)
+    joined = run.join(config.out)
+    joined.done = sum(one["done"] for one in made)
+    joined.seconds = max(one["seconds"] for one in made)
+    return joined
 
 
-def merge(out: Path) -> EncodeResult:
-    """Join the finished shards in a folder; see `topa.features.run.join`."""
-    return run.join(out)
+def _shard(config: EncodeConfig, number: int, index: int) -> dict[str, Any]:
+    result = encode(replace(config, shard=ShardSpec(index, number)), show=False)
+    return {"done": result.done, "seconds": result.seconds}
 
 
-def source_of(plan: Plan, *, show: bool = True) -> Source:
-    """Return the items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
-    if not plan.inputs:
+def _hints(config: EncodeConfig, result: EncodeResult) -> Iterator[str]:
+    """What can be done with a store."""
+    if not result.whole:
+        yield f"next:    the other shards; then {config.out} is the store"
+    elif result.noun == "Tideos":
+        tideos = tideos_in(config.inputs[0]) if len(config.inputs) == 1 else "TIDEOS"
+        yield f"next:    {_align_command(tideos, result.path, config.encoder)}"
+        yield f"or:      {typed('memory', 'build', result.path, '--out', 'memory', '--rows', 1_000_000)}"
+    else:
+        yield f"read it: from topa.features.store import FeatureStore; FeatureStore.open({str(result.path)!r})"
+
+
+def _align_command(tideos: Path | str | None, features: Path, encoder: str | None) -> str:
+    """The command that trains on a store: a recipe's features are of its encoder and its fusion."""
+    made = read_manifest(features, "features")
+    toy = encoder == "microworld/clip"
+    changes = [] if toy or made.encoder == PAPER_ENCODER else [f"encoder={encoder or 'ENCODER'}"]
+    if (fusion := made.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
+        changes.append(f"fusion={fusion}")
+    where = ["--tideos", tideos or "TIDEOS", "--features", features, "--out", "model"]
+    recipe = ["--recipe", "microworld" if toy else "RECIPE"]
+    return typed("align", *recipe, *where, *(word for change in changes for word in ("--set", change)))
+
+
+def source_of(config: EncodeConfig, *, show: bool = True) -> Source:
+    """What is encoded: Tideos, or clips of videos. Raises UsageError and InputError."""
+    if not config.inputs:
         raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
-    files = [tideos_in(plan.here / path) for path in plan.inputs]
+    files = [tideos_in(config.here / path) for path in config.inputs]
     tideos = [file for file in files if file is not None]
     if not tideos:
-        if plan.fusion is not None:
+        if config.fusion is not None:
             raise UsageError("--fusion: videos have no captions to fuse. Leave it out.")
-        workers = plan.workers or min(os.cpu_count() or 1, _WORKERS)
-        paths = [plan.here / path for path in plan.inputs]
-        return ClipSource(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
+        workers = config.workers or min(os.cpu_count() or 1, _WORKERS)
+        paths = [config.here / path for path in config.inputs]
+        return ClipSource(find_clips(config.inputs, config.here), paths, config.frames or FRAMES, workers, config.chunk)
     if len(tideos) < len(files):
-        other = next(path for path, file in zip(plan.inputs, files, strict=True) if file is None)
+        other = next(path for path, file in zip(config.inputs, files, strict=True) if file is None)
         raise UsageError(
             f"encode: found Tideos ({tideos[0]}) and videos ({other}); expected one of the two, as a store is of text "
             "or of images. Encode them into two folders."
         )
-    for option, value in (("--frames", plan.frames), ("--workers", plan.workers)):
+    for option, value in (("--frames", config.frames), ("--workers", config.workers)):
         if value is not None:
             raise UsageError(f"{option}: is for videos; Tideos have frames of their own. Leave it out.")
-    fusion = plan.fusion or "mean"
-    if fusion not in get_args(Fusion):
-        raise unknown("fusion", fusion, get_args(Fusion))
-    return TideoSource(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
+    fusion: Fusion = config.fusion or "mean"
+    return TideoSource(tideos, fusion, config.chunk, show=show)
 
 
 def tideos_in(path: Path) -> Path | None:

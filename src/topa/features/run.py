@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,10 @@ from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputErr
 from ..core.failures import all_failed, nameless
 from ..core.formatting import rough_duration
 from ..core.locks import exclusive
+from ..core.printable import Hint, Note, Printable
 from ..core.progress import bar, console, track
-from ..tideos.shards import ShardSpec, parts
+from ..core.shards import ShardSpec
+from ..tideos.shards import parts
 from .captions import SCRATCH, remove_scratch
 from .encoder import Encoder
 from .frames import Space
@@ -42,15 +44,16 @@ RUN, FAILED = "run.json", "failed.json"
 FILES = (RUN, FAILED, f"{SCRATCH}*", *STORE)
 """What a run writes into its folder."""
 _FORMAT = 1
+_SHOWN = 5  # names that a message has
 _LONG = 60.0  # seconds from which it is worth while to say how long a run will take
 _AGAIN = "What is encoded is kept: free some space, then run the same command again."
 
 
-@dataclass(slots=True)
-class EncodeResult:
+@dataclass
+class EncodeResult(Printable):
     """The result of a run. path: of the store. whole: False where `path` is a part, and others are not finished. items,
     rows: in it. done: items that were there before. failed: why others are not in it, by id. truncated: ids of damaged
-    videos that are. cut: captions longer than the encoder reads. bytes: on the disk."""
+    videos that are. cut: captions longer than the encoder reads. bytes: on the disk. hints: what can be done next."""
 
     path: Path
     noun: str
@@ -63,10 +66,27 @@ class EncodeResult:
     cut: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    hints: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return {**asdict(self), "path": str(self.path)}
+    def lines(self) -> Iterator[str | Note | Hint]:
+        """Yield what people read."""
+        for reason in list(self.failed.values())[:_SHOWN]:
+            yield Note(f"left out: {reason}")
+        if self.failed:
+            yield Note(
+                f"note: {len(self.failed):,} videos are left out; {self.path / FAILED} has all reasons. "
+                "When they are mended, the same command encodes them"
+            )
+        if self.truncated:
+            shown = ", ".join(self.truncated[:_SHOWN])
+            yield Note(f"note: {len(self.truncated):,} videos are damaged or cut, and used as far as they go: {shown}")
+        if self.cut:
+            yield Note(f"note: {self.cut:,} captions are longer than the encoder reads, and were cut")
+        before = f", {self.done:,} of them before" if self.done else ""
+        size = f"{self.rows:,} rows, {self.bytes / 1e6:,.1f} MB{before}"
+        yield f"encoded: {self.items:,} {self.noun} ({size}), {self.seconds:,.0f} s"
+        yield f"store:   {self.path}"
+        yield from map(Hint, self.hints)
 
 
 def encode(

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..core.artifacts import MANIFEST, output_folder, read_manifest
-from ..core.command import command_line
+from ..core.command import command_line, typed
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError
 from ..core.failures import all_failed, nameless
 from ..core.locks import exclusive
@@ -32,6 +32,8 @@ from .fingerprint import State, sample, state, whole
 from .layout import part_folders, remove_leftovers
 from .outcome import IndexEstimate, IndexResult
 from .relocation import relocate, split_pattern
+from .towers import Towers, default_towers
+from .verbs import IndexConfig
 
 if TYPE_CHECKING:
     from ..features.encoder import Encoder
@@ -45,34 +47,6 @@ _SHOWN = 3  # folders that a message names
 _TRIED = 3  # videos that an estimate is made of
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """How to index. None: as the library was made, or the default. encoder: a folder, hub id or a name that `resolve`
-    knows. The others are those of `IndexSettings`. workers: processes that decode. wait: until another process that is
-    at work in the library has ended. root: the folder that the videos are in now. forget_missing: videos leave the
-    library even where a whole folder of them isn't there, or all are gone at once."""
-
-    encoder: str | None = None
-    rate: float | None = None
-    cap: int | None = None
-    scenes: float | None = None
-    workers: int | None = None
-    wait: bool = False
-    root: str | None = None
-    forget_missing: bool = False
-
-
-@dataclass(frozen=True)
-class Towers:
-    """Where encoders come from. resolve: what a name stands for. default: the name where none is given. load: reads
-    one by what its name stands for; identify: only says which it is."""
-
-    default: str
-    resolve: Callable[[str], str]
-    load: Callable[[str], Encoder]
-    identify: Callable[[str], str]
-
-
 @dataclass(frozen=True, slots=True)
 class _ExaminedFile:
     """A file that was looked into. id: of its content. reason: why it can't be used."""
@@ -84,22 +58,22 @@ class _ExaminedFile:
     reason: str | None = None
 
 
-def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, show: bool = True) -> IndexResult:
-    """Make a library of the inputs, or add them to one; all that it was made of before is looked at again.
+def index(config: IndexConfig, towers: Towers | None = None, *, show: bool = True) -> IndexResult:
+    """Make a library of videos, or add them to one; all that it was made of before is looked at again.
 
-    inputs: folders, files, patterns, .txt and .csv lists; none where the library is only brought up to date.
-    Raises UsageError for impossible options, InputError for inputs that can't be used, MissingVideos where all videos
-    of the library are gone at once, ArtifactMismatch for a library of other settings, ArtifactError for one of another
-    format version, OutputError where it can't be written or another process is at work in it, AllFailed where not one
-    file can be used.
+    towers: where its encoder comes from.
+    Raises UsageError where there is neither a library nor a video, InputError for inputs that can't be used,
+    MissingVideos where all videos of the library are gone at once, ArtifactMismatch for a library of other settings,
+    ArtifactError for one of another format version, OutputError where it can't be written or another process is at work
+    in it, AllFailed where not one file can be used.
     """
     began = time.monotonic()
-    _check(wanted)
-    if kept.read(out) is None and not inputs:  # what isn't ours is refused before anything is written
+    out = config.out
+    if kept.read(out) is None and not config.videos:  # what isn't ours is refused before anything is written
         _nothing(out)
     folder = output_folder(out, kept.CATALOGUE, MANIFEST)
-    with exclusive(folder, wait=wanted.wait):
-        run = _IndexRun(folder, inputs, wanted, towers)
+    with exclusive(folder, wait=config.wait):
+        run = _IndexRun(folder, config, towers or default_towers())
         run.recover()
         todo = run.compare()
         try:
@@ -116,10 +90,9 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     return result
 
 
-def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -> IndexEstimate:
+def estimate(config: IndexConfig, towers: Towers | None = None) -> IndexEstimate:
     """What `index` would do; a few of the files are decoded and encoded, and nothing is kept. Raises as it does."""
-    _check(wanted)
-    run = _IndexRun(out, inputs, wanted, towers)
+    run = _IndexRun(config.out, config, towers or default_towers())
     todo = run.compare()
     tried = frames = 0
     took = 0.0
@@ -138,11 +111,11 @@ def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -
         took = time.monotonic() - began
         space = frames * _row(encoder.width)
     share = len(todo) / max(tried, 1)
-    there = out.absolute()
+    there = config.out.absolute()
     while not there.exists():
         there = there.parent
     return IndexEstimate(
-        out,
+        config.out,
         len(todo),
         sum(found.size for _, found in todo),
         run.unchanged,
@@ -153,23 +126,25 @@ def estimate(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers) -
         round(space * share),
         shutil.disk_usage(there).free,
         {run.key(path): _said(path, reason) for path, reason in run.found.bad.items()},
+        typed("index", *config.words),
     )
 
 
 class _IndexRun:
     """One run over a library. folder: of the library. catalogue: as it is, and becomes."""
 
-    def __init__(self, folder: Path, inputs: Sequence[str], wanted: Wanted, towers: Towers) -> None:
+    def __init__(self, folder: Path, config: IndexConfig, towers: Towers) -> None:
+        inputs = config.videos
         self.folder = folder
         before = kept.read(folder)
         if before is None and not inputs:
             _nothing(folder)
-        if wanted.root is not None:
+        if config.root is not None:
             if before is None:
                 raise UsageError(
                     f"--root: found no library in {folder}; expected one whose videos were moved. Leave --root out."
                 )
-            before = relocate(before, folder, wanted.root)
+            before = relocate(before, folder, config.root)
         self.top = kept.root(folder, before)
         self.found: InputFiles = find(
             [os.path.abspath(path) for path in inputs],
@@ -181,17 +156,17 @@ class _IndexRun:
                 "folder."
             )
         self._towers = towers
-        self.catalogue = before or Catalogue(_settings(wanted, towers))
-        self._forget_missing = wanted.forget_missing
+        self.catalogue = before or Catalogue(_settings(config, towers))
+        self._forget_missing = config.forget_missing
         self._absent: dict[str, str] = {}  # videos that are kept, by name, with the folder that isn't there
         if before is not None:
             if before.contents or part_folders(folder):
-                self._expect(wanted)
+                self._expect(config)
             else:  # nothing was ever encoded: there is nothing that settings must fit
-                before.settings = _settings(replace(wanted, encoder=wanted.encoder or before.settings.encoder), towers)
+                before.settings = _settings(replace(config, encoder=config.encoder or before.settings.encoder), towers)
         sources = {self.key(os.path.abspath(path)): None for path in inputs}
         self.catalogue.sources = list(dict.fromkeys([*self.catalogue.sources, *sources]))
-        self.workers = wanted.workers or min(os.cpu_count() or 1, WORKERS)
+        self.workers = config.workers or min(os.cpu_count() or 1, WORKERS)
         self.unchanged = 0
         self.gone: list[str] = []
         self._told: dict[str, list[str]] = {name: [] for name in ("new", "changed", "moved", "returned", "copies")}
@@ -415,21 +390,21 @@ class _IndexRun:
             absent=dict(sorted(Counter(self._absent.values()).items())),
         )
 
-    def _expect(self, wanted: Wanted) -> None:
+    def _expect(self, config: IndexConfig) -> None:
         """Refuse what would not fit the features that are there."""
         settings = self.catalogue.settings
         for option, told, asked in (
-            ("--rate", settings.rate, wanted.rate),
-            ("--cap", settings.cap, wanted.cap),
-            ("--scenes", settings.scenes, wanted.scenes),
+            ("--rate", settings.rate, config.rate),
+            ("--cap", settings.cap, config.cap),
+            ("--scenes", settings.scenes, config.scenes),
         ):
             if asked is not None and asked != told:
                 raise ArtifactMismatch(
                     f"{self.folder}: was made with {option} {told}; found {asked}. Leave the option out, or index into "
                     "another folder: topa index VIDEOS --out ANOTHER"
                 )
-        if wanted.encoder not in (None, settings.encoder):
-            name = str(wanted.encoder)
+        if config.encoder not in (None, settings.encoder):
+            name = str(config.encoder)
             if (identity := self._towers.identify(self._towers.resolve(name))) != settings.identity:
                 raise _other_encoder(self.folder, settings, identity)
             self.catalogue.settings = replace(settings, encoder=_lasting(name))
@@ -549,24 +524,16 @@ def _changed(looked: _ExaminedFile) -> str | None:
     )
 
 
-def _settings(wanted: Wanted, towers: Towers) -> IndexSettings:
-    name = wanted.encoder or towers.default
+def _settings(config: IndexConfig, towers: Towers) -> IndexSettings:
+    name = config.encoder or towers.default
     identity = towers.identify(towers.resolve(name))
-    made = IndexSettings(_lasting(name), identity, scenes=wanted.scenes)
-    return replace(made, rate=wanted.rate or made.rate, cap=wanted.cap or made.cap)
+    made = IndexSettings(_lasting(name), identity, scenes=config.scenes)
+    return replace(made, rate=config.rate or made.rate, cap=config.cap or made.cap)
 
 
 def _lasting(name: str) -> str:
     """The name of an encoder, from wherever it is read next time."""
     return os.path.abspath(name) if os.path.isdir(name) else name
-
-
-def _check(wanted: Wanted) -> None:
-    for option, value in (("--rate", wanted.rate), ("--cap", wanted.cap), ("--workers", wanted.workers)):
-        if value is not None and not value > 0:
-            raise UsageError(f"{option}: found {value}; expected more than 0. Leave it out for the default.")
-    if wanted.scenes is not None and not 0 < wanted.scenes < 2:
-        raise UsageError(f"--scenes: found {wanted.scenes}; expected a distance between 0 and 2, such as 0.2.")
 
 
 def _nothing(folder: Path) -> NoReturn:

@@ -1,4 +1,4 @@
-"""A library of videos, put together from its parts: the verb `index`, and the class that Python uses.
+"""A library of videos, put together from its parts: the class that Python uses.
 
 Used by the command line and as `topa.Library`. Nothing of torch is loaded where nothing is to be encoded.
 """
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.embedded import PAPER_ENCODER, resolve
 from ..core.errors import ArtifactMismatch, InputError
 from ..inference.request import check_explained, check_query, check_question
-from . import catalogue, index
-from .index import Towers, Wanted
-from .outcome import IndexEstimate, IndexResult
+from . import catalogue
+from .index import index
+from .outcome import IndexResult
+from .verbs import IndexConfig
 
 if TYPE_CHECKING:
     from ..core.protocols import Protocol
@@ -69,8 +69,11 @@ class Library:
         progress. Raises what `topa.library.index.index` raises.
         """
         where = None if root is None else str(root)
-        wanted = Wanted(workers=workers, wait=wait, root=where, forget_missing=forget_missing)
-        result = make([str(path) for path in videos], self.path, wanted, show=show)
+        paths = tuple(str(path) for path in videos)
+        config = IndexConfig(
+            videos=paths, out=self.path, workers=workers, wait=wait, root=where, forget_missing=forget_missing
+        )
+        result = index(config, show=show)
         self.contents = contents_of(self.path)
         self._loaded.clear()
         return result
@@ -201,16 +204,6 @@ class Library:
         return f"Library({str(self.path)!r}, videos={len(self)})"
 
 
-def make(inputs: Sequence[str], out: Path, wanted: Wanted, *, show: bool = True) -> IndexResult:
-    """Make a library, or bring it up to date; see `topa.library.index.index`."""
-    return index.index(inputs, out, wanted, _towers(), show=show)
-
-
-def estimate(inputs: Sequence[str], out: Path, wanted: Wanted) -> IndexEstimate:
-    """What `make` would do; see `topa.library.index.estimate`."""
-    return index.estimate(inputs, out, wanted, _towers())
-
-
 def contents_of(folder: Path) -> Contents:
     """What is in a library. Raises as `Library.open` does."""
     from ..features.store import FeatureStore
@@ -240,19 +233,3 @@ def expect_encoder(contents: Contents, model: str | Path | None) -> None:
             f"{'the micro model' if model is None else model}, which reads features of {aligned}. Name a model of the "
             "library's encoder with --model, or index for this one: topa index VIDEOS --encoder ENCODER --out ANOTHER"
         )
-
-
-def _towers() -> Towers:
-    def load(name: str) -> Encoder:
-        from ..core.verbosity import silence_bars
-        from ..features.encoder import Encoder
-
-        silence_bars()  # our own progress is enough
-        return Encoder.from_pretrained(name)
-
-    def identify(name: str) -> str:
-        from ..features.encoder import identify
-
-        return identify(name)
-
-    return Towers(PAPER_ENCODER, resolve, load, identify)

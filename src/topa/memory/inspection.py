@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 import statistics
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ..core.printable import Printable
 from ..core.progress import bar
 from .bank import MemoryBank
 
@@ -33,9 +34,9 @@ class Neighbours:
     cosine: float
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """The result of `inspect`. Of a sample of rows against all rows: near: the share of those that have another one at
+@dataclass(frozen=True)
+class Inspection(Printable):
+    """What `inspect` finds. Of a sample of rows against all rows: near: the share of those that have another one at
     such a cosine or more; distinct_rows: about how many rows are left when of nearly equal ones one is kept; cosine:
     the mean over all pairs. dimensions: how many directions the rows fill (the exponential of the entropy of their
     variances), of `width`. bad_rows: rows that are no unit rows. words: the fewest, the median and the most words of a
@@ -54,9 +55,25 @@ class Inspection:
     distinct_captions: float | None
     examples: tuple[Neighbours, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self)
+    def lines(self) -> Iterator[str]:
+        """Yield what people read."""
+        near = ", ".join(f"{share:.1%} at {cosine}" for cosine, share in self.near.items())
+        yield f"rows:       {self.rows:,} of width {self.width}, {self.bytes / 1e6:,.1f} MB"
+        yield f"encoder:    {self.encoder}"
+        yield f"neighbours: {near} (share of rows with another one as near, by a sample)"
+        yield f"distinct:   about {self.distinct_rows:,} rows where nearly equal ones (0.98) count once"
+        spread = f"{self.dimensions:,.1f} of {self.width} dimensions; mean cosine of two rows {self.cosine:.3f}"
+        yield f"spread:     {spread}"
+        if self.bad_rows:
+            yield f"damaged:    {self.bad_rows:,} rows are no unit rows. Build the memory again"
+        if self.words is None:
+            yield "captions:   none. Build it with --tideos to have readings in words"
+            return
+        fewest, median, most = self.words
+        words = f"{fewest} to {most} words, median {median:g}"
+        yield f"captions:   {words}; {self.distinct_captions:.1%} are different"
+        for pair in self.examples:
+            yield f"  {pair.cosine:.3f}  {pair.caption}  |  {pair.nearest}"
 
 
 def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection:

@@ -24,8 +24,9 @@ from ..core.progress import console
 from ..features.guard import unbound
 from ..inference.engine import Topa
 from ..library.contents import Contents
-from ..library.index import Wanted
-from ..library.library import Library, expect_encoder, make
+from ..library.index import index
+from ..library.library import Library, expect_encoder
+from ..library.verbs import IndexConfig
 from ..models.saved import read_config
 from ..training.pretrained import load
 from .settings import ServerSettings
@@ -88,7 +89,8 @@ def expect_packages() -> None:
 def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None] = lambda _: None) -> None:
     """Serve what a finished demo has left in `out`: its model, and its videos as a library. Raises as `serve` does."""
     library = out / "library"
-    make([str(out / "videos")], library, Wanted(encoder=read_config(out / f"model-{seed}").encoder))
+    encoder = read_config(out / f"model-{seed}").encoder
+    index(IndexConfig(videos=(str(out / "videos"),), out=library, encoder=encoder))
     serve(out / f"model-{seed}", library, ServerSettings(port=port, name="micro"), started=started)
 
 

@@ -11,8 +11,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ..core.artifacts import output_folder, write_atomically
+from ..core.printable import Printout
+from .jsonl import read_jsonl
 from .quality import Cleaner, Leakage, LeakageCounter, letters, texts, words
 from .tideo import Tideo
+from .verbs import CardConfig
 
 FILES = ("card.json", "card.md", "card.html")
 """The files that `write_card` writes."""
@@ -132,6 +135,14 @@ def describe(tideos: Iterable[Tideo], title: str) -> DataCard:
     for _ in cleaner(read()):
         pass
     return describer.card(title, cleaner.report.dropped, leaks.shares)
+
+
+def card(config: CardConfig) -> Printout[DataCard]:
+    """Describe the Tideos of a file. Raises InputError where they can't be read, and what `write_card` raises."""
+    output_folder(config.out, *FILES)  # what isn't ours is refused before anything is read
+    described = describe(read_jsonl(config.tideos), config.tideos.stem)
+    write_card(described, config.out)
+    return Printout(described, [f"card: {config.out / 'card.html'} ({described.tideos:,} Tideos)"])
 
 
 def write_card(card: DataCard, out: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..core.artifacts import MANIFEST, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from ..core.locks import hold
+from ..core.shards import ShardSpec
 from .assemble import FILES, TIDEOS, assemble
 from .batch import BatchRun
 from .batch_endpoint import BatchEndpoint
@@ -26,7 +27,6 @@ from .prompt_file import DEFAULT_FORM, ReplyForm
 from .quality import Checks, CleaningReport
 from .rejections import WINDOW, Rejections, count_rejections
 from .seeds import Seed
-from .shards import ShardSpec
 from .tideo import Tideo
 from .writer_prompt import WriterPrompt
 from .writers import Writer

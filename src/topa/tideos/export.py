@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..core.artifacts import output_folder
+from ..core.printable import Printout
 from ..core.registry import Registry
+from .jsonl import read_jsonl
 from .tideo import Tideo
+from .verbs import ExportConfig
 
 FORMATS = Registry(
     "format",
@@ -20,11 +23,13 @@ FORMATS = Registry(
 """Functions (Tideos, path) -> number written."""
 
 
-def export(tideos: Iterable[Tideo], format: str, out: Path) -> int:
-    """Write Tideos to a file atomically; return their number.
+def export(config: ExportConfig) -> Printout[int]:
+    """Write the Tideos of a file in another form, whole or not at all.
 
-    format: a name of `FORMATS`. Raises UsageError for an unknown one, OutputError if the folder can't be written.
+    Raises UsageError for an unknown form, InputError for Tideos that can't be read, OutputError where the folder can't
+    be written.
     """
-    write: Callable[[Iterable[Tideo], Path], int] = FORMATS.load(format)
-    output_folder(out.parent)
-    return write(tideos, out)
+    write: Callable[[Iterable[Tideo], Path], int] = FORMATS.load(config.format)
+    output_folder(config.out.parent)
+    number = write(read_jsonl(config.tideos), config.out)
+    return Printout(number, [f"exported: {config.out} ({number:,} Tideos)"], {"tideos": number})

@@ -19,12 +19,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..core.artifacts import atomic_file, output_folder
+from ..core.command import typed
 from ..core.errors import InputError, OutputError, UsageError, first_problem
+from ..core.printable import Hint, Printout
 from ..core.progress import bar
 from ..core.registry import unknown
 from .sources import KINDS, OWN, Kind, reader
 from .streams import Stream
 from .tideo import Text
+from .verbs import SeedsConfig
 
 _NAME = re.compile(r"\w*")
 _REPORT = 4096  # texts between two updates of the bar
@@ -106,6 +109,26 @@ class SourceCounts:
     empty: int
     duplicates: int
     written: int
+
+
+def seeds(config: SeedsConfig) -> Printout[list[Seed]]:
+    """Draw seeds from sources, and write them. Raises what `Source.parse`, `check_output` and `sample` raise."""
+    sources = [SeedSource.parse(spec, config.kind) for spec in config.sources]
+    check_output(config.out, sources)
+    drawn, tallies = sample(sources, config.count, seed=config.seed, column=config.column, field=config.field)
+    write_seeds(config.out, drawn)
+    data = {"out": config.out, "written": len(drawn), "sources": tallies}
+    return Printout(drawn, _text(config.out, len(drawn), tallies), data)
+
+
+def _text(out: Path, written: int, tallies: Sequence[SourceCounts]) -> Iterator[str | Hint]:
+    for tally in tallies:
+        empty = f", {tally.empty:,} without a text" if tally.empty else ""
+        counts = f"{tally.written:,} written ({tally.duplicates:,} duplicates of drawn texts dropped)"
+        yield f"{tally.source}: {tally.read:,} read{empty}, {counts}"
+    yield f"seeds: {out} ({written:,} written)"
+    writer = ["--base-url", "URL", "--model", "NAME"]
+    yield Hint(f"next:  {typed('generate', '--seeds', out, *writer, '--out', 'tideos')}")
 
 
 class _Sampler:

@@ -6,13 +6,14 @@ import heapq
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import Manifest, read_manifest
 from ..core.config_diff import config_diff
-from ..core.errors import ArtifactMismatch, InputError, UsageError
+from ..core.errors import ArtifactMismatch, InputError
+from ..core.shards import ShardSpec
 from .assemble import KIND, KINDS, TIDEOS, assemble
 from .jsonl import read_jsonl
 from .ledger import LEDGER, Ledger
@@ -22,37 +23,6 @@ from .writers import TokenUsage
 
 _ASSEMBLED = ("seeds", "seed", "near", KINDS)  # keys of a set's configuration that its ledger's doesn't have
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
-
-
-@dataclass(frozen=True)
-class ShardSpec:
-    """Shard `index` of `of`: the seeds whose position modulo `of` is `index`."""
-
-    index: int
-    of: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.index < self.of:
-            raise UsageError(f"shard {self}: expected i/n with i from 0 to n - 1, such as 0/4, 1/4, 2/4, 3/4.")
-
-    @classmethod
-    def parse(cls, text: str) -> ShardSpec:
-        """Parse i/n. Raises UsageError."""
-        index, slash, of = text.partition("/")
-        if not slash or not index.isascii() or not index.isdigit() or not of.isascii() or not of.isdigit():
-            raise UsageError(f"shard {text!r}: expected i/n with i from 0 to n - 1, such as 0/4.")
-        return cls(int(index), int(of))
-
-    def __str__(self) -> str:
-        return f"{self.index}/{self.of}"
-
-    def has(self, number: int) -> bool:
-        """Whether the seed at this position belongs to the shard."""
-        return number % self.of == self.index
-
-    def folder(self, out: Path) -> Path:
-        """Return the shard's folder in the set at `out`."""
-        return out / f"shard-{self.index}-of-{self.of}"
 
 
 def merge(

@@ -18,14 +18,16 @@ from ..core.artifacts import MANIFEST, link_file, output_folder, sha256
 from ..core.command import typed
 from ..core.embedded import resolve
 from ..core.errors import ArtifactMismatch, InputError, UsageError
-from ..core.processes import Processes
+from ..core.printable import Hint, Printout
+from ..core.processes import Processes, is_first, launch_several
 from ..core.progress import console, track
 from ..core.registry import Registry
-from ..features.encode import Plan, encode
+from ..features.encode import encode
 from ..features.encode_video import encode_frames
 from ..features.encoder import Encoder, feature_width, identify
 from ..features.run import FILES as STORE
 from ..features.store import FeatureStore
+from ..features.verbs import EncodeConfig
 from ..memory.bank import FILES as MEMORY
 from ..memory.bank import MemoryBank, build_from_store
 from ..models import saved
@@ -38,12 +40,13 @@ from ..tideos.jsonl import write_jsonl
 from ..tideos.tideo import Tideo
 from .config import AlignConfig
 from .data import AlignmentSet, StoredSet, batches_per_epoch
-from .estimate import RunCost, estimate
+from .estimate import RunCost, cost_lines, estimate, measure_speed
 from .loop import BEST, TrainResult, Watch, train
 from .loop import FILES as TRAINING
 from .prepare import dtype_for, prepare
 from .runfile import RUN, expect_run
 from .trackers import check_trackers
+from .verbs import AlignRunConfig
 from .warm_start import warm_start
 
 TIDEOS = "tideos.jsonl"
@@ -88,7 +91,8 @@ def open_corpus(tideos: Path, config: AlignConfig, features: Path, *, show: bool
     Raises ArtifactMismatch where it holds features of something else.
     """
     if not (features / MANIFEST).is_file():
-        encode(Plan((tideos,), features, config.encoder, fusion=config.fusion), show=show)
+        asked = EncodeConfig(inputs=(tideos,), out=features, encoder=config.encoder, fusion=config.fusion)
+        encode(asked, show=show)
     store = FeatureStore.open(features)
     store.expect(identify(resolve(config.encoder)), "text")
     fusion = store.manifest.config.get("fusion", config.fusion)
@@ -375,3 +379,35 @@ def _split(config: AlignConfig, number: int, *, own: bool) -> tuple[range, range
     """Return the numbers of Tideos for training, and of those held out."""
     held = min(config.validation, number // 10) if own else config.validation
     return range(number - held), range(number - held, number)
+
+
+def run(config: AlignRunConfig) -> Printout[TrainResult] | None:
+    """Align as `topa align` does, in several processes where `processes` says so. None in all of them but the first.
+
+    Raises as `align` does.
+    """
+    launch_several(config.processes)
+    result = align(
+        config.read_recipe(),
+        config.out,
+        tideos=config.tideos,
+        features=config.features,
+        watch=Watch(trackers=config.track),
+        accept_changes=config.accept_changes,
+    )
+    return Printout(result, _text(config.out, result), result.as_json()) if is_first() else None
+
+
+def dry_run(config: AlignRunConfig) -> Printout[RunCost]:
+    """Say what `run` would take, and how fast the device here is. Raises as `plan` does."""
+    cost = plan(config.read_recipe(), tideos=config.tideos, processes=config.processes or 1)
+    device, speed = measure_speed(cost)
+    data = {**cost.as_json(), "device": device, "operations_per_second": speed}
+    return Printout(cost, cost_lines(cost, device, speed), data)
+
+
+def _text(out: Path, result: TrainResult) -> Iterator[str | Hint]:
+    accuracy = "" if result.accuracy is None else f", right on held-out Tideos {result.accuracy:.3f}"
+    yield f"aligned: {out} ({result.steps} steps, {result.seconds:.0f} s, loss {result.loss:.3f}{accuracy})"
+    yield Hint(f"look:    {typed('runs', out, '--out', out / 'report')}")
+    yield Hint(f"next:    {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")

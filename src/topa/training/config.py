@@ -17,6 +17,7 @@ from ..core.protocols import LikelihoodProtocol
 from ..core.registry import unknown
 
 RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_RECIPE = "microworld"
 
 
 class TrainConfig(BaseModel):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 from ..core.calibration import operations_per_second
 from ..core.errors import InputError
+from ..core.formatting import rough_duration
 from ..core.processes import Processes
 from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
@@ -127,6 +128,30 @@ def measure_speed(cost: RunCost) -> tuple[str, float]:
     device = Processes().device
     dtype = torch.float32 if cost.compute == _FLOAT else torch.bfloat16
     return device.type, operations_per_second(cost.width, device, dtype)
+
+
+def cost_lines(cost: RunCost, device: str, speed: float) -> Iterator[str]:
+    """Yield what people read of an estimate. device, speed: see `measure_speed`."""
+    total = sum(cost.trainable.values())
+    yield f"trains:  {total:,} numbers ({', '.join(f'{k} {v:,}' for k, v in cost.trainable.items())})"
+    yield f"frozen:  {cost.frozen:,}"
+    yield (
+        f"memory:  {_size(cost.bytes)} a process: frozen {_size(cost.frozen_bytes)}, adapter with optimiser "
+        f"{_size(cost.adapter_bytes)}, activations {_size(cost.activation_bytes)}, logits {_size(cost.logit_bytes)}"
+    )
+    left_out = f", {cost.left_out:.1%} of the samples too long" if cost.left_out else ""
+    yield (
+        f"steps:   {cost.steps:,} over {cost.samples:,} samples, {cost.passes:.1f} passes each; longest prompt "
+        f"{cost.longest} tokens{left_out}"
+    )
+    hours = cost.flop / 1e14 / 3600
+    yield f"tokens:  {cost.tokens:,}; {cost.flop:.1e} operations, {hours:,.1f} h at 100 TFLOP/s"
+    here = f"this {device} reaches {speed / 1e12:.2g} TFLOP/s in products of its size, measured just now"
+    yield f"here:    {rough_duration(cost.flop / speed)} or more; {here}"
+
+
+def _size(number: int) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.0f} MB"
 
 
 def activation_bytes(model: VideoLanguageModel, config: TrainConfig, size: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ import torch
 from transformers import PreTrainedModel
 
 from ..core.artifacts import output_folder, sha256, write_atomically
+from ..core.command import typed
 from ..core.embedded import resolve
 from ..core.errors import InputError, UsageError
-from ..core.processes import Processes
+from ..core.printable import Hint, Printable
+from ..core.processes import Processes, is_first, launch_several
 from ..core.progress import console
 from ..evals.questions import UnfitQuestion, VideoQuestion
 from ..features.clips import Clip
@@ -38,23 +40,25 @@ from ..prompts.prompt import Prompter
 from ..tideos.tideo import TextFrame, Tideo
 from .align import run_files, save_models
 from .data import AlignmentSet, Labels, batches_per_epoch
-from .estimate import RunCost, estimate
+from .estimate import RunCost, cost_lines, estimate, measure_speed
 from .finetune_config import FinetuneConfig, LabelledSet, read_finetune_recipe
 from .labelled import LabelledVideos, Selection, nothing, select
 from .loop import TrainResult, Watch, train
 from .prepare import dtype_for, prepare
 from .runfile import expect_run
 from .trackers import check_trackers
+from .verbs import FinetuneRunConfig
 
 FEATURES = "features"
 LEFT_OUT = "left-out.json"
 _FEW_STEPS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class FinetuneResult:
+@dataclass(frozen=True)
+class FinetuneResult(Printable):
     """How a run ended, and what it was trained on. left_out: questions by reason."""
 
+    out: Path
     training: TrainResult
     questions: int
     videos: int
@@ -63,11 +67,22 @@ class FinetuneResult:
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
-        return {**asdict(self), "training": self.training.as_json()}
+        return {**asdict(self), "out": str(self.out), "training": self.training.as_json()}
+
+    def lines(self) -> Iterator[str | Hint]:
+        """Yield what people read."""
+        done = self.training
+        accuracy = "" if done.accuracy is None else f", right on held-out videos {done.accuracy:.3f}"
+        yield (
+            f"fine-tuned: {self.out} ({self.questions:,} questions about {self.videos:,} videos, {done.steps} steps, "
+            f"{done.seconds:.0f} s, loss {done.loss:.3f}{accuracy})"
+        )
+        yield Hint(f"look:       {typed('runs', self.out, '--out', self.out / 'report')}")
+        yield Hint(f"next:       {typed('ask', 'VIDEO', 'QUESTION', '--model', self.out)}")
 
 
-@dataclass(frozen=True, slots=True)
-class FinetunePlan:
+@dataclass(frozen=True)
+class FinetunePlan(Printable):
     """What a run would do. to_encode: clips without features. left_out: questions by reason. cost: of the training."""
 
     questions: int
@@ -81,6 +96,16 @@ class FinetunePlan:
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
         return {**asdict(self), "cost": self.cost.as_json()}
+
+    def lines(self) -> Iterator[str]:
+        """Yield what people read; the speed of the device here is measured for it."""
+        yield (
+            f"data:    {self.questions:,} questions about {self.videos:,} videos; held out "
+            f"{self.held_out_questions:,} about {self.held_out_videos:,}; {self.to_encode:,} clips to encode"
+        )
+        for reason, number in self.left_out.items():
+            yield f"left out: {number:,}: {reason}"
+        yield from cost_lines(self.cost, *measure_speed(self.cost))
 
 
 def configuration(
@@ -151,7 +176,7 @@ def finetune(
         text = saved.card(saved_config, str(learner.parameter_report()), about)
         save_models(out, saved_config, learner, result, memory, text)
     videos = len({source.name(q) for q in selection.training})
-    return FinetuneResult(result, len(selection.training), videos, len(selection.held_out), selection.tally.counts)
+    return FinetuneResult(out, result, len(selection.training), videos, len(selection.held_out), selection.tally.counts)
 
 
 def _encode_missing(
@@ -363,3 +388,33 @@ def _about(
         f"{result.loss:.3f}, right on {videos[1]:,} held-out videos {accuracy}.\n\n"
         f"```json\n{config.model_dump_json(indent=1)}\n```"
     )
+
+
+def run(config: FinetuneRunConfig) -> FinetuneResult | None:
+    """Fine-tune as `topa finetune` does, in several processes where `processes` says so. None in all of them but the
+    first. Raises as `finetune` does."""
+    settings = _settings(config)
+    launch_several(config.processes)
+    result = finetune(
+        settings,
+        config.model,
+        _source(config),
+        config.out,
+        workers=config.workers,
+        watch=Watch(trackers=config.track),
+        accept_changes=config.accept_changes,
+    )
+    return result if is_first() else None
+
+
+def dry_run(config: FinetuneRunConfig) -> FinetunePlan:
+    """Say what `run` would do. Raises as `plan` does."""
+    return plan(_settings(config), config.model, _source(config), config.out, processes=config.processes or 1)
+
+
+def _settings(config: FinetuneRunConfig) -> FinetuneConfig:
+    return configuration(config.model, config.recipe, config.changes, from_scratch=config.from_scratch)
+
+
+def _source(config: FinetuneRunConfig) -> LabelledVideos:
+    return LabelledVideos(config.data, config.data_format, config.videos, config.features)

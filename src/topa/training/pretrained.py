@@ -10,10 +10,12 @@ from pathlib import Path
 
 from ..core.artifacts import output_folder, own_version
 from ..core.calibration import seconds_per_pass
+from ..core.command import typed
 from ..core.embedded import PAPER_ENCODER, fingerprint, resolve
 from ..core.errors import ArtifactMismatch, OutputError, UsageError
 from ..core.formatting import rough_duration
 from ..core.locks import exclusive
+from ..core.printable import Hint, Note, Printout
 from ..core.progress import console
 from ..features.encoder import identify
 from ..inference.engine import Topa
@@ -21,32 +23,22 @@ from ..memory.bank import FILES as MEMORY
 from ..memory.bank import MemoryBank
 from ..microworld import effort
 from ..models import saved
-from ..models.released import Family, import_adapter
+from ..models.released import import_adapter
 from ..models.saved import SavedConfig
 from .align import align
-from .config import read_recipe
+from .config import DEFAULT_RECIPE, read_recipe
 from .loop import Watch
+from .verbs import ImportCheckpointConfig
 
-DEFAULT_RECIPE = "microworld"
 
+def import_checkpoint(config: ImportCheckpointConfig) -> Printout[SavedConfig]:
+    """Write a released adapter as a saved model; see `models.released.import_adapter`.
 
-def import_checkpoint(
-    backbone: str,
-    adapter: Path,
-    out: Path,
-    *,
-    encoder: str = PAPER_ENCODER,
-    memory: Path | None = None,
-    family: Family | None = None,
-    prompt_length: int | None = None,
-    rope_theta: float = 10000.0,
-) -> SavedConfig:
-    """A released adapter as a saved model in `out`; see `models.released.import_adapter`.
-
-    encoder: the one its features were made with. memory: a memory in that encoder's space, copied into the model;
-    without one, or for an adapter that was fine-tuned on videos, pictures are read as they are.
+    Its memory, in the space of its encoder, is copied into the model. Without one, or for an adapter that was
+    fine-tuned on videos, pictures are read as they are.
     Raises what the importer raises, and ArtifactMismatch for a memory of another encoder.
     """
+    out, memory, encoder = config.out, config.memory, config.encoder or PAPER_ENCODER
     output_folder(out, *saved.FILES, *([] if memory is None else MEMORY))
     identity = identify(resolve(encoder))
     bank = None if memory is None else MemoryBank.load(memory)
@@ -55,22 +47,31 @@ def import_checkpoint(
             f"{memory}: is of {bank.encoder}, the adapter of {identity}. Build the memory with --encoder {encoder}, or "
             "name the memory's encoder here."
         )
-    console.print(f"reading {backbone} once, to know it again; it stays where it is")
-    config, state = import_adapter(
-        backbone,
-        adapter,
+    console.print(f"reading {config.backbone} once, to know it again; it stays where it is")
+    described, state = import_adapter(
+        config.backbone,
+        config.adapter,
         encoder=encoder,
         encoder_identity=identity,
-        family=family,
-        prompt_length=prompt_length,
-        rope_theta=rope_theta,
+        family=config.family,
+        prompt_length=config.prompt_length,
+        rope_theta=config.rope_theta,
     )
     if bank is not None:
         bank.save(out)
-        config = config.model_copy(update={"bridge": "projected"})
-    about = f"Released by TOPA's authors ({adapter.name}), converted; behaves like their code, see docs/fidelity.md."
-    saved.save(out, config, state, saved.card(config, f"Trainable: {sum(t.numel() for t in state.values()):,}", about))
-    return config
+        described = described.model_copy(update={"bridge": "projected"})
+    source = f"Released by TOPA's authors ({config.adapter.name}), converted"
+    about = f"{source}; behaves like their code, see docs/fidelity.md."
+    trainable = f"Trainable: {sum(t.numel() for t in state.values()):,}"
+    saved.save(out, described, state, saved.card(described, trainable, about))
+    shape = f"{described.llm_layers} layers of width {described.llm_width}, {described.frames} frames"
+    raw = "note: without a memory, pictures are read as they are; zero-shot adapters need --memory DIR"
+    text = [
+        f"imported: {out} ({shape})",
+        *([Note(raw)] if described.bridge == "raw" else []),
+        Hint(f"next:     {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}"),
+    ]
+    return Printout(described, text)
 
 
 def cache_folder() -> Path:

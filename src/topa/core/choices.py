@@ -1,6 +1,6 @@
 """The options of a question: `--choice red blue` as well as `--choice red --choice blue`.
 
-A comma is part of an option. Click's options take one value each, so the words behind a `--choice` are spread before
+A comma is part of an option. A parser's options take one value each, so the words behind a `--choice` are spread before
 it reads them.
 """
 
@@ -9,37 +9,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Collection, Sequence
-from typing import Annotated, Any
 
-import typer
-from typer.core import TyperCommand
-
-from ..core.errors import UsageError
+from .errors import UsageError
 
 FLAG = "--choice"
-Choices = Annotated[
-    list[str] | None,
-    typer.Option(
-        FLAG,
-        help='Two options or more, each a word or in quotes: --choice red "dark blue". VIDEO and QUESTION stand '
-        "before them.",
-        metavar="TEXT...",
-    ),
-]
 _ARGUMENTS = ("VIDEO", "QUESTION")
 _OPTION = re.compile(r"-(?!\.?\d).+")  # -5 and -.5 are values
-
-
-class ChoiceCommand(TyperCommand):
-    """A verb with `Choices`. All its arguments are needed where there are choices."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line, in which a `--choice` may have several values."""
-        if ctx.resilient_parsing:  # a shell completes what isn't whole yet
-            return list(super().parse_args(ctx, args))
-        options = [one for one in self.params if one.param_type_name == "option"]
-        valued = {name for one in options if not getattr(one, "is_flag", False) for name in one.opts}
-        return list(super().parse_args(ctx, spread(args, valued, f"topa {ctx.info_name}")))
 
 
 def spread(words: Sequence[str], valued: Collection[str], verb: str) -> list[str]:
