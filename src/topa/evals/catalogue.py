@@ -72,7 +72,7 @@ BENCHMARKS = Registry(
 
 
 @dataclass(frozen=True)
-class Catalogue(Printable):
+class BenchmarkRegistry(Printable):
     """All benchmarks."""
 
     benchmarks: tuple[Benchmark, ...]
@@ -89,6 +89,6 @@ class Catalogue(Printable):
             yield f"{b.name:<20} {b.task:<8} {b.title}: {splits}"
 
 
-def catalogue() -> Catalogue:
+def catalogue() -> BenchmarkRegistry:
     """Load all benchmarks."""
-    return Catalogue(tuple(BENCHMARKS.load(name) for name in BENCHMARKS))
+    return BenchmarkRegistry(tuple(BENCHMARKS.load(name) for name in BENCHMARKS))
