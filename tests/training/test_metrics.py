@@ -141,6 +141,8 @@ def test_a_full_disk_is_said(monkeypatch):
         metrics.flush()
     with pytest.raises(OutputError, match=r"No space left on device"):
         metrics.write({"step": 1, "long": "x" * 100_000})
+    with pytest.raises(OutputError):  # what it holds can't be written at its end either
+        metrics.__exit__(None, None, None)
     with pytest.raises(OutputError, match=r"No space left on device"), Metrics(Path("/dev/full")) as metrics:
         metrics.write(ROWS[0])
 
