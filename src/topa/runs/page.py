@@ -5,7 +5,7 @@ Reads runs and their plots; gives the text of `report.html` to `report.write_rep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -14,7 +14,6 @@ from typing import Any
 from ..core import pages
 from ..core.formatting import duration, percent
 from . import wording
-from .plots import Look
 from .read import Run, differing
 from .table import columns
 
@@ -23,11 +22,14 @@ _NARROW = "(max-width: 46rem)"
 
 @dataclass(frozen=True)
 class Picture:
-    """A plot in every look, as data URIs."""
+    """A plot as data URIs: wide or narrow, on light or dark paper."""
 
     name: str
     heading: str
-    looks: Mapping[Look, str]
+    wide: str
+    narrow: str
+    wide_dark: str
+    narrow_dark: str
 
 
 def page(runs: Sequence[Run], plotted: Sequence[Run], pictures: Iterable[Picture], command: str) -> str:
@@ -106,15 +108,14 @@ def _side(right: bool) -> str:
 
 def _picture(picture: Picture, plotted: Sequence[Run]) -> str:
     """Write a picture of which the browser picks the drawing for its paper and width."""
-    looks = picture.looks
     names = ", ".join(run.name for run in plotted)
     words = escape(f"{picture.heading} by step, of {names}. The best numbers are written above.")
     return (
         "<figure><picture>"
-        f'<source media="(prefers-color-scheme: dark) and {_NARROW}" srcset="{looks[Look(True, True)]}">'
-        f'<source media="(prefers-color-scheme: dark)" srcset="{looks[Look(True, False)]}">'
-        f'<source media="{_NARROW}" srcset="{looks[Look(False, True)]}">'
-        f'<img src="{looks[Look(False, False)]}" alt="{words}"></picture></figure>\n'
+        f'<source media="(prefers-color-scheme: dark) and {_NARROW}" srcset="{picture.narrow_dark}">'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{picture.wide_dark}">'
+        f'<source media="{_NARROW}" srcset="{picture.narrow}">'
+        f'<img src="{picture.wide}" alt="{words}"></picture></figure>\n'
     )
 
 

@@ -1,11 +1,12 @@
-"""Plots of runs: loss, held-out numbers, schedule, speed, gates; each on light or dark paper, wide or narrow.
+"""Plots of runs: loss, held-out numbers, schedule, speed, gates; each wide or, for a phone, narrow.
 
-Gives matplotlib figures to `report`; a plot for which no run has numbers is None.
+Gives matplotlib figures on light paper to `report`; a plot for which no run has numbers is None.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
@@ -28,43 +29,27 @@ _SPAN = 0.04
 _DASHES = ("-", "--")  # dotted is what was held out
 
 
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """Colours: of words, of axes and ticks, of the grid, of the paper, of curves."""
-
-    ink: str
-    muted: str
-    grid: str
-    paper: str
-    curves: tuple[str, ...]
-
-
-# Okabe and Ito's colours, which colour-blind people tell apart too; on dark paper, lighter where they need it.
-_LIGHT = Palette(
-    "#22262b", "#5b6068", "#e4e1d9", "#fbfaf7", ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
+_INK, _MUTED, _GRID, _PAPER = "#22262b", "#5b6068", "#e4e1d9", "#fbfaf7"
+# Okabe and Ito's colours, which colour-blind people tell apart too.
+_CURVES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9")
+_DARK = dict(
+    zip(
+        (_INK, _MUTED, _GRID, _PAPER, *_CURVES),
+        ("#e8e5de", "#9da2aa", "#30343a", "#15171a", "#56b4e9", "#ff9e4a", "#35c79a", "#e59bc4", "#f0e442", "#9ecae1"),
+        strict=True,
+    )
 )
-_DARK = Palette(
-    "#e8e5de", "#9da2aa", "#30343a", "#15171a", ("#56b4e9", "#ff9e4a", "#35c79a", "#e59bc4", "#f0e442", "#9ecae1")
-)
+_STYLES = [{"color": colour, "linestyle": dash} for dash, colour in product(_DASHES, _CURVES)]
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How a plot is drawn: on light or dark paper, panels beside each other or, narrow, for a phone."""
+def darkened(svg: str) -> str:
+    """Return a drawing on dark paper: every colour of ours becomes its lighter one."""
+    return re.sub("#[0-9a-f]{6}", lambda colour: _DARK.get(colour[0], colour[0]), svg)
 
-    dark: bool = False
-    narrow: bool = False
 
-    @property
-    def palette(self) -> Palette:
-        """Colours of the paper."""
-        return _DARK if self.dark else _LIGHT
-
-    def style(self, number: int) -> dict[str, Any]:
-        """Return the colour and the dashes of a run, by its place."""
-        styles = list(product(_DASHES, self.palette.curves))
-        dash, colour = styles[number % len(styles)]
-        return {"color": colour, "linestyle": dash}
+def style(number: int) -> dict[str, Any]:
+    """Return the colour and the dashes of a run, by its place."""
+    return dict(_STYLES[number % len(_STYLES)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +115,20 @@ _BY_LAYER = {
 }
 
 
-def draw(name: str, runs: Sequence[Run], look: Look) -> Figure | None:
+def draw(name: str, runs: Sequence[Run], *, narrow: bool = False) -> Figure | None:
     """Draw one of `PLOTS`; None where no run has its numbers. Raises UsageError where matplotlib isn't installed."""
     if name in _BY_LAYER:
-        return _draw_layers(runs, look, *_BY_LAYER[name])
+        return _draw_layers(runs, narrow, *_BY_LAYER[name])
     filled = [(panel, [panel.series(run) for run in runs]) for panel in PLOTS[name][1]]
     filled = [(panel, curves) for panel, curves in filled if any(series.steps for series in curves)]
     if not filled:
         return None
-    figure, places = _panels(look, [panel.title for panel, _ in filled])
+    figure, places = _panels(narrow, [panel.title for panel, _ in filled])
     for axes, (panel, curves) in zip(places, filled, strict=True):
-        _draw_panel(axes, panel, runs, curves, look)
+        _draw_panel(axes, panel, runs, curves)
     several = len(runs) > 1
     note = "Dotted with markers: held out" if several and any(panel.held_out for panel, _ in filled) else None
-    return _with_legend(figure, look, note)
+    return _with_legend(figure, narrow, note)
 
 
 def smoothed(values: Sequence[float], span: int) -> list[float]:
@@ -154,20 +139,20 @@ def smoothed(values: Sequence[float], span: int) -> list[float]:
     return [(total[end] - total[start]) / (end - start) for start, end in ranges]
 
 
-def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], curves: Sequence[Series], look: Look) -> None:
+def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], curves: Sequence[Series]) -> None:
     several = len(runs) > 1
     for number, (run, series) in enumerate(zip(runs, curves, strict=True)):
         label = _label(run) if several else "training, smoothed" if panel.held_out else None
-        style = look.style(number)
+        look = style(number)
         if panel.curve == "points":
-            axes.plot(series.steps, series.values, marker="o", markersize=3.5, linewidth=1.5, label=label, **style)
+            axes.plot(series.steps, series.values, marker="o", markersize=3.5, linewidth=1.5, label=label, **look)
         else:
             if panel.curve == "smoothed" and not several:
-                _band(axes, series, style["color"])
-            _curve(axes, series, exact=panel.curve == "exact", label=label, **style)
+                _band(axes, series, look["color"])
+            _curve(axes, series, exact=panel.curve == "exact", label=label, **look)
         held = run.get(panel.held_out) if panel.held_out else Series()
         if held.steps:
-            beside = style | {"linestyle": ":"} if several else look.style(1) | {"linestyle": "-", "label": "held out"}
+            beside = look | {"linestyle": ":"} if several else style(1) | {"linestyle": "-", "label": "held out"}
             axes.plot(held.steps, held.values, marker="o", markersize=3.5, linewidth=1, **beside)
     if panel.curve == "points":
         return
@@ -179,29 +164,29 @@ def _draw_panel(axes: Axes, panel: Panel, runs: Sequence[Run], curves: Sequence[
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}")
 
 
-def _panels(look: Look, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
+def _panels(narrow: bool, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     try:
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise UsageError(f"plots of runs need matplotlib: {install_line('report')}") from error
-    number, colours = len(titles), look.palette
-    size = (4.4, 3.1 * number + 0.2) if look.narrow else (10.0, 3.9)
+    number = len(titles)
+    size = (4.4, 3.1 * number + 0.2) if narrow else (10.0, 3.9)
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.06, hspace=0.08)
-    figure = Figure(figsize=size, layout=layout, facecolor=colours.paper)
-    rows, columns = (number, 1) if look.narrow else (1, number)
+    figure = Figure(figsize=size, layout=layout, facecolor=_PAPER)
+    rows, columns = (number, 1) if narrow else (1, number)
     panels = [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
     for axes, title in zip(panels, titles, strict=True):
-        axes.set_facecolor(colours.paper)
-        axes.set_title(title, loc="left", fontsize=10, color=colours.ink, pad=8)
-        axes.set_xlabel("step", fontsize=9, color=colours.muted)
-        axes.tick_params(colors=colours.muted, labelsize=8.5, length=0)
-        axes.grid(True, color=colours.grid, linewidth=0.8)
+        axes.set_facecolor(_PAPER)
+        axes.set_title(title, loc="left", fontsize=10, color=_INK, pad=8)
+        axes.set_xlabel("step", fontsize=9, color=_MUTED)
+        axes.tick_params(colors=_MUTED, labelsize=8.5, length=0)
+        axes.grid(True, color=_GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         for side in axes.spines.values():
             side.set_visible(False)
-        ticks = 5 if look.narrow or number > 1 else 8
+        ticks = 5 if narrow or number > 1 else 8
         axes.xaxis.set_major_locator(MaxNLocator(ticks, integer=True, steps=[1, 2, 5, 10]))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     return figure, panels
@@ -254,29 +239,29 @@ def _logarithmic(axes: Axes, curves: Sequence[Series]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_layers(runs: Sequence[Run], look: Look, name: str, title: str) -> Figure | None:
+def _draw_layers(runs: Sequence[Run], narrow: bool, name: str, title: str) -> Figure | None:
     """Draw a number per layer: over the steps of one run as a heat map; of several runs, at their ends."""
     by_run = [layers(run, name) for run in runs]
     if not any(by_run):
         return None
     if len(runs) == 1:
-        return _heat(by_run[0], look, title)
-    figure, (axes,) = _panels(look, [f"{title}, at the end of each run"])
+        return _heat(by_run[0], narrow, title)
+    figure, (axes,) = _panels(narrow, [f"{title}, at the end of each run"])
     for number, (run, one) in enumerate(zip(runs, by_run, strict=True)):
         if one:
             ends = [series.values[-1] for series in one.values()]
-            axes.plot(list(one), ends, marker="o", markersize=3, linewidth=1.4, label=_label(run), **look.style(number))
-    axes.set_xlabel("layer", fontsize=9, color=look.palette.muted)
+            axes.plot(list(one), ends, marker="o", markersize=3, linewidth=1.4, label=_label(run), **style(number))
+    axes.set_xlabel("layer", fontsize=9, color=_MUTED)
     if name == "gates":
         axes.set_ylim(bottom=0)
-    return _with_legend(figure, look, None)
+    return _with_legend(figure, narrow, None)
 
 
-def _heat(by_layer: dict[int, Series], look: Look, title: str) -> Figure:
+def _heat(by_layer: dict[int, Series], narrow: bool, title: str) -> Figure:
     """Draw a row per layer, the first one below; a column per measurement."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, (axes,) = _panels(look, [title])
+    figure, (axes,) = _panels(narrow, [title])
     steps = sorted({step for series in by_layer.values() for step in series.steps})
     values = [
         [dict(zip(s.steps, s.values, strict=True)).get(step, math.nan) for step in steps] for s in by_layer.values()
@@ -288,22 +273,20 @@ def _heat(by_layer: dict[int, Series], look: Look, title: str) -> Figure:
     mesh = axes.pcolormesh(borders, edges, values, cmap="cividis", rasterized=True)
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=look.palette.muted, labelsize=8.5, length=0)
-    axes.set_ylabel("layer", fontsize=9, color=look.palette.muted)
+    bar.ax.tick_params(colors=_MUTED, labelsize=8.5, length=0)
+    axes.set_ylabel("layer", fontsize=9, color=_MUTED)
     axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
     return figure
 
 
-def _with_legend(figure: Figure, look: Look, note: str | None) -> Figure:
+def _with_legend(figure: Figure, narrow: bool, note: str | None) -> Figure:
     """Put one legend for all panels below them, where there is something to tell apart."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if labels:
-        columns = 1 if look.narrow else min(4, len(labels))
+        columns = 1 if narrow else min(4, len(labels))
         figure.set_figheight(figure.get_figheight() + 0.19 * math.ceil(len(labels) / columns))
         small: dict[str, Any] = {"fontsize": 8.5, "title_fontproperties": {"size": 8.5}}
         place: dict[str, Any] = {"loc": "outside lower left", "ncols": columns, "alignment": "left"}
-        legend = figure.legend(
-            handles, labels, frameon=False, labelcolor=look.palette.ink, title=note, **small, **place
-        )
-        legend.get_title().set_color(look.palette.muted)
+        legend = figure.legend(handles, labels, frameon=False, labelcolor=_INK, title=note, **small, **place)
+        legend.get_title().set_color(_MUTED)
     return figure

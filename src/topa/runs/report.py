@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import UsageError
 from .page import Picture, page
-from .plots import OVERLAID, PLOTS, Look, draw
+from .plots import OVERLAID, PLOTS, darkened, draw
 from .read import Run
 
 if TYPE_CHECKING:
@@ -39,13 +39,12 @@ def write_report(runs: Sequence[Run], out: Path, command: str) -> Path:
     plotted = plotted[:OVERLAID]
     folder = output_folder(out, *FILES)
     pictures = []
-    looks = [Look(dark, narrow) for dark in (False, True) for narrow in (False, True)]
     for name, (heading, _) in PLOTS.items():
-        figures = {look: draw(name, plotted, look) for look in looks}
-        drawings = {look: figure for look, figure in figures.items() if figure is not None}
-        if drawings:
-            pictures.append(Picture(name, heading, {look: _data(figure) for look, figure in drawings.items()}))
-            write_atomically(folder / f"{name}.png", _image(drawings[Look()], "png"))
+        wide, narrow = (draw(name, plotted, narrow=narrow) for narrow in (False, True))
+        if wide is not None and narrow is not None:
+            drawings = [_image(figure, "svg").decode() for figure in (wide, narrow)]
+            pictures.append(Picture(name, heading, *map(_data, drawings), *map(_data, map(darkened, drawings))))
+            write_atomically(folder / f"{name}.png", _image(wide, "png"))
     write_atomically(folder / "report.html", page(runs, plotted, pictures, command))
     return folder / "report.html"
 
@@ -61,5 +60,5 @@ def _image(figure: Figure, form: str) -> bytes:
     return buffer.getvalue()
 
 
-def _data(figure: Figure) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(_image(figure, "svg")).decode()
+def _data(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
