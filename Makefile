@@ -18,7 +18,7 @@ NAMED := $(if $(filter command% environment%,$(origin PYTHON)),$(shell $(PYTHON)
 ONE := OMP_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve demo-full test test-newest test-oldest test-reading slow test-lmms-eval lint format constraints micro-models clean
+.PHONY: help demo serve demo-full test test-newest test-oldest test-reading slow test-lmms-eval lint format docs constraints micro-models clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,11 @@ format: $(VENV)/.dev ## let ruff mend and format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Every warning fails it: a dead link, a page that the navigation lacks, a docstring that leads nowhere.
+docs: $(VENV)/.dev ## the documentation as a site, with the API -> site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "site/index.html"
+
 # Each pins everything, direct and indirect, for every Python and system.
 COMPILE = UV_CUSTOM_COMPILE_COMMAND='make constraints' $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-annotate
 constraints: $(VENV)/.dev ## pin the newest releases again: constraints.txt, and the oldest that pyproject.toml allows
@@ -78,7 +83,7 @@ micro-models: $(VENV)/.base ## train the shipped micro models again from their s
 	@$(BIN)/python -m topa.microworld.build --out src/topa/microworld/weights
 
 clean: ## remove .venv, caches and the demo's output
-	@rm -rf .venv .venv-* topa-demo dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@rm -rf .venv .venv-* topa-demo site dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp is written when pip has succeeded; a change of its parents installs again.

@@ -28,8 +28,8 @@ import torch
 from long import compose, render
 from measure import interleaved, save_figures
 
-from topa.features.choosing import query
 from topa.features.encode_video import encode_video
+from topa.features.relevance import query
 from topa.features.store import FeatureStoreWriter
 from topa.inference.answer import Answer
 from topa.inference.engine import Topa

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from gap import Gap, modality_gap
 from measure import save_figures
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -37,12 +38,11 @@ from topa.core.progress import console, track
 from topa.evals.metrics import IntervalEstimate, accuracy, difference
 from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
-from topa.features.stretches import representatives, stretches
+from topa.features.keyframes import change_point_segments, select_keyframes
 from topa.features.video import sample_frames
 from topa.inference.scorer import score_options
 from topa.memory.bank import MemoryBank
-from topa.memory.gap import Gap, modality_gap
-from topa.memory.projection import explain, project
+from topa.memory.projection import project, project_with_rows
 from topa.microworld.writer import MicroVideo, make_videos, write_tideos
 from topa.models.lora import add_lora
 from topa.models.topa_model import VideoLanguageModel
@@ -313,7 +313,7 @@ def projected(world: World, seed: int, tau: float | None = None, rows: int | Non
 
 
 def nearest_rows(world: World, _: int, top: int = 1) -> Tensor:
-    weights, rows = explain(world.images, world.bank, world.config.temperature, top)
+    _, weights, rows = project_with_rows(world.images, world.bank, world.config.temperature, top_k=top)
     return F.normalize((weights[..., None] * world.bank[rows]).sum(-2), dim=-1)
 
 
@@ -414,9 +414,12 @@ def segments(world: World, _: int, uneven: bool, count: int = MANY, mean: bool =
     told = frames(world, 0, count, uneven)
     seen = world.seen(count, uneven) if raw else told
     if mean:
-        means = [[own[a:b].mean(0) for a, b in stretches(video, FRAMES)] for own, video in zip(told, seen, strict=True)]
+        means = [
+            [own[a:b].mean(0) for a, b in change_point_segments(video, FRAMES)]
+            for own, video in zip(told, seen, strict=True)
+        ]
         return F.normalize(torch.stack([torch.stack(row) for row in means]), dim=-1)
-    return take(told, torch.tensor([representatives(video, FRAMES) for video in seen]))
+    return take(told, torch.tensor([select_keyframes(video, FRAMES) for video in seen]))
 
 
 def conditions() -> Iterator[Condition]:

@@ -24,7 +24,7 @@ from topa.core.progress import console
 from topa.evals.metrics import IntervalEstimate, accuracy, difference
 from topa.evals.questions import VideoQuestion, read
 from topa.features.encoder import Encoder
-from topa.features.gathered import Gathered, gather
+from topa.features.feature_cache import FeatureCache, encode_missing
 from topa.inference.engine import Topa
 from topa.inference.scorer import score_options
 from topa.memory.bank import MemoryBank
@@ -33,7 +33,7 @@ from topa.models import saved
 from topa.training.align import align
 from topa.training.config import read_recipe
 from topa.training.finetune import configuration, finetune
-from topa.training.labelled import Source
+from topa.training.labelled import LabelledVideos
 from topa.training.loop import Watch
 
 TRAINING_SEED, TEST_SEED = 1, 2_000_003  # those of the demo
@@ -66,13 +66,13 @@ class Test:
     def __init__(self, folder: Path, videos: int) -> None:
         if not (folder / "questions.jsonl").is_file():
             make_videos(folder, videos, TEST_SEED)
-        self.source = Source(folder / "questions.jsonl", features=folder / "features")
+        self.source = LabelledVideos(folder / "questions.jsonl", features=folder / "features")
         self.asked = [q for q in read(self.source.format, self.source.data, folder) if isinstance(q, VideoQuestion)]
         encoder = Encoder.from_pretrained(resolve("microworld/clip"))
         config = read_recipe("microworld")
         clips = {q.video: self.source.clip(q) for q in self.asked}
-        gather(clips.values(), lambda: encoder, encoder.identity, config.frames, self.source.features)
-        known = Gathered(self.source.features, encoder.identity, config.frames)
+        encode_missing(clips.values(), lambda: encoder, encoder.identity, config.frames, self.source.features)
+        known = FeatureCache(self.source.features, encoder.identity, config.frames)
         self.images = [known[clip.id] for clip in clips.values()]
         place = {video: number for number, video in enumerate(clips)}
         self.owner = [place[q.video] for q in self.asked]
@@ -83,7 +83,7 @@ class Test:
         engine = Topa.from_pretrained(model, resolve=resolve)
         shown = self.images
         if bridge == "projected":
-            shown = memory.project_all(shown, engine.config.temperature)
+            shown = [one.features for one in memory.project_all(shown, engine.config.temperature)]
         values = torch.stack([f.values for f in shown])
         valid = torch.ones(values.shape[:2], dtype=torch.bool)
         questions = [q.question for q in self.asked]
@@ -101,7 +101,9 @@ def cells(fractions: list[float]) -> Iterator[Cell]:
                 yield Cell(start, bridge, fraction)
 
 
-def run(cell: Cell, seed: int, aligned: Path, source: Source, test: Test, out: Path, settings: list[str]) -> list[bool]:
+def run(
+    cell: Cell, seed: int, aligned: Path, source: LabelledVideos, test: Test, out: Path, settings: list[str]
+) -> list[bool]:
     """Train one cell, unless it was, and ask it."""
     folder = out / f"{cell.name}-{seed}"
     kept = folder / "right.json"
@@ -143,7 +145,7 @@ def main() -> None:
     training = given.out / "training"
     if not (training / "questions.jsonl").is_file():
         make_videos(training, given.videos, TRAINING_SEED)
-    source = Source(training / "questions.jsonl", features=training / "features")
+    source = LabelledVideos(training / "questions.jsonl", features=training / "features")
     test = Test(given.out / "test", given.test_videos)
     right: dict[Cell, list[list[bool]]] = {}
     for seed in range(given.seeds):

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from topa.core.progress import track
 from topa.evals.metrics import accuracy, difference
-from topa.features.choosing import likest, query, relevant, segments
 from topa.features.frames import FrameFeatures
-from topa.features.stretches import representatives
+from topa.features.keyframes import select_keyframes
+from topa.features.relevance import maximal_marginal_relevance, query, segments, top_k
 from topa.inference.engine import Topa
 from topa.inference.frame_selection import SEGMENTS, segment
 from topa.inference.projected_video import ProjectedVideo, encode_whole_video
@@ -127,12 +127,12 @@ class Asked:
         """The best four segments, or stories: their frames, and how much they are like the question."""
         frames = self.engine.config.frames
         parts = self.stories() if whole else segments(len(self.footage), frames)
-        best = likest(self.footage.values(), self.like(), parts, SEGMENTS)
+        best = top_k(self.footage.values(), self.like(), parts, SEGMENTS)
         return [(*parts[n], likeness) for n, likeness in best]
 
     def standing(self, numbers: Sequence[int]) -> list[int]:
         rows = self.footage.image.values[list(numbers)]
-        return [numbers[n] for n in representatives(rows, self.engine.config.frames)]
+        return [numbers[n] for n in select_keyframes(rows, self.engine.config.frames)]
 
 
 def alone(asked: Asked) -> int:
@@ -147,7 +147,7 @@ def scenes(asked: Asked) -> int:
 def by_question(relevance: float, plain: bool = False) -> Callable[[Asked], int]:
     def choose(asked: Asked) -> int:
         count = asked.engine.config.frames
-        chosen = relevant(asked.footage.values(), asked.like(plain), count, relevance=relevance)
+        chosen = maximal_marginal_relevance(asked.footage.values(), asked.like(plain), count, relevance=relevance)
         return asked.read([chosen])[0].choice
 
     return choose

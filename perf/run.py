@@ -3,7 +3,7 @@
 Every line first asserts that both ways give the same result, then measures them in turn in one process (processor
 time, one thread), and their memory in processes of their own. What a library promises is measured by `library.py`, as
 the group of that name, and kept in `library.json`. Prints a table; `--json FILE` keeps it, and the
-table of docs/measurements.md is made from that file (`--table FILE`).
+table of docs/benchmarks.md is made from that file (`--table FILE`).
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ import library
 from topa.features.frames import FrameFeatures
 from topa.inference.scorer import nll_of_targets, read
 from topa.memory.bank import MemoryBank
+from topa.memory.cached_projection import project_cached
 from topa.memory.projection import project
 from topa.models import VideoLanguageModel
 from topa.prompts.prompt import Prompt
 from topa.training.data import collate
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 VOCABULARY, WIDTH, LAYERS, FEATURES, FRAMES = 32_000, 512, 8, 768, 10
 START = 15  # tokens of the instruction, before the frames
@@ -139,7 +140,7 @@ def epoch(kind: str, way: str, batches: int = SAMPLES // BATCH) -> Work:
 
         def losses() -> Iterator[Tensor]:
             for batch in ready:
-                yield loss_of(made, batch) * len(batch.targets)
+                yield compute_loss(made, batch) * len(batch.targets)
 
     def work() -> Tensor:
         made.zero_grad()
@@ -293,14 +294,14 @@ def projection(rounds: int) -> Iterator[Row]:
     limit = 200.0
     yield Row("projection", "320 frames on 1,000,000 rows, memory above what is stored (limit 200 MB)", limit, whole_mb,
               "MB", 1.0, limit / whole_mb)  # fmt: skip
-    videos = [FrameFeatures(v, torch.ones(FRAMES, dtype=torch.bool), "image", "clip") for v in features(32, 11)]
+    videos = [FrameFeatures.image(v, "clip") for v in features(32, 11)]
     bank = MemoryBank(half_memory(100_000), "clip", hash="benchmark")
 
     def one_by_one() -> Tensor:
-        return torch.stack([bank.project(v, 0.01).values for v in videos])
+        return torch.stack([bank.project(v, 0.01).features.values for v in videos])
 
     def batched() -> Tensor:
-        return torch.stack([v.values for v in bank.project_all(videos, 0.01)])
+        return torch.stack([v.features.values for v in bank.project_all(videos, 0.01)])
 
     def naive_calls() -> Tensor:
         return torch.stack([naive.project(v.values, memory(100_000)) for v in videos])
@@ -312,7 +313,7 @@ def projection(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
 
         def cached() -> Tensor:
-            return torch.stack([v.values for v in bank.project_all(videos, 0.01, Path(folder))])
+            return torch.stack([v.values for v in project_cached(bank, videos, 0.01, Path(folder))])
 
         agree("cached projections", cached(), batched(), 0.0)
         yield from compare("projection", "the same 32 videos a second time", {"naive": batched, "ours": cached},
@@ -425,7 +426,7 @@ BENCHMARKS: dict[str, Callable[[int], Iterator[Row]]] = {
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """The table of docs/measurements.md."""
+    """The table of docs/benchmarks.md."""
     lines = ["| what | baseline | topa | ratio | target |", "|---|---:|---:|---:|---:|"]
     for row in rows:
         figures = [f"{row[key]:,.{0 if row['unit'] != 's' else 3}f} {row['unit']}" for key in ("baseline", "ours")]

@@ -111,7 +111,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
 
 
 def table(found: dict) -> str:
-    """The figures as docs/measurements.md shows them."""
+    """The figures as docs/benchmarks.md shows them."""
     resident = " / ".join(f"{mb:,}" for mb in found["resident_mb"].values())
     return "\n".join(
         [

@@ -262,7 +262,7 @@ async def measure(asked: list[tuple[Path, Request]], given: argparse.Namespace) 
 
 
 def table(found: dict[str, Any]) -> str:
-    """What docs/measurements.md shows of the figures."""
+    """What docs/benchmarks.md shows of the figures."""
     load, alone, memory = found["load"], found["alone"], found["memory"]
     resident = " / ".join(f"{size:.0f}" for size in memory["megabytes_after_each_fifth"])
     statuses = ", ".join(f"{count:,} times {status}" for status, count in load["statuses"].items())

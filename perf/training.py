@@ -37,7 +37,7 @@ from topa.training.config import TrainConfig
 from topa.training.data import Mix, StoredSet, epoch_batches, write_prompt
 from topa.training.loop import Watch, train
 from topa.training.metrics import METRICS, read_metrics
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 VOCABULARY, FEATURES, FRAMES, MAXIMUM, BATCH = 32_000, 768, 10, 150, 8
 MIX = Mix(0.5, 0.0, 0.5)
@@ -68,7 +68,7 @@ def write(folder: Path, number: int) -> list[Tideo]:
         frames = tuple(TextFrame(caption=words(rng, 8, 12)) for _ in range(FRAMES))
         tideos.append(Tideo(id=f"t{i}", frames=frames, description=words(rng, 40, 95), questions=(question,)))
         rows = F.normalize(torch.randn(FRAMES, FEATURES, generator=torch.Generator().manual_seed(i)), dim=-1)
-        writer.add(FrameFeatures(rows, torch.ones(FRAMES, dtype=torch.bool), "text", "synthetic"), f"t{i}")
+        writer.add(FrameFeatures.text(rows, "synthetic"), f"t{i}")
         torch.save(rows, folder / "pickles" / f"t{i}.pkl")
     writer.close()
     write_jsonl(tideos, folder / "tideos.jsonl")
@@ -130,7 +130,7 @@ def agree(made: VideoLanguageModel, data: StoredSet) -> None:
         labels = torch.zeros_like(ids)
         labels[batch.rows, batch.columns + 1] = batch.targets
         theirs = reference.loss(ids, labels, batch.frames, batch.shared)
-        ours = loss_of(made, batch).detach()
+        ours = compute_loss(made, batch).detach()
         if abs(float(ours) - float(theirs.detach())) > 1e-4:
             sys.exit(f"losses differ: {float(ours)} and {float(theirs)}; nothing was measured")
         checked += 1
@@ -192,7 +192,7 @@ def memory(folder: Path, steps: int = 10_000) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
-    """For docs/measurements.md."""
+    """For docs/benchmarks.md."""
     speed, kept = found["throughput"], found["memory"]
     rows = [
         ("an epoch of 128 samples from disk, the naive loop", f"{speed['naive_seconds']:.1f} s"),

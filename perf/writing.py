@@ -29,16 +29,16 @@ from typing import Any
 
 from measure import save_figures
 
-from topa.tideos.asking import reply_schema
-from topa.tideos.card import Describer
-from topa.tideos.collect import generate
+from topa.tideos.card import CardBuilder
+from topa.tideos.collect import generate_set
 from topa.tideos.commits import Commits
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.ledger import Ledger
-from topa.tideos.quality import Cleaner, Leaks
+from topa.tideos.quality import Cleaner, LeakageCounter
 from topa.tideos.seeds import Seed
-from topa.tideos.writers import Counted, Mode, Probe
+from topa.tideos.writer_prompt import reply_schema
+from topa.tideos.writers import Mode, Probe, TokenUsage
 
 WAYS = {
     "single": "in this process, a commit for every operation",
@@ -105,7 +105,7 @@ class Instant:
         return None
 
     async def probe(self) -> Probe:
-        return Probe(Mode(output="json_schema"), Counted())
+        return Probe(Mode(output="json_schema"), TokenUsage())
 
     async def ask(self, messages: Any, mode: Mode) -> str:
         self._number += 1
@@ -148,8 +148,8 @@ def serve(port: Any) -> None:
 
 
 async def one_by_one(self: Commits, operation: Any) -> Any:
-    (result,) = await asyncio.get_running_loop().run_in_executor(self._thread, self._ledger.together, [operation])
-    self.spent = self._ledger.spent()
+    (result,) = await asyncio.get_running_loop().run_in_executor(self._thread, self._ledger.commit_all, [operation])
+    self.spent = self._ledger.total_usage()
     return result
 
 
@@ -169,10 +169,12 @@ def run(way: str, count: int, out: Path) -> dict[str, Any]:
         Commits.__call__ = one_by_one  # type: ignore[method-assign]
     if way == "core":
         Cleaner._balance = lambda self, tideo: tideo  # type: ignore[method-assign]
-        Leaks.add = Describer.add = lambda *_: None  # type: ignore[method-assign,assignment]
+        LeakageCounter.add = CardBuilder.add = lambda *_: None  # type: ignore[method-assign,assignment]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     began = time.perf_counter()
-    outcome = generate(seeds, out, writer, limits=Limits(concurrency=32 if way == "http" else 256), show=False)
+    outcome = generate_set(
+        seeds, out, writer, limits=GenerationLimits(concurrency=32 if way == "http" else 256), show=False
+    )
     own = writer.seconds if isinstance(writer, Instant) else 0.0
     seconds = time.perf_counter() - began - own
     if server is not None:
@@ -181,7 +183,7 @@ def run(way: str, count: int, out: Path) -> dict[str, Any]:
     assert outcome.accepted == outcome.report.kept == count, outcome
     assert sum(1 for _ in (out / "tideos.jsonl").open()) == count
     with Ledger(out / "ledger.sqlite", {"model": "m", "prompt": "1", **writer.parameters}) as ledger:
-        assert ledger.spent().tokens_out == 1500 * count
+        assert ledger.total_usage().tokens_out == 1500 * count
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"seconds": seconds, "rate": count / seconds, "peak_mb": peak, "before_mb": before}
 
@@ -197,7 +199,7 @@ def fresh(way: str, count: int) -> dict[str, Any]:
 
 
 def as_table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, as docs/measurements.md has it."""
+    """Markdown, as docs/benchmarks.md has it."""
     head = "| way | Tideos | a second | peak memory | before |\n|---|---:|---:|---:|---:|\n"
     return head + "".join(
         f"| {WAYS[row['way']]} | {row['tideos']:,} | {row['rate']:,.0f} | {row['peak_mb']:.0f} MB "

@@ -14,7 +14,8 @@ import typer
 from topa import Topa, __version__
 from topa.cli import app
 
-VERBS = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+VERBS = sorted(verb for verb, command in COMMANDS.items() if not command.hidden)
 QUESTION = "what colour is the toy at the end ?"
 
 
@@ -89,16 +90,20 @@ def test_ask_says_the_answer_and_what_it_rests_on(topa, micro_model, micro_video
     assert done.err == ""
 
 
-def test_accustom_leaves_a_model_that_answers(topa, micro_model, micro_video, tmp_path):
-    done = topa("accustom", *[micro_video] * 30, "--model", micro_model, "--out", tmp_path / "used")
+def test_adapt_leaves_a_model_that_answers(topa, micro_model, micro_video, tmp_path):
+    done = topa("adapt", *[micro_video] * 30, "--model", micro_model, "--out", tmp_path / "used")
     assert done.code == 0
     assert done.out == f"next:   topa ask {micro_video} QUESTION --model {tmp_path / 'used'}\n"
     read = [topa("ask", micro_video, QUESTION, "--model", m, "--json") for m in (micro_model, tmp_path / "used")]
     assert read[0].code == read[1].code == 0
     assert json.loads(read[0].out)["evidence"] != json.loads(read[1].out)["evidence"]
-    done = topa("accustom", micro_video, "--model", micro_model, "--out", tmp_path / "few")
+    done = topa("adapt", micro_video, "--model", micro_model, "--out", tmp_path / "few")
     assert (done.code, (tmp_path / "few").exists()) == (2, False)
     assert "found 1 videos with frames; expected 30" in done.err
+    old = topa("accustom", micro_video, "--model", micro_model, "--out", tmp_path / "few")
+    assert old.code == 2
+    assert "accustom is now called adapt" in old.err
+    assert "accustom" not in topa("--help").out
 
 
 def test_ask_and_caption_look_among_more_frames(topa, micro_model, micro_video):

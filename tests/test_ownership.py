@@ -70,7 +70,7 @@ TUNE = [
 ]
 CASES = {
     "demo": Case(lambda i, o: ["demo", "--quick", "--out", o]),
-    "accustom": Case(lambda i, o: ["accustom", *[i / "video.mp4"] * 30, "--model", i / "model", "--out", o]),
+    "adapt": Case(lambda i, o: ["adapt", *[i / "video.mp4"] * 30, "--model", i / "model", "--out", o]),
     "explain": Case(lambda i, o: ["explain", i / "video.mp4", QUESTION, "--model", i / "model", "--out", o]),
     "index": Case(lambda i, o: ["index", i / "labelled" / "videos", "--encoder", "microworld/clip", "--out", o]),
     "seeds": Case(lambda i, o: ["seeds", "--kind", "text", i / "texts.txt", "--out", o], "seeds.jsonl"),
@@ -143,7 +143,7 @@ CASES = {
     "import memory": Case(lambda i, o: ["import", "memory", i / "memory.pkl", "--out", o]),
     "memory build": Case(lambda i, o: ["memory", "build", i / "store", "--rows", 20, "--out", o]),
 }
-SLOW = {"demo", "align", "finetune", "accustom", "runs"}
+SLOW = {"demo", "align", "finetune", "adapt", "runs"}
 """Those that train, read many videos or draw many plots when they run to their ends."""
 
 
@@ -151,7 +151,7 @@ SLOW = {"demo", "align", "finetune", "accustom", "runs"}
 def inputs(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, micro_video: Path) -> Path:
     """All that verbs read, by other means than the verbs themselves."""
     from topa.evals.evaluate import Evaluation, evaluate
-    from topa.features.encode_video import Plan, encode
+    from topa.features.encode import Plan, encode
     from topa.microworld.writer import make_videos, write_tideos
     from topa.tideos.assemble import assemble
 
@@ -209,11 +209,11 @@ def prepared(name: str, folder: Path) -> Path:
     folder.mkdir()
     if name == "merge":
         from topa.microworld.generate import write_microworld
-        from topa.tideos.generate import Plan
-        from topa.tideos.shards import Shard
+        from topa.tideos.generate import GenerationPlan
+        from topa.tideos.shards import ShardSpec
 
         for number in range(2):
-            write_microworld(Plan(folder, "microworld", part=Shard(number, 2), limit=6), show=False)
+            write_microworld(GenerationPlan(folder, "microworld", part=ShardSpec(number, 2), limit=6), show=False)
     return folder
 
 
@@ -228,7 +228,8 @@ def visible(folder: Path) -> dict[str, bytes]:
 
 def leaves(command: Any, name: str = "") -> Iterator[str]:
     for own, inner in getattr(command, "commands", {}).items():
-        yield from leaves(inner, f"{name} {own}".strip())
+        if not inner.hidden:  # the old name of a verb
+            yield from leaves(inner, f"{name} {own}".strip())
     if not hasattr(command, "commands"):
         yield name
 
@@ -243,13 +244,13 @@ def test_every_verb_is_here():
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES])
 def test_what_is_somebody_elses_stays(call, name, tmp_path):
     case = CASES[name]
-    made = prepared(name, tmp_path / "made")
-    before = visible(made)
-    done = call(case, made)
-    assert done.code == 0, done.err
-    names = sorted(visible(made).keys() - before.keys())
+    folder = prepared(name, tmp_path / "made")
+    before = visible(folder)
+    result = call(case, folder)
+    assert result.code == 0, result.err
+    names = sorted(visible(folder).keys() - before.keys())
     assert names
-    again = call(case, made)
+    again = call(case, folder)
     assert again.code == 0, again.err
     for number, some in enumerate([names, *([one] for one in names), [str(Path(names[0]).with_name(RECORD))]]):
         refused(call, case, prepared(name, tmp_path / str(number)), some)
@@ -262,11 +263,11 @@ def refused(call: Callable[..., Any], case: Case, folder: Path, names: list[str]
         (folder / one).write_text(f"somebody else's {one}")
     before = visible(folder)
     records = [folder / one for one in names if Path(one).name == RECORD]
-    done = call(case, folder)
-    assert done.code in (1, 2), (names, done.out, done.err)
-    told = done.err.replace("\n", "")
-    assert any(Path(one).parts[0] in told for one in names), (names, done.err)
-    assert "another" in told, done.err
+    result = call(case, folder)
+    assert result.code in (1, 2), (names, result.out, result.err)
+    message = result.err.replace("\n", "")
+    assert any(Path(one).parts[0] in message for one in names), (names, result.err)
+    assert "another" in message, result.err
     assert visible(folder) == before, names
     assert all(path.read_text().startswith("somebody else's") for path in records)
 
@@ -276,7 +277,7 @@ STATIC = {
     "align": ("tideos.jsonl", "metrics.jsonl", "README.md", "best/adapter.safetensors", "features/index.safetensors"),
     "finetune": ("metrics.jsonl", "run.json", "left-out.json", "features/part-0/run.json", "memory.safetensors"),
     "runs": ("report.html", "loss.png"),
-    "accustom": ("shift.safetensors", "config.json", "manifest.json"),
+    "adapt": ("shift.safetensors", "config.json", "manifest.json"),
 }
 
 
@@ -345,12 +346,12 @@ def _writes(call: ast.Call) -> bool:
 
 
 def test_no_other_module_writes_or_removes_files():
-    found = {}
+    breaches = {}
     for path in SOURCE.rglob("*.py"):
         name = path.relative_to(SOURCE).as_posix()
         if name not in WRITERS and (calls := list(writes(path.read_text(encoding="utf-8")))):
-            found[name] = calls
-    assert not found
+            breaches[name] = calls
+    assert not breaches
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -72,7 +72,7 @@ def request(base):
 
 
 hosting.serve(
-    Path(model), Path(out), hosting.Settings(port=0, name="micro"),
+    Path(model), Path(out), hosting.ServerSettings(port=0, name="micro"),
     started=lambda base: threading.Thread(target=request, args=[base]).start(),
 )
 print(json.dumps(done))

@@ -14,8 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 from fake_runs import SETTINGS, write_run
-from topa.core.durations import duration
 from topa.core.errors import InputError, UsageError
+from topa.core.formatting import duration
 from topa.runs import plots
 from topa.runs.plots import OVERLAID, PLOTS, Look, smoothed
 from topa.runs.read import Series, differing, find_runs, layers, read_run
@@ -290,18 +290,18 @@ def drawn(figure) -> list[list[tuple[list[float], list[float]]]]:
 
 def test_plots_draw_what_was_logged(tmp_path):
     run = read_run(write_run(tmp_path / "a", 1000))
-    (rates, _) = drawn(plots.schedule([run], Look()))
+    (rates, _) = drawn(plots.draw("schedule", [run], Look()))
     steps, values = rates[0]
     logged = dict(zip(run.get("lr").steps, run.get("lr").values, strict=True))
     assert len(steps) <= plots.POINTS + 1
     assert (steps[0], steps[-1]) == (1, 1000)
     assert values == [logged[step] for step in steps]
-    (right, rouge) = drawn(plots.held_out([run], Look()))
+    (right, rouge) = drawn(plots.draw("held-out", [run], Look()))
     assert right[0][1] == [100 * value for value in run.get("held_out/accuracy").values]
     assert rouge[0][0] == list(range(0, 1001, 50))
-    (curves,) = drawn(plots.loss([run], Look()))
+    (curves,) = drawn(plots.draw("loss", [run], Look()))
     assert curves[-1] == (list(run.get("held_out/loss").steps), list(run.get("held_out/loss").values))
-    heat = plots.gates([run], Look()).axes[0]
+    heat = plots.draw("gates", [run], Look()).axes[0]
     assert heat.collections[0].get_array().shape == (32, 21)
     assert heat.get_ylim() == (-0.5, 31.5)
     assert heat.get_xlim() == (0, 1000)
@@ -309,21 +309,21 @@ def test_plots_draw_what_was_logged(tmp_path):
 
 def test_several_runs_are_drawn_over_each_other(three):
     runs = find_runs([three])
-    figure = plots.loss(runs, Look())
+    figure = plots.draw("loss", runs, Look())
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["good", "low", "noisy/a"]
     looks = {
         (line.get_color(), line.get_linestyle()) for line in figure.axes[0].get_lines() if line.get_linestyle() == "-"
     }
     assert len(looks) == 3
     assert len({str(Look().style(k)) for k in range(OVERLAID)}) == OVERLAID
-    (ends,) = drawn(plots.gates(runs, Look()))
+    (ends,) = drawn(plots.draw("gates", runs, Look()))
     assert [curve[1][-1] for curve in ends] == [layers(run, "gates")[31].values[-1] for run in runs]
 
 
 def test_any_name_stands_in_the_legend(tmp_path):
     names = ["$\\bad{$", "_private", "long" * 20]
     runs = [read_run(log(tmp_path / str(k), {"step": 1, "loss": 1.0}), name) for k, name in enumerate(names)]
-    figure = plots.loss(runs, Look())
+    figure = plots.draw("loss", runs, Look())
     figure.savefig(io.BytesIO(), format="svg")
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == [
         "\\$\\bad{\\$",
@@ -335,7 +335,7 @@ def test_any_name_stands_in_the_legend(tmp_path):
 def test_a_loss_over_orders_of_magnitude_gets_a_logarithmic_axis(tmp_path):
     wide = read_run(log(tmp_path / "wide", *({"step": k, "loss": 10.0 * 0.9**k} for k in range(1, 60))))
     flat = read_run(log(tmp_path / "flat", *({"step": k, "loss": 1.0 + 0.9**k} for k in range(1, 60))))
-    assert [plots.loss([run], Look()).axes[0].get_yscale() for run in (wide, flat)] == ["log", "linear"]
+    assert [plots.draw("loss", [run], Look()).axes[0].get_yscale() for run in (wide, flat)] == ["log", "linear"]
 
 
 def test_the_report_is_asked_for_by_out(topa, tmp_path):

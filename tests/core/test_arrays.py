@@ -22,16 +22,16 @@ ARRAYS = {
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     about = {"one": [1, "zwölf"], "two": None}
     write_arrays(tmp_path / "a", ARRAYS, about)
-    found = map_arrays(tmp_path / "a")
+    arrays = map_arrays(tmp_path / "a")
     theirs = load_file(tmp_path / "a")
-    assert found.about == about
-    assert set(found.arrays) == set(theirs) == set(ARRAYS)
+    assert arrays.about == about
+    assert set(arrays.arrays) == set(theirs) == set(ARRAYS)
     for name, array in ARRAYS.items():
-        for other in (found.arrays[name], theirs[name]):
+        for other in (arrays.arrays[name], theirs[name]):
             assert (other.dtype, other.shape) == (array.dtype, array.shape)
             assert np.array_equal(other, array)
     with pytest.raises(ValueError, match="read-only"):
-        found.arrays["int64 ü"][0] = 1
+        arrays.arrays["int64 ü"][0] = 1
     first = (tmp_path / "a").read_bytes()
     write_arrays(tmp_path / "a", dict(reversed(ARRAYS.items())), about)
     assert (tmp_path / "a").read_bytes() == first
@@ -39,9 +39,9 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_files_of_others_are_read(tmp_path: Path) -> None:
     save_file({"x": np.arange(5.0)}, tmp_path / "x")
-    found = map_arrays(tmp_path / "x")
-    assert found.about == {}
-    assert found.arrays["x"].tolist() == [0, 1, 2, 3, 4]
+    arrays = map_arrays(tmp_path / "x")
+    assert arrays.about == {}
+    assert arrays.arrays["x"].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_what_is_cut_or_something_else_is_refused(tmp_path: Path) -> None:

@@ -39,10 +39,10 @@ def rewrite(folder: Path, **changes: object) -> None:
 
 
 def test_what_was_written_is_read(artifact: Path) -> None:
-    found = read_manifest(artifact, "features", verify=True)
-    assert (found.encoder, found.width, found.counts, found.format) == ("clip", 4, {"rows": 5}, FORMAT)
-    assert found.files == {"data.bin": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"}
-    assert {"topa", "python"} <= set(found.versions)
+    manifest = read_manifest(artifact, "features", verify=True)
+    assert (manifest.encoder, manifest.width, manifest.counts, manifest.format) == ("clip", 4, {"rows": 5}, FORMAT)
+    assert manifest.files == {"data.bin": "5994471abb01112afcc18159f6cc74b4f511b99806da59b3caf5a9c173cacfc5"}
+    assert {"topa", "python"} <= set(manifest.versions)
 
 
 def test_an_unfinished_folder_and_no_folder(tmp_path: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_missing_file_is_always_seen(artifact: Path) -> None:
 
 
 def test_the_hash_is_of_what_matters(artifact: Path) -> None:
-    found = read_manifest(artifact, "features")
-    assert found.model_copy(update={"versions": {"python": "9.9"}}).hash == found.hash
+    manifest = read_manifest(artifact, "features")
+    assert manifest.model_copy(update={"versions": {"python": "9.9"}}).hash == manifest.hash
     for change in ({"encoder": "other"}, {"files": {}}, {"parents": {"memory": "x"}}, {"config": {"seed": 1}}):
-        assert found.model_copy(update=change).hash != found.hash
+        assert manifest.model_copy(update=change).hash != manifest.hash
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

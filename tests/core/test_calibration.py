@@ -13,9 +13,9 @@ from topa.core.calibration import Forecast, operations_per_second, seconds_per_p
 
 def test_a_pass_is_measured_within_its_budget() -> None:
     seconds_per_pass(0)
-    began = time.perf_counter()
+    start = time.perf_counter()
     each = seconds_per_pass(0.1)
-    assert 0 < each <= time.perf_counter() - began < 0.1 + 40 * each
+    assert 0 < each <= time.perf_counter() - start < 0.1 + 40 * each
 
 
 def test_a_busy_machine_is_measured_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,9 +24,9 @@ def test_a_busy_machine_is_measured_as_busy(monkeypatch: pytest.MonkeyPatch) -> 
 
     layer, turn = calibration._layer, threading.Event()
 
-    def slow(*given: object) -> torch.Tensor:
+    def slow(*arguments: object) -> torch.Tensor:
         turn.wait(0.05)
-        return layer(*given)
+        return layer(*arguments)
 
     monkeypatch.setattr(calibration, "_layer", slow)
     assert seconds_per_pass(0.01) >= 0.05
@@ -39,10 +39,10 @@ def test_operations_are_counted() -> None:
 
 def test_a_forecast_follows_what_was_measured() -> None:
     forecast = Forecast(work=1000, pace=0.1)
-    assert forecast.left == pytest.approx(100)
+    assert forecast.remaining_seconds == pytest.approx(100)
     forecast.advance(100, 40)  # four times slower than calibrated
-    assert 0.1 * 900 < forecast.left < 0.4 * 900
+    assert 0.1 * 900 < forecast.remaining_seconds < 0.4 * 900
     forecast.advance(400, 160)
-    assert forecast.left == pytest.approx(0.4 * 500, rel=0.2)
+    assert forecast.remaining_seconds == pytest.approx(0.4 * 500, rel=0.2)
     forecast.advance(500, 200)
-    assert forecast.left == 0
+    assert forecast.remaining_seconds == 0

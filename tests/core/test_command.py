@@ -51,14 +51,14 @@ def test_a_stranger_of_the_same_name_is_not_this_one(bare: Path, monkeypatch: py
     assert program() == str(SCRIPT)
 
 
-@pytest.mark.parametrize(("below", "shown"), [(".", ".venv/bin/topa"), (".venv/bin", "./topa"), ("..", None)])
-def test_a_path_from_the_working_folder(bare: Path, monkeypatch: pytest.MonkeyPatch, below: str, shown: str | None):
+@pytest.mark.parametrize(("below", "expected"), [(".", ".venv/bin/topa"), (".venv/bin", "./topa"), ("..", None)])
+def test_a_path_from_the_working_folder(bare: Path, monkeypatch: pytest.MonkeyPatch, below: str, expected: str | None):
     folder = bare / "my checkout"
     script = installation(folder)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(script.parent))
     (bare / "elsewhere").mkdir()
-    monkeypatch.chdir(folder / below if shown else bare / "elsewhere")
-    assert program() == (shown or shlex.quote(str(script)))
+    monkeypatch.chdir(folder / below if expected else bare / "elsewhere")
+    assert program() == (expected or shlex.quote(str(script)))
 
 
 def test_python_where_there_is_no_script(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +74,9 @@ def test_words_survive_the_shell(bare: Path) -> None:
     script = bare / "topa"
     script.write_text(f'#!/bin/sh\n{shlex.quote(sys.executable)} -c "import sys; print(sys.argv[1:])" "$@"\n')
     script.chmod(0o755)
-    told = typed(*words).replace(program(), "./topa", 1)
-    done = subprocess.run(["/bin/sh", "-c", told], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == repr([str(word) for word in words])
+    line = typed(*words).replace(program(), "./topa", 1)
+    process = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == repr([str(word) for word in words])
 
 
 def test_only_commands_of_a_text_begin_with_the_program(bare: Path) -> None:

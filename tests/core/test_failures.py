@@ -14,9 +14,9 @@ def test_names_are_not_part_of_a_reason() -> None:
 
 def test_the_commonest_reason_is_told_with_its_count() -> None:
     failures = [("x.mp4", "it is odd"), *((f"{n}.mp4", "found an empty file; expected a video.") for n in range(3))]
-    told = all_failed("index", "files", failures, "The rest is there.")
-    assert told.exit_code == 1
-    assert str(told) == (
+    message = all_failed("index", "files", failures, "The rest is there.")
+    assert message.exit_code == 1
+    assert str(message) == (
         "index: all 4 files failed; the commonest reason, of 3 of them (such as 0.mp4): found an empty file; "
         "expected a video. The rest is there."
     )

@@ -29,11 +29,11 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def said(python: Path, folder: Path, source: Path, path: str = os.defpath) -> list[str]:
+def run_install_line(python: Path, folder: Path, source: Path, path: str = os.defpath) -> list[str]:
     environment = {"PATH": path, "PYTHONPATH": str(source)}
-    done = subprocess.run([str(python), "-c", SAY], cwd=folder, env=environment, capture_output=True, text=True)
-    assert not done.stderr
-    return shlex.split(done.stdout)
+    process = subprocess.run([str(python), "-c", SAY], cwd=folder, env=environment, capture_output=True, text=True)
+    assert not process.stderr
+    return shlex.split(process.stdout)
 
 
 def tree(folder: Path, *, wheel: bool) -> Path:
@@ -52,8 +52,8 @@ def test_a_checkout_is_installed_again_as_one(interpreter: Path) -> None:
     folder = interpreter.parents[2]
     source = tree(folder, wheel=False)
     words = [".venv/bin/python", "-m", "pip", "install", "-c", "constraints.txt", "-e", ".[serve]"]
-    assert said(interpreter, folder, source) == words
-    on_path = said(interpreter, folder, source, f"{interpreter.parent}:{os.defpath}")
+    assert run_install_line(interpreter, folder, source) == words
+    on_path = run_install_line(interpreter, folder, source, f"{interpreter.parent}:{os.defpath}")
     assert on_path == ["pip", "install", *words[4:]]
 
 
@@ -62,7 +62,7 @@ def test_from_another_folder_the_paths_are_whole(interpreter: Path, tmp_path: Pa
     checkout = tmp_path / "check out"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    assert said(interpreter, elsewhere, source) == [
+    assert run_install_line(interpreter, elsewhere, source) == [
         *(str(interpreter), "-m", "pip", "install"),
         *("-c", str(checkout / "constraints.txt"), "-e", f"{checkout}[serve]"),
     ]
@@ -70,7 +70,7 @@ def test_from_another_folder_the_paths_are_whole(interpreter: Path, tmp_path: Pa
 
 def test_a_wheel_is_named_by_its_distribution(interpreter: Path, tmp_path: Path) -> None:
     source = tree(tmp_path, wheel=True)
-    words = said(interpreter, tmp_path, source)
+    words = run_install_line(interpreter, tmp_path, source)
     assert words == [str(interpreter), "-m", "pip", "install", "topa-video[serve]"]
 
 
@@ -80,7 +80,7 @@ def test_somebody_elses_pip_on_the_path_is_not_taken(interpreter: Path, tmp_path
     (other / "pip").write_text("#!/bin/sh\n")
     (other / "pip").chmod(0o755)
     source = tree(tmp_path, wheel=True)
-    assert said(interpreter, tmp_path, source, f"{other}:{os.defpath}")[0] == str(interpreter)
+    assert run_install_line(interpreter, tmp_path, source, f"{other}:{os.defpath}")[0] == str(interpreter)
 
 
 def test_an_environment_without_pip_is_one_of_uv(monkeypatch: pytest.MonkeyPatch) -> None:

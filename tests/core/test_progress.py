@@ -11,24 +11,24 @@ from rich.console import Console
 from topa.core import progress
 
 
-def drawn(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, show: bool = True) -> tuple[str, list[int]]:
+def draw(monkeypatch: pytest.MonkeyPatch, *, terminal: bool, show: bool = True) -> tuple[str, list[int]]:
     out = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=out, force_terminal=terminal, width=100))
-    seen = list(progress.track(range(3), "counting sheep", 3, show=show))
+    items = list(progress.track(range(3), "counting sheep", 3, show=show))
     with progress.bar("counting sheep", 2, show=show) as line:
         line.advance(note="loss 0.25")
         line.advance()
-    return out.getvalue(), seen
+    return out.getvalue(), items
 
 
 def test_nothing_is_drawn_when_nobody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert drawn(monkeypatch, terminal=False) == ("", [0, 1, 2])
-    assert drawn(monkeypatch, terminal=True, show=False) == ("", [0, 1, 2])
+    assert draw(monkeypatch, terminal=False) == ("", [0, 1, 2])
+    assert draw(monkeypatch, terminal=True, show=False) == ("", [0, 1, 2])
 
 
 def test_a_terminal_gets_a_line_with_its_note(monkeypatch: pytest.MonkeyPatch) -> None:
-    text, seen = drawn(monkeypatch, terminal=True)
-    assert seen == [0, 1, 2]
+    text, items = draw(monkeypatch, terminal=True)
+    assert items == [0, 1, 2]
     assert "counting sheep" in text
     assert "loss 0.25" in text
 
@@ -55,11 +55,11 @@ def test_the_time_left_is_told_also_of_long_steps_and_in_narrow_terminals(
             now[0] += 45
             line.advance(note=note)
         line._progress.refresh()
-    shown = [part for part in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", out.getvalue()) if part.strip()][-1]
-    assert len(shown) <= width
-    assert "aligning" in shown
-    assert "305/700 0:03:45 4:56:15 loss 0.363" in shown
-    assert (note in shown) == (width >= 100)
+    last_line = [part for part in re.split(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]", out.getvalue()) if part.strip()][-1]
+    assert len(last_line) <= width
+    assert "aligning" in last_line
+    assert "305/700 0:03:45 4:56:15 loss 0.363" in last_line
+    assert (note in last_line) == (width >= 100)
 
 
 def test_a_note_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

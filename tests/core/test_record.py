@@ -31,11 +31,11 @@ from topa.core.artifacts import (
     write_atomically,
 )
 from topa.core.errors import OutputError
-from topa.core.locks import LOCK, alone
+from topa.core.locks import LOCK, exclusive
 from topa.core.record import RecordedFile, record_of
 
 FOREIGN = r"found a file that isn't topa's; expected nothing there.*Nothing was changed. Move it away, or name another"
-CHANGED = r"found a file that was changed since topa wrote it.*Move it away"
+CHANGED_FILE = r"found a file that was changed since topa wrote it.*Move it away"
 
 
 def test_what_we_wrote_is_replaced(tmp_path: Path) -> None:
@@ -79,13 +79,13 @@ def test_what_a_user_has_edited_stays(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     write_atomically(path, "a card")
     path.write_text("a card, and my own words")
-    with pytest.raises(OutputError, match=CHANGED):
+    with pytest.raises(OutputError, match=CHANGED_FILE):
         write_atomically(path, "another card")
     write_atomically(path, path.read_text())
     times = path.stat()
     path.write_text("b card, and my own words")  # of the same length
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-    with pytest.raises(OutputError, match=CHANGED):
+    with pytest.raises(OutputError, match=CHANGED_FILE):
         remove(path)
 
 
@@ -154,13 +154,13 @@ def test_files_of_a_kind_are_known_by_how_they_begin(tmp_path: Path) -> None:
     with open_to_append(log) as file:
         file.write(b'{"step": 2}\n')
     log.write_text("my shopping list")
-    with pytest.raises(OutputError, match=CHANGED):
+    with pytest.raises(OutputError, match=CHANGED_FILE):
         open_to_append(log)
     arrays = tmp_path / "a.safetensors"
     for number in range(2):
         write_atomically(arrays, save({}) + bytes(number), "arrays")
     arrays.write_text("my own weights")
-    with pytest.raises(OutputError, match=CHANGED):
+    with pytest.raises(OutputError, match=CHANGED_FILE):
         write_atomically(arrays, save({}), "arrays")
 
 
@@ -174,7 +174,7 @@ def test_folders_are_removed_file_by_file(tmp_path: Path) -> None:
     folder = output_folder(tmp_path / "videos")
     write_atomically(output_folder(folder / "below") / "b.mp4", "ours")
     write_atomically(folder / "a.mp4", "ours")
-    with alone(folder):
+    with exclusive(folder):
         pass
     (folder / "holiday.mp4").write_text("mine")
     with pytest.raises(OutputError, match=r"holiday\.mp4"):
@@ -219,12 +219,12 @@ def test_a_strangers_record_reaches_no_file_outside_its_folder(tmp_path: Path, n
     folder, mine = tmp_path / "downloaded", tmp_path / "mine"
     mine.write_text("mine")
     write_atomically(output_folder(folder) / "a.txt", "a")
-    named = str(mine) if name == "{outside}" else name
+    target = str(mine) if name == "{outside}" else name
     with (folder / RECORD).open("a") as file:
-        file.write(json.dumps({"name": named, "kind": "unfinished"}) + "\n")
+        file.write(json.dumps({"name": target, "kind": "unfinished"}) + "\n")
     remove_unfinished(folder)
     assert mine.read_text() == "mine"
-    assert named not in record_of(folder).names("unfinished")
+    assert target not in record_of(folder).names("unfinished")
 
 
 @pytest.mark.parametrize("line", ['{"name": "a.txt", "kind": "new"}', '{"name": "a.txt", "kind": []}', "[]", "3"])
@@ -286,7 +286,7 @@ def test_a_folder_without_a_record_is_known_by_its_manifest(tmp_path: Path) -> N
     (tmp_path / "c.bin").write_text("mine")
     write_atomically(tmp_path / "a.bin", "again")
     remove(tmp_path / MANIFEST)
-    for name, match in (("b.bin", CHANGED), ("c.bin", FOREIGN)):
+    for name, match in (("b.bin", CHANGED_FILE), ("c.bin", FOREIGN)):
         with pytest.raises(OutputError, match=match):
             write_atomically(tmp_path / name, "again")
 

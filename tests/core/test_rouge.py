@@ -8,7 +8,7 @@ from topa.core.rouge import rouge_l
 
 
 @pytest.mark.parametrize(
-    ("said", "reference", "expected"),
+    ("candidate", "reference", "expected"),
     [
         ("a red ball rolls", "a red ball rolls", 1.0),
         ("A red ball, rolls.", "a red ball rolls", 1.0),
@@ -22,8 +22,8 @@ from topa.core.rouge import rouge_l
         ("the cat's ball", "the cat's toy", 2 / 3),
     ],
 )
-def test_the_share_of_words_in_order(said, reference, expected):
-    assert rouge_l(said, reference) == pytest.approx(expected)
+def test_the_share_of_words_in_order(candidate, reference, expected):
+    assert rouge_l(candidate, reference) == pytest.approx(expected)
 
 
 def test_leaving_words_out_costs_more_than_adding_some():

@@ -16,7 +16,7 @@ from topa.cli import app
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src" / "topa").rglob("*.py"))
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CHANGELOG.md"]
 GROUP = typer.main.get_command(app)
 FILLED = "1"  # in place of what an f-string puts there: a number is also a text and a path
 BUILDERS = ("typed", "command_line")

@@ -22,7 +22,7 @@ SOURCE = ROOT / "src" / "topa"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "Dockerfile", ROOT / "Makefile"]
-DOCUMENTS += [*(ROOT / "docs").glob("*"), *(ROOT / "examples").rglob("*")]
+DOCUMENTS += [*(ROOT / "docs").rglob("*"), *(ROOT / "examples").rglob("*")]
 
 
 def test_the_name_is_one_that_is_ours() -> None:

@@ -33,7 +33,9 @@ def test_each_view_of_a_video(engine):
     made = ablate(engine, watched, list(VIEWS))
     for clip, features in watched.items():
         whole, count = made[MODEL][clip], len(features)
-        torch.testing.assert_close(whole.values, engine.memory.project(features, engine.config.temperature).values)
+        torch.testing.assert_close(
+            whole.values, engine.memory.project(features, engine.config.temperature).features.values
+        )
         assert whole.valid.tolist() == [True] * count
         blind, single = made["blind"][clip], made["single_frame"][clip]
         assert not blind.values.any()

@@ -32,7 +32,7 @@ from topa.features.shard import read_shard, write_shard
 from topa.features.store import FeatureStore
 from topa.memory.build import build_memory
 from topa.tideos.jsonl import write_jsonl
-from topa.tideos.shards import Shard
+from topa.tideos.shards import ShardSpec
 from topa.tideos.tideo import TextFrame, Tideo
 
 FAST = {"preset": "veryfast", "g": "30"}
@@ -319,7 +319,7 @@ def test_what_another_command_wrote_is_not_touched(tideos, folder, encoder, tmp_
     with pytest.raises(ArtifactMismatch, match="topa encode didn't write"):
         encode(tideos, tmp_path / "store", folder)
     with pytest.raises(ArtifactMismatch, match="topa encode didn't write"):
-        encode(tideos, tmp_path / "store", folder, part=Shard(0, 2))
+        encode(tideos, tmp_path / "store", folder, part=ShardSpec(0, 2))
     found = content(tmp_path / "store")
     assert {name: found[name] for name in before} == before
 
@@ -336,13 +336,13 @@ def test_two_processes_on_one_folder(tideos, folder, tmp_path) -> None:
 def test_parts_are_one_store_when_all_are_finished(tideos, folder, whole, tmp_path) -> None:
     out = tmp_path / "store"
     for index in (2, 0):
-        result = encoding.encode(plan(tideos, out, folder, part=Shard(index, 3)), show=False)
+        result = encoding.encode(plan(tideos, out, folder, part=ShardSpec(index, 3)), show=False)
         assert (result.whole, result.items, result.path) == (False, 100, out / f"shard-{index}-of-3")
     with pytest.raises(ArtifactError, match="unfinished"):
         FeatureStore.open(out)
     with pytest.raises(InputError, match=r"shards 1/3 are missing. Run topa encode with --shard 1/3"):
         encoding.merge(out)
-    result = encoding.encode(plan(tideos, out, folder, part=Shard(1, 3)), show=False)
+    result = encoding.encode(plan(tideos, out, folder, part=ShardSpec(1, 3)), show=False)
     assert (result.whole, result.path) == (True, out)
     store, expected = FeatureStore.open(out), FeatureStore.open(whole)
     assert list(store) == list(expected)
@@ -364,11 +364,11 @@ def test_parts_are_one_store_when_all_are_finished(tideos, folder, whole, tmp_pa
 
 
 def test_parts_that_were_not_made_alike(tideos, folder, tmp_path) -> None:
-    encode(tideos, tmp_path, folder, part=Shard(0, 2))
+    encode(tideos, tmp_path, folder, part=ShardSpec(0, 2))
     with pytest.raises(ArtifactMismatch, match=r"shard 1/2: fusion is 'caption' and was 'mean' in 0/2"):
-        encode(tideos, tmp_path, folder, part=Shard(1, 2), fusion="caption")
+        encode(tideos, tmp_path, folder, part=ShardSpec(1, 2), fusion="caption")
     with pytest.raises(UsageError, match=r"--shard 400/500: found 300 Tideos"):
-        encode(tideos, tmp_path / "more", folder, part=Shard(400, 500))
+        encode(tideos, tmp_path / "more", folder, part=ShardSpec(400, 500))
 
 
 def test_several_files_of_tideos_are_one_store(folder, tmp_path) -> None:

@@ -12,7 +12,7 @@ from topa.core.errors import InputError, UsageError, VideoError
 from topa.features.clips import Clip
 from topa.features.decoding import decoders
 from topa.features.pictures import sample_pictures
-from topa.features.sources import Clips
+from topa.features.sources import ClipSource
 
 
 def frames(folder: Path, numbers, name="{:05d}.jpg", size=(32, 24)) -> Path:
@@ -110,7 +110,7 @@ def test_processes_sample_them_the_same_way(tmp_path) -> None:
 
 def test_the_rate_tells_runs_apart_and_only_where_there_is_one() -> None:
     def told(**changes) -> object:
-        return Clips([Clip("a", "/a", 1.0, 2.0, **changes)], [], 4, 1).config
+        return ClipSource([Clip("a", "/a", 1.0, 2.0, **changes)], [], 4, 1).config
 
     assert told() == told(fps=None)
     assert told(fps=3.0) != told()

@@ -19,7 +19,7 @@ def features(frames: int, seed: int = 0, space="image", times: bool = True, widt
     generator = torch.Generator().manual_seed(seed)
     values = torch.nn.functional.normalize(torch.randn(frames, width, generator=generator), dim=-1)
     when = torch.arange(frames, dtype=torch.float64) / 3 if times else None
-    return FrameFeatures(values, torch.ones(frames, dtype=torch.bool), space, "tiny", when)
+    return FrameFeatures.unpadded(values, space, "tiny", when)
 
 
 def write(folder, lengths, shard_rows=1 << 16, **kwargs) -> FeatureStore:

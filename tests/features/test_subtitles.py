@@ -1,4 +1,4 @@
-"""Subtitles as they are found: both forms, encodings, tags, and what is said when."""
+"""Subtitles as they are found: both forms, encodings, tags, and what is subtitle_text when."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topa.core.errors import InputError
-from topa.features.subtitles import WORDS, Cue, find_subtitles, read_subtitles, said, spoken
+from topa.features.subtitles import WORDS, Cue, find_subtitles, read_subtitles, subtitle_excerpt, subtitle_text
 
 SRT = """1
 00:00:01,500 --> 00:00:04,000
@@ -83,15 +83,15 @@ def test_no_file_and_an_empty_one(tmp_path) -> None:
 
 
 def test_what_is_said() -> None:
-    assert said(CUES) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea Rain falls."
-    assert said(CUES, start=0.0, end=1.5) == ""
-    assert said(CUES, start=4.0, end=10.0) == "5 < 6 & tea"
-    assert said(CUES, end=3.5) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea"
-    assert said(CUES, start=100.0) == "Rain falls."
-    assert said(CUES, [3.2, 3.4]) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea"
-    assert said(CUES, [0.0, 4.0]) == "5 < 6 & tea"
-    assert said(CUES, []) == ""
-    assert said([Cue(0, 1, "a"), Cue(1, 2, "a"), Cue(2, 3, "b"), Cue(3, 4, "a")]) == "a b a"
+    assert subtitle_text(CUES) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea Rain falls."
+    assert subtitle_text(CUES, start=0.0, end=1.5) == ""
+    assert subtitle_text(CUES, start=4.0, end=10.0) == "5 < 6 & tea"
+    assert subtitle_text(CUES, end=3.5) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea"
+    assert subtitle_text(CUES, start=100.0) == "Rain falls."
+    assert subtitle_text(CUES, [3.2, 3.4]) == "Hello, dear friend. - Déjà vu? 5 < 6 & tea"
+    assert subtitle_text(CUES, [0.0, 4.0]) == "5 < 6 & tea"
+    assert subtitle_text(CUES, []) == ""
+    assert subtitle_text([Cue(0, 1, "a"), Cue(1, 2, "a"), Cue(2, 3, "b"), Cue(3, 4, "a")]) == "a b a"
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**5)), max_size=20))
@@ -104,7 +104,7 @@ def test_written_cues_are_read_back(tmp_path_factory, spans) -> None:
     expected = sorted((a / 1000, (a + d) / 1000) for a, d in spans)
     assert [(cue.start, cue.end) for cue in found] == [pytest.approx(span) for span in expected]
     for cue in found:
-        assert cue.text in said(found, start=cue.start, end=cue.end + 0.001)
+        assert cue.text in subtitle_text(found, start=cue.start, end=cue.end + 0.001)
 
 
 def test_subtitles_beside_a_video(tmp_path):
@@ -125,6 +125,6 @@ def test_subtitles_beside_a_video(tmp_path):
 
 def test_a_model_is_told_so_many_words():
     cues = [Cue(n, n + 1, f"word {n}") for n in range(100)]
-    assert spoken(cues, [0.0, 2.5]) == "word 0 word 2"
-    assert spoken(cues, start=1, end=3) == "word 1 word 2"
-    assert spoken(cues).split() == [w for n in range(WORDS // 2) for w in ("word", str(n))]
+    assert subtitle_excerpt(cues, [0.0, 2.5]) == "word 0 word 2"
+    assert subtitle_excerpt(cues, start=1, end=3) == "word 1 word 2"
+    assert subtitle_excerpt(cues).split() == [w for n in range(WORDS // 2) for w in ("word", str(n))]

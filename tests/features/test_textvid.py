@@ -12,7 +12,7 @@ import torch
 from topa.core.errors import InputError
 from topa.features.store import FeatureStore
 from topa.features.textvid import import_features, read_tensor
-from topa.tideos.tally import Tally
+from topa.tideos.drop_counts import DropCounts
 from topa.tideos.textvid import to_tideo
 
 WIDTH = 8
@@ -30,7 +30,7 @@ def write(path, thing, protocol=4):
 
 def tideo(idx, *frames):
     record = {"idx": idx, "frames": [{str(i): c for i, c in enumerate(f)} for f in frames], "QAs": []}
-    return to_tideo({**record, "global_video_caption": "d"}, Tally())
+    return to_tideo({**record, "global_video_caption": "d"}, DropCounts())
 
 
 class Calls:
@@ -151,7 +151,7 @@ def test_the_store_holds_one_vector_per_frame(tmp_path):
     tideos = [tideo("a", ["x", "y", "z"], ["v"]), tideo(7, ["x"], ["", "u", ""])]
     write(tmp_path / "features" / "a.pkl", tensor(4, 1))
     write(tmp_path / "features" / "7.pkl", tensor(4, 2))
-    tally = Tally()
+    tally = DropCounts()
     import_features(tideos, tmp_path / "features", tmp_path / "out", "clip", tally, width=WIDTH)
     store = FeatureStore.open(tmp_path / "out").expect("clip", "text")
     assert list(store) == ["a", "7"]
@@ -169,7 +169,7 @@ def test_what_has_no_features_is_counted_and_named(tmp_path):
     (folder / "bad.pkl").write_bytes(b"\x80\x04nothing")
     write(tmp_path / "outside.pkl", tensor(2))
     names = ["good", "short", "bad", "gone", "../outside", str(tmp_path / "outside")]
-    tally = Tally()
+    tally = DropCounts()
     store = import_features([tideo(n, ["x", "y"]) for n in names], folder, tmp_path / "out", "clip", tally, width=WIDTH)
     assert list(store) == ["good"]
     assert tally.examples.pop("features: damaged")[0].startswith("bad (")
@@ -179,4 +179,4 @@ def test_what_has_no_features_is_counted_and_named(tmp_path):
     }
     assert store.manifest.config["left_out"] == 5
     with pytest.raises(InputError, match=r"features of none of the Tideos \(1: features: missing \(such as gone\)\)"):
-        import_features([tideo("gone", ["x"])], folder, tmp_path / "none", "clip", Tally(), width=WIDTH)
+        import_features([tideo("gone", ["x"])], folder, tmp_path / "none", "clip", DropCounts(), width=WIDTH)

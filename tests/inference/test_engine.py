@@ -276,7 +276,9 @@ def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
     # Pictures, features and evidence are of the same frames.
     again = engine.encoder.encode_images(seen.images)
     image = replace(seen.features, values=again, space="image")
-    torch.testing.assert_close(engine.memory.project(image, engine.config.temperature).values, seen.features.values)
+    torch.testing.assert_close(
+        engine.memory.project(image, engine.config.temperature).features.values, seen.features.values
+    )
     assert [frame.time for frame in seen.readings] == seen.features.times.tolist()
     assert engine.ask(seen, QUESTION, ["red", "blue"]).warnings == ()
     with pytest.raises(UsageError, match="candidate_frames=4; expected 5 or more"):
@@ -286,10 +288,10 @@ def test_among_many_frames_a_short_scene_is_seen(engine, tmp_path):
 def test_a_model_gets_used_to_a_camera_and_stays_so(folder, micro_video, tmp_path):
     engine = load(folder)
     before = engine.encode_video(micro_video)
-    engine.accustom([micro_video] * 30)
+    engine.adapt([micro_video] * 30)
     seen = engine.encode_video(micro_video)
     image = replace(before.features, values=engine.encoder.encode_images(before.images), space="image")
-    expected = engine.memory.project(engine.shift.move(image), engine.config.temperature)
+    expected = engine.memory.project(engine.shift.move(image), engine.config.temperature).features
     torch.testing.assert_close(seen.features.values, expected.values)
     assert not torch.allclose(seen.features.values, before.features.values, atol=1e-3)
     assert seen.readings != before.readings
@@ -303,7 +305,7 @@ def test_a_model_gets_used_to_a_camera_and_stays_so(folder, micro_video, tmp_pat
 
 def test_pictures_that_are_read_as_they_are_need_no_getting_used_to(folder, micro_video):
     with pytest.raises(UsageError, match="expected one with a memory"):
-        load(change(folder, bridge="raw")).accustom([micro_video] * 30)
+        load(change(folder, bridge="raw")).adapt([micro_video] * 30)
 
 
 def test_a_video_without_frames_is_refused(engine, micro_video):

@@ -24,6 +24,7 @@ from topa.inference.explain import (
 from topa.inference.generator import Completion
 from topa.inference.video_inputs import VideoInputs
 from topa.models.base import Legacy
+from topa.models.inputs import ModelInputs
 from topa.models.topa_model import VideoLanguageModel
 from training.small import COLOURS, prompter
 
@@ -46,7 +47,9 @@ def nll(model: VideoLanguageModel, prompt, values, valid) -> torch.Tensor:
     column = torch.arange(len(prompt))
     is_slot = (column >= prompt.slots[0]) & (column < prompt.slots[1])
     with torch.no_grad():
-        logits = model(torch.tensor([prompt.ids]), frames=values[None], frame_valid=valid[None], is_slot=is_slot[None])
+        logits = model(
+            ModelInputs(torch.tensor([prompt.ids]), frames=values[None], frame_valid=valid[None], is_slot=is_slot[None])
+        )
     first, last = prompt.target
     return functional.cross_entropy(
         logits[0, first - 1 : last - 1], torch.tensor(prompt.ids[first:last]), reduction="none"
@@ -82,7 +85,7 @@ def test_all_maskings_of_all_options_are_one_pass(monkeypatch):
     values = functional.normalize(torch.randn(FRAMES, FEATURES), dim=-1)
     valid, passes, embed = torch.ones(FRAMES, dtype=torch.bool), [], VideoLanguageModel.embed
     monkeypatch.setattr(
-        VideoLanguageModel, "embed", lambda self, ids, *rest: (passes.append(len(ids)), embed(self, ids, *rest))[1]
+        VideoLanguageModel, "embed", lambda self, inputs: (passes.append(len(inputs.input_ids)), embed(self, inputs))[1]
     )
     prompts = writer.candidates("what", COLOURS[:5], FRAMES, True)
     leave_one_out(model, prompts, *without_each(values, valid, FRAMES, None))
@@ -119,11 +122,13 @@ def test_a_choice_is_explained(engine, seen, protocol):
     said = prompts[answer.choice]
     slot = torch.arange(len(said))
     told = engine.model.attention_to_frames(
-        torch.tensor([said.ids]),
+        ModelInputs(
+            torch.tensor([said.ids]),
+            frames=values[None],
+            frame_valid=valid[None],
+            is_slot=((slot >= said.slots[0]) & (slot < said.slots[1]))[None],
+        ),
         slot[said.target[0] - 1 : len(said) - 1],
-        frames=values[None],
-        frame_valid=valid[None],
-        is_slot=((slot >= said.slots[0]) & (slot < said.slots[1]))[None],
     )
     looked = torch.stack([told[:, :, :, frame].mean() for frame in range(5)])
     assert [frame.attention for frame in found.frames] == pytest.approx(looked.tolist())

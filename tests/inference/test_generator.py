@@ -8,6 +8,7 @@ import torch
 from models.tiny import model as tiny_model
 from topa.inference.generator import ContinuousBatcher, GenerationTask, decode, generate
 from topa.inference.request import Sampling
+from topa.models.inputs import ModelInputs
 from training.small import prompter
 
 from .test_scorer import videos
@@ -90,7 +91,9 @@ def test_log_probabilities_are_the_models_own():
     column = torch.arange(len(ids))
     is_slot = (column >= prompt.slots[0]) & (column < prompt.slots[1])
     with torch.no_grad():
-        logits = model(torch.tensor([ids]), frames=values[:1], frame_valid=valid[:1], is_slot=is_slot[None])[0]
+        logits = model(
+            ModelInputs(torch.tensor([ids]), frames=values[:1], frame_valid=valid[:1], is_slot=is_slot[None])
+        )[0]
     for at, spoken in enumerate(text.tokens, start=len(prompt) - 1):
         logs = logits[at].log_softmax(-1)
         assert spoken.logprob == pytest.approx(float(logs[spoken.token]), abs=1e-4)

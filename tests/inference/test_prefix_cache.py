@@ -20,9 +20,9 @@ def reads(monkeypatch) -> list[tuple[int, bool]]:
     """Rows of each pass, and whether it read frames."""
     seen, embed = [], VideoLanguageModel.embed
 
-    def counted(self, ids, frames=None, *rest):
-        seen.append((len(ids), frames is not None))
-        return embed(self, ids, frames, *rest)
+    def counted(self, inputs):
+        seen.append((len(inputs.input_ids), inputs.frames is not None))
+        return embed(self, inputs)
 
     monkeypatch.setattr(VideoLanguageModel, "embed", counted)
     return seen

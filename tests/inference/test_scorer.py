@@ -15,6 +15,7 @@ from topa.inference import scorer as scoring
 from topa.inference.generator import clean_completion, generate
 from topa.inference.scorer import nll_of_targets, score_options
 from topa.models import VideoLanguageModel
+from topa.models.inputs import ModelInputs
 from topa.tideos.tideo import Question
 from training.small import COLOURS, prompter
 
@@ -49,7 +50,9 @@ def naive(model, writer, question: Question, values: torch.Tensor, valid: torch.
         is_slot = (column >= prompt.slots[0]) & (column < prompt.slots[1])
         with torch.no_grad():
             logits = model(
-                torch.tensor([prompt.ids]), frames=values[None], frame_valid=valid[None], is_slot=is_slot[None]
+                ModelInputs(
+                    torch.tensor([prompt.ids]), frames=values[None], frame_valid=valid[None], is_slot=is_slot[None]
+                )
             )[0]
         first, last = prompt.target
         assert last == len(prompt)
@@ -97,9 +100,9 @@ def test_questions_about_one_video_read_it_once(monkeypatch, protocol, family):
     about = [1, 0, 1, 1, 0]
     shown, embed = [], VideoLanguageModel.embed
 
-    def counted(self, ids, frames=None, *rest):
-        shown.append((len(ids), frames is not None))
-        return embed(self, ids, frames, *rest)
+    def counted(self, inputs):
+        shown.append((len(inputs.input_ids), inputs.frames is not None))
+        return embed(self, inputs)
 
     monkeypatch.setattr(VideoLanguageModel, "embed", counted)
     scores = score_options(model, writer, QUESTIONS, values, valid, about, protocol=protocol)
@@ -114,13 +117,13 @@ def test_labels_that_all_options_share_are_scored_once(monkeypatch):
     """Three of the four tokens of " (A)" and its end are behind the first that differs; the bracket isn't."""
     model, writer = tiny_model(), prompter()
     values, valid = videos(1)
-    read_to, branch_nll = [], VideoLanguageModel.branch_nll
+    read_to, score = [], VideoLanguageModel.score_continuations
 
-    def counted(self, input_ids, branches, **rest):
-        read_to.append((tuple(branches.shape), int(rest["labelled"].sum())))
-        return branch_nll(self, input_ids, branches, **rest)
+    def counted(self, inputs, continuations, mask, **rest):
+        read_to.append((tuple(continuations.shape), int(rest["labelled"].sum())))
+        return score(self, inputs, continuations, mask, **rest)
 
-    monkeypatch.setattr(VideoLanguageModel, "branch_nll", counted)
+    monkeypatch.setattr(VideoLanguageModel, "score_continuations", counted)
     scores = score_options(model, writer, QUESTIONS[:1], values, valid)
     assert read_to == [((1, 4, 3), 1)]
     assert scores[0].mean_nll == pytest.approx(
@@ -203,7 +206,12 @@ def test_generation_goes_on_from_the_prompt_as_full_forwards_do():
             is_slot = torch.tensor([prompt.slots[0] <= c < prompt.slots[1] for c in range(len(ids))])
             with torch.no_grad():
                 logits = model(
-                    torch.tensor([ids]), frames=values[i : i + 1], frame_valid=valid[i : i + 1], is_slot=is_slot[None]
+                    ModelInputs(
+                        torch.tensor([ids]),
+                        frames=values[i : i + 1],
+                        frame_valid=valid[i : i + 1],
+                        is_slot=is_slot[None],
+                    )
                 )
             token = int(logits[0, -1].argmax())
             if token == writer.tokenizer.eos_token_id:

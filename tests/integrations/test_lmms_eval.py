@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, micro_model: Path, home: Path) -> Path:
-    """A working folder as the guide has it: the demo's questions and videos, its model, and the example's tasks."""
+    """A working folder as the tutorial has it: the demo's questions and videos, its model, and the example's tasks."""
     folder = tmp_path_factory.mktemp("work")
     make_videos(folder / "topa-demo", 3, 41, show=False)
     (folder / "topa-demo" / "model-0").symlink_to(micro_model)
@@ -86,9 +86,10 @@ def results(out: Path) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def test_the_command_of_the_guide(folder: Path) -> None:
+def test_the_command_of_the_tutorial(folder: Path) -> None:
     """As it stands there; the model is found by the entry point."""
-    (command,) = re.findall(r"^python (-m lmms_eval .*)$", (ROOT / "docs" / "guide.md").read_text(), re.MULTILINE)
+    page = ROOT / "docs" / "tutorials" / "lmms-eval.md"
+    (command,) = re.findall(r"^python (-m lmms_eval .*)$", page.read_text(), re.MULTILINE)
     printed = run(shlex.split(command), folder)
     found = results(folder / "lmms-results")
     for task, metric in (("topa_choice", "acc"), ("topa_open", "same_words")):

@@ -21,7 +21,7 @@ def store(folder: Path, *lengths: int, first: int = 0, encoder: str = "clip") ->
         generator = torch.Generator().manual_seed(number)
         values = functional.normalize(torch.randn(length, 8, generator=generator), dim=-1)
         times = torch.arange(length, dtype=torch.float64)
-        writer.add(FrameFeatures(values, torch.ones(length, dtype=torch.bool), "image", encoder, times), f"id-{number}")
+        writer.add(FrameFeatures.image(values, encoder, times), f"id-{number}")
     return writer.close()
 
 

@@ -168,7 +168,7 @@ def test_a_library_of_another_encoder(engine, tmp_path):
     writer = FeatureStoreWriter(tmp_path / "features", "clip-other", 64, "image")
     values = functional.normalize(torch.randn(5, 64, generator=torch.Generator().manual_seed(0)), dim=-1)
     times = torch.arange(5, dtype=torch.float64)
-    writer.add(FrameFeatures(values, torch.ones(5, dtype=torch.bool), "image", "clip-other", times), "id")
+    writer.add(FrameFeatures.image(values, "clip-other", times), "id")
     other = Contents([writer.close()], [Video("id", "a.mp4", 5.0, 5)], tmp_path)
     with pytest.raises(ArtifactMismatch, match="clip-other"):
         LibraryRequests(engine, other, lambda query, top: [moment(other, 0, 0, 2)]).over_all(QUESTION)

@@ -183,7 +183,7 @@ def test_when_finds_the_part_that_shows_it():
     values = rows(1, 20)
     values[6:10] = normalize(query + 0.1 * rows(2, 4), dim=-1)
     times = torch.arange(20, dtype=torch.float64) / 2
-    features = FrameFeatures(values, torch.ones(20, dtype=torch.bool), "image", "clip", times)
+    features = FrameFeatures.image(values, "clip", times)
     first, *rest = when(features, query, 10.0, 3)
     assert (first.start, first.end) == (2.75, 4.75)
     assert set(first.frames) == {6, 7, 8, 9}

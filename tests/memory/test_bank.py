@@ -16,7 +16,7 @@ from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageE
 from topa.features.frames import FrameFeatures, Space
 from topa.features.store import FeatureStore, FeatureStoreWriter
 from topa.memory.bank import MemoryBank, build, build_from_store
-from topa.memory.projection import project
+from topa.memory.cached_projection import project_cached
 
 D = 16
 
@@ -26,7 +26,7 @@ def unit(*shape: int, seed: int = 0) -> Tensor:
 
 
 def frames(values: Tensor, space: Space = "image", encoder: str = "clip") -> FrameFeatures:
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), space, encoder)
+    return FrameFeatures.unpadded(values, space, encoder)
 
 
 CORPUS = [frames(unit(4, D, seed=i), "text") for i in range(10)]
@@ -209,15 +209,15 @@ def test_a_save_that_fails_leaves_no_finished_memory(tmp_path: Path, monkeypatch
 )
 def test_features_that_do_not_fit_are_refused(features: FrameFeatures, told: str) -> None:
     memory = bank(3, ("a", "b", "c"))
-    for use in (memory.project, memory.read):
+    for top_k in (0, 3):
         with pytest.raises(ArtifactMismatch, match=told):
-            use(features, 0.01)
+            memory.project(features, 0.01, top_k=top_k)
 
 
 def test_projection_keeps_times_and_padding_and_says_its_space() -> None:
     valid, times = torch.tensor([True, True, False]), torch.tensor([0.5, 1.5, float("nan")], dtype=torch.float64)
     given = FrameFeatures(unit(3, D) * valid[:, None], valid, "image", "clip", times)
-    found = bank().project(given, 0.05)
+    found = bank().project(given, 0.05).features
     assert (found.space, found.encoder) == ("projected", "clip")
     assert torch.equal(found.valid, valid)
     assert found.times is times
@@ -231,10 +231,12 @@ def test_a_stored_row_projects_to_itself_as_the_temperature_falls(tmp_path: Path
     bank(captions=tuple(f"caption {i}" for i in range(30))).save(tmp_path)
     memory = MemoryBank.load(tmp_path)
     given = frames(memory.values[:7].clone())
-    far = [(memory.project(given, t).values - given.values).norm(dim=-1).max().item() for t in (0.5, 0.05, 1e-4)]
+    far = [
+        (memory.project(given, t).features.values - given.values).norm(dim=-1).max().item() for t in (0.5, 0.05, 1e-4)
+    ]
     assert far[0] > far[1] > far[2]
     assert far[2] < 1e-3
-    for i, reading in enumerate(memory.read(given, 1e-4)):
+    for i, reading in enumerate(memory.project(given, 1e-4, top_k=3).readings):
         assert reading.captions[0] == f"caption {i}"
         assert reading.weights[0] > 0.999
 
@@ -246,17 +248,17 @@ def test_readings_add_equal_captions_up_and_go_by_weight() -> None:
     frame = functional.normalize(1.02 * one + two, dim=-1)
     weights = torch.softmax(rows @ frame / 0.5, 0)
     assert weights[0] > weights[1]  # alone, the cat's row weighs most; together the dog's do
-    (reading,) = memory.read(frames(frame[None]), 0.5, top=2)
+    (reading,) = memory.project(frames(frame[None]), 0.5, top_k=2).readings
     assert reading.captions == ("a dog", "a cat")
     assert reading.weights == pytest.approx(((weights[1] + weights[2]).item(), weights[0].item()))
-    (whole,) = memory.read(frames(frame[None]), 0.5, top=9)
+    (whole,) = memory.project(frames(frame[None]), 0.5, top_k=9).readings
     assert whole.captions == ("a dog", "a cat", "a bird")
     assert sum(whole.weights) == pytest.approx(1)
 
 
 def test_readings_need_captions() -> None:
-    with pytest.raises(InputError, match="has no captions"):
-        bank().read(frames(unit(1, D)), 0.01)
+    assert bank().project(frames(unit(1, D)), 0.01, top_k=3).readings == ()
+    assert bank(3, ("a", "b", "c")).project(frames(unit(1, D)), 0.01).readings == ()
 
 
 def test_many_videos_at_once_are_projected_as_one_by_one() -> None:
@@ -264,9 +266,13 @@ def test_many_videos_at_once_are_projected_as_one_by_one() -> None:
     videos = [frames(unit(n, D, seed=n), "image") for n in (1, 4, 2)]
     seen = torch.tensor([True, True, False, True])
     videos[1] = replace(videos[1], values=videos[1].values * seen[:, None], valid=seen)
-    together = memory.project_all(videos, 0.05)
-    for video, found in zip(videos, together, strict=True):
-        alone = memory.project(video, 0.05)
+    memory = replace(memory, captions=tuple(f"caption {i}" for i in range(30)))
+    together = memory.project_all(videos, 0.05, top_k=2)
+    for video, (found, readings) in zip(videos, ((p.features, p.readings) for p in together), strict=True):
+        one = memory.project(video, 0.05, top_k=2)
+        assert [r.captions for r in readings] == [r.captions for r in one.readings]
+        assert len(readings) == len(video)
+        alone = one.features
         torch.testing.assert_close(found.values, alone.values)
         assert (found.space, found.encoder) == ("projected", "clip")
         assert torch.equal(found.valid, video.valid)
@@ -279,21 +285,22 @@ def test_a_second_projection_is_read_from_the_cache(tmp_path, monkeypatch) -> No
     memory = MemoryBank(unit(30, D, seed=3), "clip")
     memory.save(tmp_path / "memory")
     loaded, videos = MemoryBank.load(tmp_path / "memory"), [frames(unit(4, D, seed=n), "image") for n in range(3)]
-    first = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    first = project_cached(loaded, videos, 0.05, tmp_path / "cache")
     calls = []
-    monkeypatch.setattr("topa.memory.bank.project", lambda *args: calls.append(args) or project(*args))
-    again = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    project_all = MemoryBank.project_all
+    monkeypatch.setattr(MemoryBank, "project_all", lambda *args: calls.append(args) or project_all(*args))
+    again = project_cached(loaded, videos, 0.05, tmp_path / "cache")
     assert calls == []
     assert all(torch.equal(a.values, b.values) for a, b in zip(first, again, strict=True))
     # Another temperature, other frames or another memory is something else.
-    loaded.project_all(videos, 0.06, tmp_path / "cache")
-    loaded.project_all(videos[::-1], 0.05, tmp_path / "cache")
+    project_cached(loaded, videos, 0.06, tmp_path / "cache")
+    project_cached(loaded, videos[::-1], 0.05, tmp_path / "cache")
     other = MemoryBank(unit(30, D, seed=4), "clip")
-    other.project_all(videos, 0.05, tmp_path / "cache")
+    project_cached(other, videos, 0.05, tmp_path / "cache")
     assert len(calls) == 3
     # A damaged file is made again.
     for path in (tmp_path / "cache").glob("[!.]*"):
         path.write_bytes(b"cut")
-    mended = loaded.project_all(videos, 0.05, tmp_path / "cache")
+    mended = project_cached(loaded, videos, 0.05, tmp_path / "cache")
     assert len(calls) == 4
     torch.testing.assert_close(mended[0].values, first[0].values)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from topa.core.errors import ArtifactMismatch, UsageError
 from topa.memory import projection
-from topa.memory.projection import explain, project
+from topa.memory.projection import project, project_with_rows
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -33,8 +33,9 @@ def _chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 def test_equals_the_naive_loop(dtype: torch.dtype) -> None:
     frames, memory = unit(2, 3, 16), unit(40, 16, seed=1).to(dtype)
     found = project(frames, memory, 0.05)
-    weights, rows = explain(frames, memory, 0.05, top=9)
+    values, weights, rows = project_with_rows(frames, memory, 0.05, top_k=9)
     assert found.shape == frames.shape
+    assert torch.equal(values, found)
     assert weights.shape == rows.shape == (2, 3, 9)
     for row in range(2):
         for frame in range(3):
@@ -57,7 +58,7 @@ def test_a_stored_row_projects_to_itself_as_the_temperature_falls(dtype: torch.d
     near = [(project(frames, memory, t) - frames).norm(dim=-1).max().item() for t in (0.3, 0.05, 1e-4)]
     assert near[0] > near[1] > near[2]
     assert near[2] < 1e-3
-    weights, rows = explain(frames, memory, 1e-4, top=1)
+    _, weights, rows = project_with_rows(frames, memory, 1e-4, top_k=1)
     assert torch.equal(rows[:, 0], torch.arange(10))
     assert weights.min() > 0.99
 
@@ -81,4 +82,4 @@ def test_requests_that_make_no_sense_are_refused() -> None:
     for memory in (unit(5, 8), torch.empty(0, 16)):
         with pytest.raises(ArtifactMismatch, match="Encode the video and the memory with the same encoder"):
             project(unit(2, 16), memory)
-    assert explain(unit(2, 16), unit(3, 16), top=9)[0].shape == (2, 3)
+    assert project_with_rows(unit(2, 16), unit(3, 16), top_k=9).weights.shape == (2, 3)

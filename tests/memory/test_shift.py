@@ -13,14 +13,13 @@ from torch.nn.functional import normalize
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError
 from topa.features.frames import FrameFeatures
 from topa.memory.bank import MemoryBank
-from topa.memory.gap import modality_gap
-from topa.memory.shift import FEWEST, Shift, measure_shift
+from topa.memory.shift import MIN_VIDEOS, MeanShift, centroid, measure_shift
 
 WIDTH = 16
 
 
 def features(values: Tensor, space: str = "image") -> FrameFeatures:
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), space, "clip")
+    return FrameFeatures.unpadded(values, space, "clip")
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def videos(bank: MemoryBank) -> list[FrameFeatures]:
 
 def right(bank: MemoryBank, videos: list[FrameFeatures]) -> float:
     """The share of frames that are read as the row that they show."""
-    readings = [r.captions[0] for video in videos for r in bank.read(video, 0.01, top=1)]
+    readings = [r.captions[0] for video in videos for r in bank.project(video, 0.01, top_k=1).readings]
     return sum(told == str(row) for row, told in enumerate(readings)) / len(readings)
 
 
@@ -47,8 +46,11 @@ def test_what_all_pictures_share_goes(bank: MemoryBank, videos: list[FrameFeatur
     shift = measure_shift(videos, bank)
     moved = [shift.move(video) for video in videos]
     assert all(m.space == "image" and len(m) == 5 for m in moved)
-    before, after = (modality_gap(bank.values, torch.cat([v.values for v in some])) for some in (videos, moved))
-    assert after.centroid < 0.05 * before.centroid
+    before, after = (
+        (centroid(bank.values) - centroid(torch.cat([v.values for v in some]))).square().sum()
+        for some in (videos, moved)
+    )
+    assert after < 0.05 * before
     assert right(bank, videos) < 0.5 < 0.9 < right(bank, moved)
     torch.testing.assert_close(
         shift.offset.double(),
@@ -69,9 +71,9 @@ def test_padding_is_neither_measured_nor_moved(bank: MemoryBank, videos: list[Fr
 
 def test_few_videos_are_refused(bank: MemoryBank, videos: list[FrameFeatures]) -> None:
     empty = replace(videos[0], valid=torch.zeros(5, dtype=torch.bool))
-    assert measure_shift(videos[:FEWEST], bank).encoder == "clip"
+    assert measure_shift(videos[:MIN_VIDEOS], bank).encoder == "clip"
     with pytest.raises(InputError, match="found 29 videos with frames; expected 30"):
-        measure_shift([*videos[: FEWEST - 1], empty], bank)
+        measure_shift([*videos[: MIN_VIDEOS - 1], empty], bank)
 
 
 def test_features_of_another_kind_are_refused(bank: MemoryBank, videos: list[FrameFeatures]) -> None:
@@ -86,10 +88,10 @@ def test_features_of_another_kind_are_refused(bank: MemoryBank, videos: list[Fra
 def test_it_comes_back_from_the_disk(bank: MemoryBank, videos: list[FrameFeatures], tmp_path: Path) -> None:
     shift, path = measure_shift(videos, bank), tmp_path / "shift.safetensors"
     shift.save(path)
-    again = Shift.load(path)
+    again = MeanShift.load(path)
     assert torch.equal(again.offset, shift.offset)
     assert again.encoder == shift.encoder
     path.write_bytes(path.read_bytes()[:-8])
     for bad in (path, tmp_path / "none.safetensors"):
         with pytest.raises(ArtifactError, match="expected a mean shift"):
-            Shift.load(bad)
+            MeanShift.load(bad)

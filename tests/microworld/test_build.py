@@ -27,8 +27,8 @@ def test_packing_the_llm(tmp_path: Path, words: PreTrainedTokenizerFast, monkeyp
         torch.testing.assert_close(packed.state_dict()[name].float(), value, atol=1e-2, rtol=1e-3)
     assert AutoTokenizer.from_pretrained(out)("red ball")["input_ids"] == words("red ball")["input_ids"]
     card = (out / "README.md").read_text()
-    for told in ("# The micro LLM", "topa.microworld.train_llm", "71 minutes", "0.987", "half precision"):
-        assert told in card
+    for text in ("# The micro LLM", "topa.microworld.train_llm", "71 minutes", "0.987", "half precision"):
+        assert text in card
 
 
 def test_packing_the_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,15 +22,15 @@ TABLES: dict[str, dict[Any, tuple[str, ...]]] = {
 }
 
 
-def said(text: str, table: dict[Any, tuple[str, ...]]) -> set[str]:
+def values_in(text: str, table: dict[Any, tuple[str, ...]]) -> set[str]:
     """The values of a table whose words or phrases a text has."""
     return {value for value, phrases in table.items() for phrase in phrases if f" {phrase} " in f" {text} "}
 
 
 def decode(text: str) -> Scene:
-    found = {name: said(text, table) for name, table in TABLES.items()}
-    assert all(len(values) == 1 for values in found.values()), f"{text!r} says {found}"
-    return Scene(**{name: values.pop() for name, values in found.items()})  # type: ignore[arg-type]
+    aspects = {name: values_in(text, table) for name, table in TABLES.items()}
+    assert all(len(values) == 1 for values in aspects.values()), f"{text!r} says {aspects}"
+    return Scene(**{name: values.pop() for name, values in aspects.items()})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("form", language.SENTENCES)
@@ -43,14 +43,14 @@ def test_every_form_of_caption_names_every_aspect(form: str, monkeypatch: pytest
 
 def test_captions_use_every_form_and_every_synonym() -> None:
     rng = random.Random(1)
-    told = [language.caption(scene, rng) for scene in SCENES]
-    everything = "\n".join(f" {text} " for text in told)
+    captions = [language.caption(scene, rng) for scene in SCENES]
+    everything = "\n".join(f" {text} " for text in captions)
     for table in TABLES.values():
         for phrase in itertools.chain(*table.values()):
             assert f" {phrase} " in everything
     forms = {
         "we see" if t.startswith("we see") else "there is" if " there is " in t else "that" if " that " in t else "a"
-        for t in told
+        for t in captions
     }
     assert len(forms) == len(language.SENTENCES)
 
@@ -65,10 +65,10 @@ def test_words_without_content_are_those_that_every_value_shares() -> None:
     """What is left of a caption without the function words still tells the scene's kind, colour and size."""
     rng = random.Random(2)
     for scene in SCENES[::7]:
-        left = [w for w in language.caption(scene, rng).split() if w not in language.FUNCTION_WORDS]
+        words = [w for w in language.caption(scene, rng).split() if w not in language.FUNCTION_WORDS]
         for name in ("kind", "colour", "size"):
-            assert said(" ".join(left), TABLES[name]) >= {getattr(scene, name)}
-        assert 5 <= len(left) <= 8
+            assert values_in(" ".join(words), TABLES[name]) >= {getattr(scene, name)}
+        assert 5 <= len(words) <= 8
 
 
 def test_object_captions_name_the_toy_and_the_place() -> None:
@@ -76,7 +76,7 @@ def test_object_captions_name_the_toy_and_the_place() -> None:
     for scene in SCENES[::5]:
         toy, detail = language.object_captions(scene, rng)
         for name in ("kind", "colour", "size"):
-            assert said(toy, TABLES[name]) == {getattr(scene, name)}
+            assert values_in(toy, TABLES[name]) == {getattr(scene, name)}
         assert detail in language.PLACE_DETAILS[scene.place]
 
 

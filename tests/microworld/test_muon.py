@@ -13,13 +13,13 @@ from topa.microworld.muon import Muon, orthogonal
 def test_updates_are_nearly_orthonormal(shape: tuple[int, int]) -> None:
     """Five quintic steps bring singular values near one; the polar factor of an SVD is what they approach."""
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0)) * 37
-    found = orthogonal(matrix)
-    assert found.shape == shape
-    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    result = orthogonal(matrix)
+    assert result.shape == shape
+    u, _, right = torch.linalg.svd(matrix, full_matrices=False)
     if shape[0] != shape[1]:  # a square Gaussian matrix has singular values too small for five steps
-        assert torch.linalg.svdvals(found).min() > 0.6
-    assert torch.linalg.svdvals(found).max() < 1.3
-    assert torch.nn.functional.cosine_similarity(found.flatten(), (left @ right).flatten(), dim=0) > 0.95
+        assert torch.linalg.svdvals(result).min() > 0.6
+    assert torch.linalg.svdvals(result).max() < 1.3
+    assert torch.nn.functional.cosine_similarity(result.flatten(), (u @ right).flatten(), dim=0) > 0.95
 
 
 def test_a_zero_gradient_gives_a_zero_update() -> None:

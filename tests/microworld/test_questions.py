@@ -44,11 +44,11 @@ def is_true(question: str, option: str, scenes: Sequence[Scene]) -> bool:
     """Whether an option answers a question about these scenes."""
     if question == "which toy appears in the video ?":
         return any(s.kind == option for s in scenes)
-    if found := re.fullmatch(r"(where|where in the picture|what colour) is the toy at the (start|end) \?", question):
-        return named(found[1], option, scenes[{"start": 0, "end": -1}[found[2]]])
-    if found := re.fullmatch(r"(where|where in the picture|what colour) is the (\w+) \?", question):
-        shown = [s for s in scenes if s.kind == found[2]]
-        return bool(shown) and all(named(found[1], option, s) for s in shown)
+    if match := re.fullmatch(r"(where|where in the picture|what colour) is the toy at the (start|end) \?", question):
+        return is_named(match[1], option, scenes[{"start": 0, "end": -1}[match[2]]])
+    if match := re.fullmatch(r"(where|where in the picture|what colour) is the (\w+) \?", question):
+        visible = [s for s in scenes if s.kind == match[2]]
+        return bool(visible) and all(is_named(match[1], option, s) for s in visible)
     if question == "how big is the toy over the whole video ?":
         course = squeeze([s.size for s in scenes])
         if len(course) > 2:
@@ -56,22 +56,22 @@ def is_true(question: str, option: str, scenes: Sequence[Scene]) -> bool:
         return option == (f"always {course[0]}" if len(course) == 1 else f"{course[0]} then {course[1]}")
     if question == "how many different toys appear ?":
         return NUMBER[option] == len({s.kind for s in scenes})
-    if found := re.fullmatch(r"in how many scenes is the toy (\w+) \?", question):
-        return NUMBER[option] == sum(s.colour == found[1] for s in scenes)
-    if found := re.fullmatch(r"what does the (\w+) do \?", question):
-        shown = [s for s in scenes if s.kind == found[1]]
-        done = [movement(a, b) for a, b in itertools.pairwise(shown) if a != b]
-        assert shown
-        assert len(done) < 2
-        return option == (done[0] if done else "it stays the same")
-    if found := re.fullmatch(r"in which order (?:do the|are the) (\w+) (?:appear|shown) \?", question):
-        return option.split(" , ") == squeeze([getattr(s, PLURALS[found[1]]) for s in scenes])
-    if found := re.fullmatch(r"(?:which|what) (toy|colour) comes right (before|after) (?:the )?(\w+) \?", question):
-        values = squeeze([s.kind if found[1] == "toy" else s.colour for s in scenes])
+    if match := re.fullmatch(r"in how many scenes is the toy (\w+) \?", question):
+        return NUMBER[option] == sum(s.colour == match[1] for s in scenes)
+    if match := re.fullmatch(r"what does the (\w+) do \?", question):
+        visible = [s for s in scenes if s.kind == match[1]]
+        movements = [movement(a, b) for a, b in itertools.pairwise(visible) if a != b]
+        assert visible
+        assert len(movements) < 2
+        return option == (movements[0] if movements else "it stays the same")
+    if match := re.fullmatch(r"in which order (?:do the|are the) (\w+) (?:appear|shown) \?", question):
+        return option.split(" , ") == squeeze([getattr(s, PLURALS[match[1]]) for s in scenes])
+    if match := re.fullmatch(r"(?:which|what) (toy|colour) comes right (before|after) (?:the )?(\w+) \?", question):
+        values = squeeze([s.kind if match[1] == "toy" else s.colour for s in scenes])
         pairs = list(itertools.pairwise(values))
-        return ((found[3], option) if found[2] == "after" else (option, found[3])) in pairs
-    if found := re.fullmatch(r"what changes between scene (\d) and scene (\d) \?", question):
-        before, after = scenes[int(found[1]) - 1], scenes[int(found[2]) - 1]
+        return ((match[3], option) if match[2] == "after" else (option, match[3])) in pairs
+    if match := re.fullmatch(r"what changes between scene (\d) and scene (\d) \?", question):
+        before, after = scenes[int(match[1]) - 1], scenes[int(match[2]) - 1]
         field = option.removeprefix("the ")
         if field == "toy":
             return before.kind != after.kind
@@ -79,13 +79,13 @@ def is_true(question: str, option: str, scenes: Sequence[Scene]) -> bool:
     pytest.fail(f"a question that the oracle doesn't know: {question!r}")
 
 
-def named(what: str, option: str, scene: Scene) -> bool:
+def is_named(what: str, option: str, scene: Scene) -> bool:
     if what == "what colour":
         return option == scene.colour
     names = POSITIONS if what == "where in the picture" else PLACES
-    said = [name for name in names if name in option.split()]
-    assert len(said) == 1, option
-    return said[0] == (scene.position if what == "where in the picture" else scene.place)
+    mentions = [name for name in names if name in option.split()]
+    assert len(mentions) == 1, option
+    return mentions[0] == (scene.position if what == "where in the picture" else scene.place)
 
 
 @cache
@@ -120,10 +120,10 @@ def test_the_oracle_agrees_with_every_answer() -> None:
 
 
 def test_a_story_is_asked_at_most_one_question_of_a_kind() -> None:
-    asked: defaultdict[int, list[str]] = defaultdict(list)
+    kinds: defaultdict[int, list[str]] = defaultdict(list)
     for story, question in balanced():
-        asked[id(story)].append(question.kind)
-    assert all(len(kinds) == len(set(kinds)) <= 6 for kinds in asked.values())
+        kinds[id(story)].append(question.kind)
+    assert all(len(of_one) == len(set(of_one)) <= 6 for of_one in kinds.values())
     assert len(balanced()) > 4 * STORIES
 
 
@@ -133,13 +133,13 @@ def template(text: str) -> str:
 
 
 def test_within_a_template_answers_are_balanced() -> None:
-    given: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
     offered: defaultdict[str, set[str]] = defaultdict(set)
     for _, question in balanced():
-        given[template(question.question)][str(question.right)] += 1
+        answers[template(question.question)][str(question.right)] += 1
         offered[template(question.question)].update(question.options)
-    assert len(given) > 15
-    for text, counts in given.items():
+    assert len(answers) > 15
+    for text, counts in answers.items():
         if text.startswith("in which order"):
             continue  # too many different orders; see the blind attack
         amounts = [counts[option] for option in offered[text]]
@@ -154,12 +154,12 @@ def test_the_right_option_is_anywhere() -> None:
 
 def features(question: Question, index: int) -> list[tuple[object, ...]]:
     """What a blind reader may look at: option, its place, its words against the question's, the options beside it."""
-    option, asked = question.options[index], question.question
-    made: list[tuple[object, ...]] = [("option", option), ("place", index), ("exact", asked, option)]
-    made += [("form", template(asked), option), ("length", template(asked), len(option.split()))]
-    made += [("words", a, b) for a in set(asked.split()) for b in set(option.split())]
-    made += [("beside", template(asked), option, other) for other in question.options if other != option]
-    return made
+    option, question_text = question.options[index], question.question
+    keys: list[tuple[object, ...]] = [("option", option), ("place", index), ("exact", question_text, option)]
+    keys += [("form", template(question_text), option), ("length", template(question_text), len(option.split()))]
+    keys += [("words", a, b) for a in set(question_text.split()) for b in set(option.split())]
+    keys += [("beside", template(question_text), option, other) for other in question.options if other != option]
+    return keys
 
 
 def attack(train: list[Question], test: list[Question]) -> tuple[float, dict[str, float]]:
@@ -181,22 +181,22 @@ def attack(train: list[Question], test: list[Question]) -> tuple[float, dict[str
 
 
 def test_a_trained_blind_reader_stays_at_chance() -> None:
-    asked = [question for _, question in balanced()]
-    found, by_kind = attack(asked[::2], asked[1::2])
-    assert found < 1 / OPTIONS + 0.05
-    assert all(accuracy < 1 / OPTIONS + 0.08 for accuracy in by_kind.values()), by_kind
+    rows = [question for _, question in balanced()]
+    accuracy, by_kind = attack(rows[::2], rows[1::2])
+    assert accuracy < 1 / OPTIONS + 0.05
+    assert all(share < 1 / OPTIONS + 0.08 for share in by_kind.values()), by_kind
 
 
 def test_the_blind_reader_would_find_a_leak() -> None:
     """The same attack on questions drawn without balance is well above chance: the test above can fail."""
     rng = random.Random("unbalanced")
-    asked = []
+    leaky = []
     for _ in range(STORIES):
         story = write_story(rng)
         kind = rng.choice(("size", "count", "action", "what_changed"))
         if possible := candidates(story, kind):
-            asked.append(lay_out(rng.choice(possible), rng))
-    assert attack(asked[::2], asked[1::2])[0] > 1 / OPTIONS + 0.1
+            leaky.append(lay_out(rng.choice(possible), rng))
+    assert attack(leaky[::2], leaky[1::2])[0] > 1 / OPTIONS + 0.1
 
 
 def test_an_order_cannot_be_told_from_the_frames_alone() -> None:
@@ -214,13 +214,13 @@ def test_an_order_cannot_be_told_from_the_frames_alone() -> None:
 
 
 def test_with_three_toys_before_and_after_need_the_order() -> None:
-    asked = [
+    pairs = [
         (story, q)
         for story, q in all_questions()
         if q.kind == "before_after" and "toy" in q.question and len({s.kind for s in story.scenes}) > 2
     ]
-    assert len(asked) > 100
-    for story, question in asked:
+    assert len(pairs) > 100
+    for story, question in pairs:
         toys = {s.kind for s in story.scenes}
         assert len(toys & set(question.options)) == min(len(toys) - 1, OPTIONS)  # the video's own toys mislead
         true = {
@@ -248,8 +248,8 @@ def test_equal_seeds_give_equal_questions() -> None:
 def test_a_wrong_answer_of_the_maker_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     def lying(story: Story) -> Iterator[questions.Candidate]:
         other = next(c for c in COLOURS if c != story.scenes[0].colour)
-        asked = "what colour is the toy at the start ?"
-        yield questions.Candidate("colour", asked, asked, other, COLOURS)
+        text = "what colour is the toy at the start ?"
+        yield questions.Candidate("colour", text, text, other, COLOURS)
 
     monkeypatch.setitem(questions._MAKERS, "colour", lying)
     story = write_story(random.Random(0))

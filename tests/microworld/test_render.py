@@ -25,7 +25,7 @@ from topa.microworld.render import (
 from topa.microworld.world import COLOURS, KINDS, PLACES, POSITIONS, SIZES, Scene, Story, write_story
 
 Pixels = NDArray[np.int64]
-TOLD = Story(
+STORY = Story(
     (
         Scene("ball", "red", "large", "left", "meadow"),
         Scene("ball", "blue", "large", "left", "meadow"),
@@ -54,7 +54,7 @@ def colour_at(image: Pixels, centre: tuple[float, float]) -> str | None:
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("video") / "told.mp4"
-    write_video(TOLD, path, seed=5)
+    write_video(STORY, path, seed=5)
     return path
 
 
@@ -66,14 +66,14 @@ def test_the_file_is_an_ordinary_video(video: Path) -> None:
         assert stream.average_rate == FPS
         times = [float(frame.time) for frame in container.decode(video=0)]
         assert container.duration is not None
-        assert container.duration / 1e6 == pytest.approx(len(TOLD.scenes) * SECONDS_PER_SCENE, abs=0.01)
-    assert times == pytest.approx([i / FPS for i in range(round(len(TOLD.scenes) * SECONDS_PER_SCENE * FPS))])
+        assert container.duration / 1e6 == pytest.approx(len(STORY.scenes) * SECONDS_PER_SCENE, abs=0.01)
+    assert times == pytest.approx([i / FPS for i in range(round(len(STORY.scenes) * SECONDS_PER_SCENE * FPS))])
     assert video.stat().st_size < 30_000
 
 
 def test_scene_centres_show_the_toy_in_its_colour_at_its_place(video: Path) -> None:
     frames = read(video)
-    for i, scene in enumerate(TOLD.scenes):
+    for i, scene in enumerate(STORY.scenes):
         image = frames[round((i + 0.5) * SECONDS_PER_SCENE * FPS)]
         assert colour_at(image, CENTRES[scene.position]) == scene.colour, i
         for other in set(POSITIONS) - {scene.position, "middle"}:  # a large toy reaches into the middle
@@ -81,7 +81,7 @@ def test_scene_centres_show_the_toy_in_its_colour_at_its_place(video: Path) -> N
 
 
 def test_every_position_and_colour_of_random_stories(tmp_path: Path) -> None:
-    seen = set()
+    pairs = set()
     for seed in range(12):
         story = write_story(random.Random(seed))
         if not {s.kind for s in story.scenes} & {"ball", "box"}:
@@ -93,8 +93,8 @@ def test_every_position_and_colour_of_random_stories(tmp_path: Path) -> None:
             if scene.kind in ("ball", "box"):
                 image = frames[round((i + 0.5) * SECONDS_PER_SCENE * FPS)]
                 assert colour_at(image, CENTRES[scene.position]) == scene.colour, (seed, i, scene)
-                seen.add((scene.position, scene.colour))
-    assert len(seen) >= 8
+                pairs.add((scene.position, scene.colour))
+    assert len(pairs) >= 8
 
 
 def test_stills_show_colour_and_position() -> None:
@@ -117,8 +117,8 @@ def test_size_position_and_kind_are_visible(kind: str) -> None:
     def toy(image: Pixels) -> NDArray[np.bool_]:
         """Where the toy is: the background is what images with the toy elsewhere agree on."""
         elsewhere = np.median([still(kind="ball", size="small", position=p) for p in POSITIONS], axis=0)
-        found: NDArray[np.bool_] = np.abs(image - elsewhere).sum(-1) > 60
-        return found
+        mask: NDArray[np.bool_] = np.abs(image - elsewhere).sum(-1) > 60
+        return mask
 
     large, small = toy(still()), toy(still(size="small"))
     ratio = (RADII["large"] / RADII["small"]) ** 2
@@ -139,20 +139,20 @@ def test_sizes_differ_enough_and_places_lie_apart() -> None:
 
 def test_equal_seeds_give_equal_frames_and_other_seeds_do_not(tmp_path: Path) -> None:
     def frames(seed: int) -> Pixels:
-        return np.stack([np.asarray(i).astype(int) for i in itertools.islice(render_frames(TOLD, seed), 12)])
+        return np.stack([np.asarray(i).astype(int) for i in itertools.islice(render_frames(STORY, seed), 12)])
 
     assert np.array_equal(frames(1), frames(1))
     assert np.abs(frames(1) - frames(2)).mean() > 1
     for name in "ab":
-        write_video(TOLD, tmp_path / name, seed=1)
+        write_video(STORY, tmp_path / name, seed=1)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_change_happens_around_its_cut_and_nowhere_else() -> None:
     """Frames of one scene resemble each other far more than frames across its cut."""
-    images = [np.asarray(i).astype(int) for i in render_frames(TOLD, 9)]
+    images = [np.asarray(i).astype(int) for i in render_frames(STORY, 9)]
     per = round(SECONDS_PER_SCENE * FPS)
-    for cut in range(1, len(TOLD.scenes)):
+    for cut in range(1, len(STORY.scenes)):
         before, after = images[cut * per - 3], images[cut * per + 2]
         inside = images[cut * per + 5]
         assert np.abs(before - after).mean() > 1.5 * np.abs(after - inside).mean(), cut

@@ -14,7 +14,7 @@ from topa.core.embedded import resolve
 from topa.microworld import language
 from topa.microworld.render import render_scene
 from topa.microworld.train_clip import FIELDS, VALUES, draw_scene, with_value
-from topa.microworld.train_llm import Encoder, choices
+from topa.microworld.train_llm import CachedTokenizer, choices
 from topa.microworld.words import vocabulary
 
 HARD_NEGATIVES = 0.95
@@ -49,8 +49,8 @@ def test_the_clip_sees_every_aspect() -> None:
     pixels = processor(images=[render_scene(s, rng) for s in scenes], return_tensors="pt")
     images = functional.normalize(model.get_image_features(**pixels).pooler_output, dim=-1)
     for field, (name, values) in enumerate(zip(FIELDS, VALUES, strict=True)):
-        told = [language.caption(with_value(s, field, v), rng) for s in scenes for v in values]
-        texts = model.get_text_features(**tokenizer(told, padding=True, return_tensors="pt")).pooler_output
+        captions = [language.caption(with_value(s, field, v), rng) for s in scenes for v in values]
+        texts = model.get_text_features(**tokenizer(captions, padding=True, return_tensors="pt")).pooler_output
         scores = torch.einsum("nd,nvd->nv", images, functional.normalize(texts, dim=-1).view(STILLS, len(values), -1))
         hits = [values[i] == getattr(s, name) for s, i in zip(scenes, scores.argmax(-1).tolist(), strict=True)]
         assert sum(hits) / STILLS >= HARD_NEGATIVES, name
@@ -59,11 +59,11 @@ def test_the_clip_sees_every_aspect() -> None:
 def test_the_llm_understands_words() -> None:
     model = AutoModelForCausalLM.from_pretrained(LLM, dtype=torch.float32).eval()
     assert isinstance(model, LlamaForCausalLM)
-    found = choices(model, Encoder(AutoTokenizer.from_pretrained(LLM)), "sentences", STORIES, seed=5)
-    assert sum(found.values()) / len(found) >= CHOICE_MEAN, found
+    accuracy = choices(model, CachedTokenizer(AutoTokenizer.from_pretrained(LLM)), "sentences", STORIES, seed=5)
+    assert sum(accuracy.values()) / len(accuracy) >= CHOICE_MEAN, accuracy
 
 
 def test_the_llm_has_the_vocabulary_of_the_code() -> None:
     """A word added to the grammar shifts every id behind it: then the micro LLM has to be built again."""
-    known = AutoTokenizer.from_pretrained(LLM).get_vocab()
-    assert sorted(known, key=known.__getitem__) == vocabulary()
+    vocab = AutoTokenizer.from_pretrained(LLM).get_vocab()
+    assert sorted(vocab, key=vocab.__getitem__) == vocabulary()

@@ -27,10 +27,10 @@ def test_pixels_are_what_the_saved_processor_gives(tmp_path: Path) -> None:
     rng = random.Random(0)
     images = [render_scene(train_clip.draw_scene(rng), rng) for _ in range(6)]
     expected = torch.as_tensor(np.stack(processor(images=images)["pixel_values"]))
-    found = train_clip.pixels(images)
-    assert found.shape == (6, 3, train_clip.PIXELS, train_clip.PIXELS)
-    torch.testing.assert_close(found, expected.float(), atol=1e-5, rtol=0)
-    assert -1 <= found.min() < -0.5 < 0.5 < found.max() <= 1
+    values = train_clip.pixels(images)
+    assert values.shape == (6, 3, train_clip.PIXELS, train_clip.PIXELS)
+    torch.testing.assert_close(values, expected.float(), atol=1e-5, rtol=0)
+    assert -1 <= values.min() < -0.5 < 0.5 < values.max() <= 1
 
 
 def test_hard_negatives_differ_in_one_aspect() -> None:

@@ -17,9 +17,9 @@ from topa.microworld.train_llm import (
     SPELLINGS,
     STAGES,
     TASKS,
-    Encoder,
-    Item,
-    Stage,
+    CachedTokenizer,
+    StoryTree,
+    TrainingStage,
     choices,
     collate,
     examine,
@@ -32,8 +32,8 @@ from topa.microworld.world import Scene, Story, write_story
 
 
 @pytest.fixture(scope="module")
-def encode(words: PreTrainedTokenizerFast) -> Encoder:
-    return Encoder(words)
+def encode(words: PreTrainedTokenizerFast) -> CachedTokenizer:
+    return CachedTokenizer(words)
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +46,14 @@ def tiny(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return model
 
 
-def items(encode: Encoder, spelling: str, task: str, number: int = 3) -> list[Item]:
+def items(encode: CachedTokenizer, spelling: str, task: str, number: int = 3) -> list[StoryTree]:
     rng = random.Random(f"{spelling} {task}")
     return [make_item(rng, encode, spelling, task, min(4, BRANCHES[task])) for _ in range(number)]
 
 
-def read(model: LlamaForCausalLM, made: list[Item]) -> list[Tensor]:
+def read(model: LlamaForCausalLM, trees: list[StoryTree]) -> list[Tensor]:
     """Logits of each branch of the batch, in order."""
-    batch = collate(made, int(model.config.pad_token_id))
+    batch = collate(trees, int(model.config.pad_token_id))
     with torch.no_grad():
         scores = logits(model, batch, 0.0, 0.0)
     return [scores[batch.branch == i] for i in range(len(batch.kinds))]
@@ -61,49 +61,51 @@ def read(model: LlamaForCausalLM, made: list[Item]) -> list[Tensor]:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("task", TASKS)
-def test_a_branch_reads_as_if_it_were_alone(tiny: LlamaForCausalLM, encode: Encoder, spelling: str, task: str) -> None:
+def test_a_branch_reads_as_if_it_were_alone(
+    tiny: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, task: str
+) -> None:
     """Against the plain model on story + branch, without tree, mask, positions or padding."""
-    made = items(encode, spelling, task)
-    found = iter(read(tiny, made))
+    trees = items(encode, spelling, task)
+    scores = iter(read(tiny, trees))
     embed = tiny.get_input_embeddings().weight.detach()
-    for item in made:
+    for item in trees:
         rows = [embed[torch.tensor(item.prefix)]]
         for bag in item.bags or ():
             words, number = embed[torch.tensor(bag[:-1])], embed[bag[-1]]
             rows.append((words.sum(0) * (5 / len(words)) ** 0.5 + number)[None])
-        for asked, target, _ in item.branches:
-            told = torch.cat([*rows, embed[torch.tensor([*asked, *target[:-1]])]])
+        for prompt, target, _ in item.branches:
+            alone = torch.cat([*rows, embed[torch.tensor([*prompt, *target[:-1]])]])
             with torch.no_grad():
-                alone = tiny(inputs_embeds=told[None]).logits[0, -len(target) :]
-            torch.testing.assert_close(next(found), alone, atol=1e-3, rtol=1e-3)
-    assert next(found, None) is None
+                alone = tiny(inputs_embeds=alone[None]).logits[0, -len(target) :]
+            torch.testing.assert_close(next(scores), alone, atol=1e-3, rtol=1e-3)
+    assert next(scores, None) is None
 
 
 @pytest.mark.parametrize("spelling", ["sentences", "bags"])
-def test_a_branch_does_not_see_another(tiny: LlamaForCausalLM, encode: Encoder, spelling: str) -> None:
+def test_a_branch_does_not_see_another(tiny: LlamaForCausalLM, encode: CachedTokenizer, spelling: str) -> None:
     (item,) = items(encode, spelling, "answer", 1)
     assert len(item.branches) > 2
     before = read(tiny, [item])
-    asked, target, kind = item.branches[1]
-    item.branches[1] = ([7 if t != 7 else 8 for t in asked], target, kind)
+    prompt, target, kind = item.branches[1]
+    item.branches[1] = ([7 if t != 7 else 8 for t in prompt], target, kind)
     after = read(tiny, [item])
     for i, (a, b) in enumerate(zip(before, after, strict=True)):
         same = torch.allclose(a, b, atol=1e-5)
         assert same == (i != 1)
 
 
-def test_targets_are_the_right_answers_with_their_end(encode: Encoder) -> None:
-    made = items(encode, "sentences", "answer")
-    batch = collate(made, 0)
-    branches = [(row, branch) for row, item in enumerate(made) for branch in item.branches]
+def test_targets_are_the_right_answers_with_their_end(encode: CachedTokenizer) -> None:
+    trees = items(encode, "sentences", "answer")
+    batch = collate(trees, 0)
+    branches = [(row, branch) for row, item in enumerate(trees) for branch in item.branches]
     assert batch.kinds == [kind for _, (_, _, kind) in branches]
-    for i, (row, (asked, target, _)) in enumerate(branches):
+    for i, (row, (prompt, target, _)) in enumerate(branches):
         here = batch.branch == i
         assert batch.targets[here].tolist() == target
         assert target[-1] == encode.eos
         assert batch.rows[here].tolist() == [row] * len(target)
         # What the model has read last where it is to say each token of the target.
-        assert batch.ids[batch.rows[here], batch.columns[here]].tolist() == [asked[-1], *target[:-1]]
+        assert batch.ids[batch.rows[here], batch.columns[here]].tolist() == [prompt[-1], *target[:-1]]
 
 
 def test_facts_are_true() -> None:
@@ -117,7 +119,7 @@ def test_facts_are_true() -> None:
         ),
         ("colour", "toy", "size", "place"),
     )
-    found = dict(facts(story, random.Random(0), 800))
+    pairs = dict(facts(story, random.Random(0), 800))
     expected = {
         "1 toy": "ball", "2 colour": "blue", "5 place": "snow", "3 size": "small", "4 position": "left",
         "start red": "1", "end red": "5", "start car": "3", "end small": "3", "end ball": "2",
@@ -125,29 +127,29 @@ def test_facts_are_true() -> None:
         "many red": "four", "many left": "five", "many snow": "one",
         "after ball": "car", "before ball": "start", "after car": "end", "before blue": "red", "before snow": "beach",
     }  # fmt: skip
-    assert {k: found[k] for k in expected} == expected
-    assert "after red" not in found  # red comes twice
+    assert {k: pairs[k] for k in expected} == expected
+    assert "after red" not in pairs  # red comes twice
 
 
-def test_choices_lay_out_every_option(encode: Encoder, words: PreTrainedTokenizerFast) -> None:
-    made = make_choices(random.Random(1), encode, "sentences", Balance(random.Random(1)))
-    assert len(made) > 3
-    for item, answer in made:
+def test_choices_lay_out_every_option(encode: CachedTokenizer, words: PreTrainedTokenizerFast) -> None:
+    trees = make_choices(random.Random(1), encode, "sentences", Balance(random.Random(1)))
+    assert len(trees) > 3
+    for item, answer in trees:
         assert len(item.branches) == 5
-        assert len({tuple(asked) for asked, _, _ in item.branches}) == 1  # one question
+        assert len({tuple(prompt) for prompt, _, _ in item.branches}) == 1  # one question
         assert len({tuple(option) for _, option, _ in item.branches}) == 5
         assert 0 <= answer < 5
 
 
-def test_an_untrained_model_is_at_chance(tiny: LlamaForCausalLM, encode: Encoder) -> None:
-    found = choices(tiny, encode, "sentences", 20, 1)
-    assert sum(found.values()) / len(found) < 0.45
+def test_an_untrained_model_is_at_chance(tiny: LlamaForCausalLM, encode: CachedTokenizer) -> None:
+    accuracy = choices(tiny, encode, "sentences", 20, 1)
+    assert sum(accuracy.values()) / len(accuracy) < 0.45
     assert max(examine(tiny, encode, "key words", "answer", 50).values()) < 0.6
 
 
 SHORT = (
-    Stage(1, {"bags": 1.0}, {"facts": 1.0}, 0.02, 3e-3),
-    Stage(1, {"sentences": 1.0}, {"answer": 1.0}, 0.006, 0.012),
+    TrainingStage(1, {"bags": 1.0}, {"facts": 1.0}, 0.02, 3e-3),
+    TrainingStage(1, {"sentences": 1.0}, {"answer": 1.0}, 0.006, 0.012),
 )
 
 
@@ -169,20 +171,20 @@ def test_every_parameter_learns(
     tmp_path: Path, words: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_llm, "make_tokenizer", lambda: words)
-    began: dict[str, Tensor] = {}
+    before: dict[str, Tensor] = {}
     build = train_llm.build
 
     def remember(*args: object) -> LlamaForCausalLM:
         model = build(*args)  # type: ignore[arg-type]
-        began.update({n: p.detach().clone() for n, p in model.named_parameters()})
+        before.update({n: p.detach().clone() for n, p in model.named_parameters()})
         return model
 
     monkeypatch.setattr(train_llm, "build", remember)
     train_llm.train(tmp_path, stages=SHORT, width=32, layers=1, heads=2, batch=2)
     trained = dict(AutoModelForCausalLM.from_pretrained(tmp_path).named_parameters())
-    assert set(began) == set(trained)
-    for name, before in began.items():
-        assert not torch.equal(before, trained[name]), name
+    assert set(before) == set(trained)
+    for name, weights in before.items():
+        assert not torch.equal(weights, trained[name]), name
 
 
 def test_the_recipe_practises_every_spelling_and_starts_with_facts() -> None:
@@ -191,9 +193,9 @@ def test_the_recipe_practises_every_spelling_and_starts_with_facts() -> None:
     assert {"facts", "answer", "describe"} <= {t for stage in STAGES for t in stage.tasks} <= set(TASKS)
 
 
-def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, encode: Encoder) -> None:
-    made = items(encode, "bags", "facts")
-    batch = collate(made, 0)
+def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, encode: CachedTokenizer) -> None:
+    trees = items(encode, "bags", "facts")
+    batch = collate(trees, 0)
     assert batch.bags is not None
     with torch.no_grad():
         torch.manual_seed(0)
@@ -204,8 +206,8 @@ def test_noise_and_spread_change_what_a_bag_reads_as(tiny: LlamaForCausalLM, enc
     assert nn.functional.cross_entropy(plain, batch.targets).isfinite()
 
 
-def test_stories_are_drawn_by_the_seed_alone(encode: Encoder) -> None:
+def test_stories_are_drawn_by_the_seed_alone(encode: CachedTokenizer) -> None:
     for spelling in SPELLINGS:
-        drawn = [make_item(random.Random(3), encode, spelling, "answer", 4) for _ in range(2)]
-        assert drawn[0] == drawn[1]
+        drawings = [make_item(random.Random(3), encode, spelling, "answer", 4) for _ in range(2)]
+        assert drawings[0] == drawings[1]
     assert write_story(random.Random(3)) == write_story(random.Random(3))

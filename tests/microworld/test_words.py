@@ -12,20 +12,20 @@ from topa.prompts.templates import TOPA
 
 
 def ids(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
-    found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return found
+    token_ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return token_ids
 
 
 def test_everything_said_is_known_and_comes_back(words: PreTrainedTokenizerFast) -> None:
-    said = {"small"}
+    texts = {"small"}
     for tideo in write_tideos(600, seed=99):
-        said.add(tideo.description)
+        texts.add(tideo.description)
         for frame in tideo.frames:
-            said |= {frame.caption, *frame.objects}
+            texts |= {frame.caption, *frame.objects}
         for question in tideo.questions:
-            said |= {question.question, *question.options}
-    assert len(said) > 3000
-    for text in said:
+            texts |= {question.question, *question.options}
+    assert len(texts) > 3000
+    for text in texts:
         encoded = ids(words, text)
         assert words.unk_token_id not in encoded, text
         assert words.decode(encoded) == text

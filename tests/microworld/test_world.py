@@ -42,9 +42,9 @@ def test_a_toy_never_returns() -> None:
 
 def test_every_value_and_every_change_is_common() -> None:
     for field, values in (("kind", KINDS), ("colour", COLOURS), ("size", SIZES), ("position", POSITIONS)):
-        found = Counter(getattr(s, field) for story in STORIES for s in story.scenes)
-        assert set(found) == set(values)
-        assert min(found.values()) > 0.6 * SCENES * len(STORIES) / len(values)
+        counts = Counter(getattr(s, field) for story in STORIES for s in story.scenes)
+        assert set(counts) == set(values)
+        assert min(counts.values()) > 0.6 * SCENES * len(STORIES) / len(values)
     assert {s.place for story in STORIES for s in story.scenes} == set(PLACES)
     changes = Counter(a for story in STORIES for a in story.changes)
     assert set(changes) == set(ASPECTS)

@@ -14,18 +14,18 @@ from topa.microworld.writer import duration, make_videos, write_tideos
 from topa.tideos.tideo import Question, Tideo
 
 
-def told(count: int, seed: int, questions: int = 6) -> list[str]:
+def tideo_lines(count: int, seed: int, questions: int = 6) -> list[str]:
     return [t.model_dump_json() for t in write_tideos(count, seed, questions)]
 
 
 def test_the_same_arguments_give_the_same_bytes() -> None:
-    assert told(40, 3) == told(40, 3)
-    assert told(40, 3) != told(40, 4)
-    assert told(10, 3) == told(40, 3)[:10]
+    assert tideo_lines(40, 3) == tideo_lines(40, 3)
+    assert tideo_lines(40, 3) != tideo_lines(40, 4)
+    assert tideo_lines(10, 3) == tideo_lines(40, 3)[:10]
 
 
 def test_every_tideo_is_valid_and_whole() -> None:
-    tideos = [Tideo.model_validate_json(line) for line in told(200, 1, 4)]
+    tideos = [Tideo.model_validate_json(line) for line in tideo_lines(200, 1, 4)]
     assert len({t.id for t in tideos}) == 200
     assert all(len(t.frames) == SCENES and t.frames[0].objects for t in tideos)
     assert max(len(t.questions) for t in tideos) == 4
@@ -34,7 +34,7 @@ def test_every_tideo_is_valid_and_whole() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("made")
     make_videos(out, 3, seed=2, show=False)
     return out
@@ -44,23 +44,23 @@ def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_files_of_questions_are_questions_about_files_that_are_there(made: Path) -> None:
-    rows = lines(made / "questions.jsonl")
+def test_files_of_questions_are_questions_about_files_that_are_there(folder: Path) -> None:
+    rows = lines(folder / "questions.jsonl")
     assert len({row["id"] for row in rows}) == len(rows) >= 9
     for row in rows:
-        assert (made / str(row.pop("video"))).is_file()
+        assert (folder / str(row.pop("video"))).is_file()
         row.pop("id")
         assert Question.model_validate(row).answer is not None
-    assert len(list((made / "videos").glob("*.mp4"))) == 3
+    assert len(list((folder / "videos").glob("*.mp4"))) == 3
 
 
-def test_stories_tell_when_what_changes(made: Path) -> None:
-    rows = lines(made / "stories.jsonl")
+def test_stories_tell_when_what_changes(folder: Path) -> None:
+    rows = lines(folder / "stories.jsonl")
     assert len(rows) == 3
     for row in rows:
         scenes = [Scene(**s) for s in row["scenes"]]  # type: ignore[attr-defined]
         story = Story(tuple(scenes), tuple(row["changes"]))  # type: ignore[arg-type]
-        with av.open(str(made / str(row["video"]))) as container:
+        with av.open(str(folder / str(row["video"]))) as container:
             assert container.duration is not None
             length = container.duration / 1e6
         assert duration(story) == pytest.approx(length, abs=0.01)
@@ -73,12 +73,12 @@ def test_stories_tell_when_what_changes(made: Path) -> None:
 
 
 def test_videos_are_the_same_bytes_each_time_and_the_return_value_says_what_the_files_say(
-    made: Path, tmp_path: Path
+    folder: Path, tmp_path: Path
 ) -> None:
     again = make_videos(tmp_path, 3, seed=2, show=False)
     for name in ("questions.jsonl", "stories.jsonl", *(f"videos/{v.path.name}" for v in again)):
-        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
-    rows = lines(made / "stories.jsonl")
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+    rows = lines(folder / "stories.jsonl")
     assert [r["id"] for r in rows] == [v.id for v in again]
     assert [r["description"] for r in rows] == [v.description for v in again]
     assert all(len(v.captions) == SCENES for v in again)

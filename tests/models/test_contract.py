@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from topa.core.errors import ArtifactMismatch, UsageError
 from topa.models import VideoLanguageModel, trainable_count
-from topa.models.attention import Call, attend, refusal
+from topa.models.attention import AdapterCall, attend, refusal
 from topa.models.compat import checkpoint_layers
+from topa.models.inputs import ModelInputs
 
 from . import tiny
 
@@ -40,12 +41,12 @@ def test_closed_gates_are_the_frozen_llm(family: str) -> None:
     with torch.no_grad():
         embeds[inputs["is_slot"]] = model.projector(inputs["frames"]).flatten(0, 1)
         expected = frozen(inputs_embeds=embeds).logits
-        torch.testing.assert_close(model(**inputs), expected, atol=5e-6, rtol=0)
+        torch.testing.assert_close(model(ModelInputs(**inputs)), expected, atol=5e-6, rtol=0)
         # Nothing is rounded differently without a video, or outside the adapter.
         text = inputs["input_ids"]
-        assert torch.equal(model(text), frozen(text).logits)
+        assert torch.equal(model(ModelInputs(text)), frozen(text).logits)
         assert torch.equal(model.llm(text).logits, frozen(text).logits)
-        assert not torch.allclose(tiny.model(family)(**inputs), expected, atol=1e-2)
+        assert not torch.allclose(tiny.model(family)(ModelInputs(**inputs)), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["GPT2", "GPTNeoX", "Falcon", "Mamba", "GptOss", "Llama4Text", "Qwen3Next"])
@@ -71,20 +72,20 @@ def test_a_family_that_drops_the_adapter_is_noticed() -> None:
     )  # fmt: skip
     model = VideoLanguageModel(transformers.StableLmForCausalLM(config), tiny.FEATURES)
     with pytest.raises(ArtifactMismatch, match=r"StableLm.*layers \[0, 1\]"):
-        model(tiny.batch()["input_ids"])
+        model(ModelInputs(tiny.batch()["input_ids"]))
 
 
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 def test_stock_attention_set_back_is_an_error(implementation: str) -> None:
     model, inputs = tiny.model(), tiny.batch()
-    before = model(**inputs)
+    before = model(ModelInputs(**inputs))
     model.llm.set_attn_implementation(implementation)
     with pytest.raises(UsageError, match=f"found attention implementation '{implementation}'"):
-        model(**inputs)
+        model(ModelInputs(**inputs))
     with pytest.raises(UsageError, match="found attention implementation"):
-        model.prefill(**inputs)
+        model.prefill(ModelInputs(**inputs))
     model.llm.set_attn_implementation("topa")
-    assert torch.equal(model(**inputs), before)
+    assert torch.equal(model(ModelInputs(**inputs)), before)
 
 
 @pytest.mark.parametrize("mask", ["none", "bool", "additive", "per head"])
@@ -112,7 +113,7 @@ def test_attention_is_the_naive_one(mask: str, softcap: float | None, queries: i
         given = bias
         bias = bias.expand(2, 4, queries, keys_count)
     allowed = allowed.expand(2, 4, queries, keys_count)
-    call = Call({1: prompts}, after, is_video)
+    call = AdapterCall({1: prompts}, after, is_video)
     found, _ = attend(module, query, key, value, given, 0.0, 0.3, softcap, call, is_causal=True)
 
     def cap(score: Tensor) -> Tensor:
@@ -139,10 +140,10 @@ def test_attention_is_the_naive_one(mask: str, softcap: float | None, queries: i
 def test_everything_trainable_learns_after_a_validation(family: str) -> None:
     model, inputs = tiny.model(family, tokens_per_frame=2), tiny.batch(tokens_per_frame=2)
     with torch.no_grad():
-        model(**inputs)
-    model.greedy(model.prefill(**inputs), 2)
+        model(ModelInputs(**inputs))
+    model.greedy(model.prefill(ModelInputs(**inputs)), 2)
     model.train()
-    model(**inputs)[:, -4:].log_softmax(-1)[..., 5].sum().backward()
+    model(ModelInputs(**inputs))[:, -4:].log_softmax(-1)[..., 5].sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -155,7 +156,7 @@ def test_everything_trainable_learns_after_a_validation(family: str) -> None:
 def states(model: VideoLanguageModel, ids: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
     """The prompts' keys and values as a reading pass leaves them."""
     with torch.no_grad():
-        model(ids)
+        model(ModelInputs(ids))
         return dict(model.prompt_states())
 
 
@@ -164,35 +165,35 @@ def test_prompts_are_projected_once_until_they_change() -> None:
     calls: list[int] = []
     model.llm.model.layers[0].self_attn.v_proj.register_forward_hook(lambda _, args, out: calls.append(args[0].ndim))
     for _ in range(2):
-        model.prefill(**inputs)
+        model.prefill(ModelInputs(**inputs))
     assert calls == [3, 2, 3]  # the text, the prompt, and the text again
     torch.optim.SGD(model.trainable_parameters(), lr=0.1).step()  # nothing has a gradient: nothing changes
-    model.prefill(**inputs)
+    model.prefill(ModelInputs(**inputs))
     assert calls.count(2) == 1
-    model(**inputs).square().mean().backward()
+    model(ModelInputs(**inputs)).square().mean().backward()
     assert calls.count(2) == 2  # gradients go through the prompts
     torch.optim.SGD(model.trainable_parameters(), lr=0.1).step()
-    model.prefill(**inputs)
+    model.prefill(ModelInputs(**inputs))
     assert calls.count(2) == 3
     model.double()
-    model.prefill(**inputs | {"frames": inputs["frames"].double()})
+    model.prefill(ModelInputs(**inputs | {"frames": inputs["frames"].double()}))
     assert calls.count(2) == 4
 
 
 def test_a_step_changes_what_a_later_pass_reads() -> None:
     model, inputs = tiny.model(), tiny.batch()
-    before = model.prefill(**inputs).next_logits
+    before = model.prefill(ModelInputs(**inputs)).next_logits
     with torch.no_grad():
         for layer in model.prompts:
             layer.prompt.mul_(-1)
-    assert not torch.allclose(model.prefill(**inputs).next_logits, before, atol=1e-3)
+    assert not torch.allclose(model.prefill(ModelInputs(**inputs)).next_logits, before, atol=1e-3)
 
 
 def test_prompts_learn_after_a_shared_prefix_too() -> None:
     model, inputs = tiny.model(), tiny.batch()
-    context = model.prefill(inputs["input_ids"][:, :3])
+    context = model.prefill(ModelInputs(inputs["input_ids"][:, :3]))
     rest = {name: inputs[name][:, 3:] for name in ("input_ids", "is_slot")}
-    model(**rest, frames=inputs["frames"], context=context).square().mean().backward()
+    model(ModelInputs(**rest, frames=inputs["frames"]), cache=context).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.trainable_parameters())
 
 
@@ -216,7 +217,7 @@ def test_gradient_checkpointing_gives_the_same_gradients() -> None:
         if checkpointing:
             checkpoint_layers(model.llm)
             model.llm.train()
-        model(**inputs).square().mean().backward()
+        model(ModelInputs(**inputs)).square().mean().backward()
         gradients.append([p.grad for p in model.trainable_parameters()])
     for plain, checkpointed in zip(*gradients, strict=True):
         torch.testing.assert_close(checkpointed, plain)
@@ -228,13 +229,15 @@ def test_left_padding_equals_right_padding_equals_none(family: str) -> None:
     widths = [0, 3, 6]
     with torch.no_grad():
         sides = {side: tiny.padded(inputs, widths, side) for side in ("left", "right")}
-        logits = {side: at(model(**sides[side]), sides[side]["attention_mask"]) for side in sides}
+        logits = {side: at(model(ModelInputs(**sides[side])), sides[side]["attention_mask"]) for side in sides}
         torch.testing.assert_close(logits["left"], logits["right"], **CLOSE)
         alone = {name: value[2:3] for name, value in inputs.items()}
         alone |= {"input_ids": alone["input_ids"][:, :-6], "is_slot": alone["is_slot"][:, :-6]}
-        torch.testing.assert_close(logits["left"][-(len(alone["input_ids"][0])) :], model(**alone)[0], **CLOSE)
+        torch.testing.assert_close(
+            logits["left"][-(len(alone["input_ids"][0])) :], model(ModelInputs(**alone))[0], **CLOSE
+        )
         assert not logits["left"].isnan().any()
-    model(**sides["left"])[sides["left"]["attention_mask"]].square().sum().backward()
+    model(ModelInputs(**sides["left"]))[sides["left"]["attention_mask"]].square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.trainable_parameters())
 
 
@@ -243,13 +246,13 @@ def test_left_padding_equals_right_padding_equals_none(family: str) -> None:
 def test_cached_greedy_equals_uncached(family: str, side: str) -> None:
     model, widths = tiny.model(family), [0, 2, 5]
     inputs = tiny.padded(tiny.batch(), widths, side)
-    found = model.greedy(model.prefill(**inputs), 6, banned=(7, 8))
+    found = model.greedy(model.prefill(ModelInputs(**inputs)), 6, banned=(7, 8))
     for row, width in enumerate(widths):
         one = {name: value[row : row + 1] for name, value in tiny.batch().items()}
         ids, is_slot = (one[name][:, : one[name].shape[1] - width] for name in ("input_ids", "is_slot"))
         for _ in range(6):
             with torch.no_grad():
-                logits = model(ids, frames=one["frames"], is_slot=is_slot)[0, -1]
+                logits = model(ModelInputs(ids, frames=one["frames"], is_slot=is_slot))[0, -1]
             logits[[7, 8]] = -torch.inf
             ids = torch.cat([ids, logits.argmax().view(1, 1)], dim=1)
             is_slot = functional.pad(is_slot, (0, 1))
@@ -258,7 +261,7 @@ def test_cached_greedy_equals_uncached(family: str, side: str) -> None:
 
 def test_greedy_stops_at_the_end_and_leaves_the_context() -> None:
     model, inputs = tiny.model(), tiny.batch()
-    context = model.prefill(**inputs)
+    context = model.prefill(ModelInputs(**inputs))
     rows = model.greedy(context, 8)
     end = rows[0][2]
     assert all(len(row) == 8 for row in rows)
@@ -266,7 +269,7 @@ def test_greedy_stops_at_the_end_and_leaves_the_context() -> None:
     assert model.greedy(context, 8, eos=end) == cut != rows
     assert model.greedy(context, 8, eos=[end, rows[0][0]])[0] == []
     assert model.greedy(context, 8) == rows
-    assert context.cache.get_seq_length() == inputs["input_ids"].shape[1]  # no adapter keys among them
+    assert context.states.get_seq_length() == inputs["input_ids"].shape[1]  # no adapter keys among them
     assert model.greedy(context, 0) == [[], [], []]
 
 
@@ -284,7 +287,7 @@ def test_branches_equal_full_forwards(family: str, side: str, begun: bool) -> No
     context = None
     if begun:  # the same, going on from a beginning that was read before
         beginning = torch.tensor([[1, 9, 4]])
-        context = model.prefill(beginning).repeat(3)
+        context = model.prefill(ModelInputs(beginning)).repeat(3)
     generator = torch.Generator().manual_seed(2)
     branches = torch.randint(3, tiny.VOCABULARY, (3, 4, 5), generator=generator)
     mask = torch.arange(5) < torch.tensor([5, 1, 3, 4])[:, None]
@@ -292,7 +295,7 @@ def test_branches_equal_full_forwards(family: str, side: str, begun: bool) -> No
     mask[2, 3] = False  # a branch that isn't there
     labelled = inputs["attention_mask"].bool() & ~inputs["is_slot"]
     labelled &= labelled.cumsum(1) > 6
-    shared, found = model.branch_nll(**inputs, branches=branches, branch_mask=mask, labelled=labelled, context=context)
+    shared, found = model.score_continuations(ModelInputs(**inputs), branches, mask, labelled=labelled, cache=context)
     assert found[~mask].eq(0).all()
     assert shared[~labelled].eq(0).all()
     assert labelled.sum() > 6
@@ -306,7 +309,9 @@ def test_branches_equal_full_forwards(family: str, side: str, begun: bool) -> No
             ids, is_slot = torch.cat([text, suffix])[None], functional.pad(slots, (0, len(suffix)))[None]
             with torch.no_grad():
                 logits = model(
-                    ids, frames=whole["frames"][row : row + 1], frame_valid=valid[row : row + 1], is_slot=is_slot
+                    ModelInputs(
+                        ids, frames=whole["frames"][row : row + 1], frame_valid=valid[row : row + 1], is_slot=is_slot
+                    )
                 )[0]
             nll = functional.cross_entropy(logits[:-1], ids[0, 1:], reduction="none")
             torch.testing.assert_close(found[row, option, : len(suffix)], nll[len(text) - 1 :], **CLOSE)
@@ -319,11 +324,11 @@ def test_reading_in_pieces_equals_reading_at_once(family: str) -> None:
     model, inputs = tiny.model(family), tiny.batch()
     ids, is_slot = inputs["input_ids"], inputs["is_slot"]
     with torch.no_grad():
-        whole = model(**inputs)
-        first = model.prefill(ids[:1, :3]).repeat(3)  # an instruction that all rows share
+        whole = model(ModelInputs(**inputs))
+        first = model.prefill(ModelInputs(ids[:1, :3])).repeat(3)  # an instruction that all rows share
         ids = torch.cat([ids[:1, :3].expand(3, 3), ids[:, 3:]], dim=1)
-        whole = model(ids, frames=inputs["frames"], is_slot=is_slot)
-        rest = model(ids[:, 3:], frames=inputs["frames"], is_slot=is_slot[:, 3:], context=first)
+        whole = model(ModelInputs(ids, frames=inputs["frames"], is_slot=is_slot))
+        rest = model(ModelInputs(ids[:, 3:], frames=inputs["frames"], is_slot=is_slot[:, 3:]), cache=first)
     torch.testing.assert_close(rest, whole[:, 3:], **CLOSE)
 
 
@@ -332,15 +337,17 @@ def test_logits_at_positions_are_those_of_the_whole(family: str) -> None:
     model, inputs = tiny.model(family), tiny.batch()
     positions = torch.tensor([2, 0, 0, 1]), torch.tensor([3, 17, 0, 9])
     with torch.no_grad():
-        torch.testing.assert_close(model(**inputs, positions=positions), model(**inputs)[positions], **CLOSE)
+        torch.testing.assert_close(
+            model(ModelInputs(**inputs), positions=positions), model(ModelInputs(**inputs))[positions], **CLOSE
+        )
 
 
 def test_batch_order_changes_nothing() -> None:
     model, inputs = tiny.model(), tiny.batch(rows=4)
     order = torch.tensor([2, 0, 3, 1])
     with torch.no_grad():
-        shuffled = model(**{name: value[order] for name, value in inputs.items()})
-        torch.testing.assert_close(shuffled, model(**inputs)[order], **CLOSE)
+        shuffled = model(ModelInputs(**{name: value[order] for name, value in inputs.items()}))
+        torch.testing.assert_close(shuffled, model(ModelInputs(**inputs))[order], **CLOSE)
 
 
 @pytest.mark.parametrize("tokens_per_frame", [1, 3])
@@ -351,20 +358,20 @@ def test_padding_frames_change_nothing(family: str, tokens_per_frame: int) -> No
     valid = torch.ones(3, tiny.FRAMES, dtype=torch.bool)
     valid[:, 3:] = False
     with torch.no_grad():
-        found = model(**inputs, frame_valid=valid)
+        found = model(ModelInputs(**inputs, frame_valid=valid))
         noisy = inputs["frames"].clone()
         noisy[:, 3:] = 100
         outside = ~inputs["is_slot"]
-        changed = model(**inputs | {"frames": noisy}, frame_valid=valid)
+        changed = model(ModelInputs(**inputs | {"frames": noisy}, frame_valid=valid))
         assert torch.equal(changed[outside], found[outside])
         # The same prompt with no slots for them at all.
         kept = outside | (inputs["is_slot"].cumsum(1) <= 3 * tokens_per_frame)
         ids, is_slot = (inputs[name][kept].view(3, -1) for name in ("input_ids", "is_slot"))
-        short = model(ids, frames=inputs["frames"][:, :3], is_slot=is_slot)
+        short = model(ModelInputs(ids, frames=inputs["frames"][:, :3], is_slot=is_slot))
         torch.testing.assert_close(found[kept].view_as(short), short, **CLOSE)
-        padded_frames = model(ids, frames=inputs["frames"], frame_valid=valid, is_slot=is_slot)
+        padded_frames = model(ModelInputs(ids, frames=inputs["frames"], frame_valid=valid, is_slot=is_slot))
         torch.testing.assert_close(padded_frames, short, **CLOSE)
-        assert not torch.allclose(model(**inputs)[outside], found[outside], atol=1e-2)
+        assert not torch.allclose(model(ModelInputs(**inputs))[outside], found[outside], atol=1e-2)
 
 
 @some_families
@@ -377,30 +384,30 @@ def test_packed_rows_equal_separate_ones(family: str) -> None:
     projector = model.projector
     temporal = projector.temporal.data
     with torch.no_grad():
-        separate = model(**inputs)
+        separate = model(ModelInputs(**inputs))
         projector.temporal = torch.nn.Parameter(temporal.repeat(2, 1))
         packed = {
             "frames": inputs["frames"].view(1, 2 * tiny.FRAMES, -1),
             "is_slot": is_slot,
             "position_ids": (torch.arange(2 * length) % length)[None],
         }
-        found = model(ids, attention_mask=mask[None, None], **packed)
+        found = model(ModelInputs(ids, attention_mask=mask[None, None], **packed))
         torch.testing.assert_close(found.view_as(separate), separate, **CLOSE)
         with pytest.raises(UsageError, match="a mask of pairs needs position_ids"):
-            model(ids, attention_mask=mask[None, None])
+            model(ModelInputs(ids, attention_mask=mask[None, None]))
 
 
 def test_frames_that_do_not_fit_are_refused() -> None:
     model, inputs = tiny.model(), tiny.batch()
     fewer = inputs["is_slot"] & (inputs["is_slot"].cumsum(1) < tiny.FRAMES)
     with pytest.raises(UsageError, match="Every valid frame needs 1 slots"):
-        model(**inputs | {"is_slot": fewer})
+        model(ModelInputs(**inputs | {"is_slot": fewer}))
     with pytest.raises(UsageError, match=r"found .* frame slots per row"):
-        model(**inputs | {"is_slot": inputs["is_slot"].roll(1, 1) | inputs["is_slot"]})
+        model(ModelInputs(**inputs | {"is_slot": inputs["is_slot"].roll(1, 1) | inputs["is_slot"]}))
     with pytest.raises(UsageError, match="come together"):
-        model(inputs["input_ids"], frames=inputs["frames"])
+        model(ModelInputs(inputs["input_ids"], frames=inputs["frames"]))
     with pytest.raises(UsageError, match=f"found {tiny.FRAMES + 1} frames"):
-        model(**inputs | {"frames": torch.randn(3, tiny.FRAMES + 1, tiny.FEATURES)})
+        model(ModelInputs(**inputs | {"frames": torch.randn(3, tiny.FRAMES + 1, tiny.FEATURES)}))
     with pytest.raises(UsageError, match="adapted_layers: found 9"):
         VideoLanguageModel(tiny.llm(), tiny.FEATURES, adapted_layers=9)
 
@@ -412,11 +419,11 @@ def test_only_the_last_layers_are_adapted_but_all_run() -> None:
     for index, layer in enumerate(llm.model.layers):
         layer.register_forward_hook(lambda *_, index=index: calls.append(index))
     assert len(model.prompts) == 1
-    before = model(**inputs)
+    before = model(ModelInputs(**inputs))
     assert calls == [0, 1, 2]
     with torch.no_grad():
         model.prompts[0].gate.fill_(1)
-    assert not torch.allclose(model(**inputs), before, atol=1e-3)
+    assert not torch.allclose(model(ModelInputs(**inputs)), before, atol=1e-3)
 
 
 def test_the_adapter_is_apart_from_the_llm_and_loads_strictly() -> None:
@@ -428,14 +435,14 @@ def test_the_adapter_is_apart_from_the_llm_and_loads_strictly() -> None:
     assert sum(tensor.numel() for tensor in state.values()) < 6000
     other = tiny.model(opened=False)
     other.load_adapter_state_dict(state)
-    assert torch.equal(other(**inputs), model(**inputs))
+    assert torch.equal(other(ModelInputs(**inputs)), model(ModelInputs(**inputs)))
     spoilt = {name: tensor for name, tensor in state.items() if name != "prompts.1.gate"}
     spoilt |= {"extra": torch.zeros(1), "projector.temporal": torch.zeros(2, 2)}
     with pytest.raises(ArtifactMismatch) as caught:
         other.load_adapter_state_dict(spoilt)
     for part in ("prompts.1.gate is missing", "extra is unexpected", "projector.temporal is (2, 2), expected (5, 32)"):
         assert part in str(caught.value)
-    assert torch.equal(other(**inputs), model(**inputs))  # nothing was half loaded
+    assert torch.equal(other(ModelInputs(**inputs)), model(ModelInputs(**inputs)))  # nothing was half loaded
 
 
 def test_parameter_counts() -> None:
@@ -455,9 +462,9 @@ def test_parameter_counts() -> None:
 def test_half_precision_llm_with_full_precision_adapter() -> None:
     inputs = tiny.batch()
     model = VideoLanguageModel(tiny.llm().bfloat16(), tiny.FEATURES, frames=tiny.FRAMES, prompt_length=6)
-    model(**inputs).float().square().mean().backward()
+    model(ModelInputs(**inputs)).float().square().mean().backward()
     assert all(p.dtype == torch.float32 for p in model.trainable_parameters())
     assert model.llm.dtype == torch.bfloat16
     assert model.projector.linear.weight.grad is not None
     assert model.projector.linear.weight.grad.abs().sum() > 0
-    assert len(model.greedy(model.prefill(**inputs), 3)[0]) == 3
+    assert len(model.greedy(model.prefill(ModelInputs(**inputs)), 3)[0]) == 3

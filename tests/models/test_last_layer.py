@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from topa.models import VideoLanguageModel
+from topa.models.inputs import ModelInputs
 
 from . import tiny
 
@@ -28,7 +29,7 @@ def test_few_positions_have_the_logits_and_gradients_of_all(family: str, adapter
         return made
 
     narrow, whole = fresh(), fresh()
-    few, expected = narrow(**inputs, positions=positions), whole(**inputs)[positions]
+    few, expected = narrow(ModelInputs(**inputs), positions=positions), whole(ModelInputs(**inputs))[positions]
     torch.testing.assert_close(few, expected, **CLOSE)
     few.log_softmax(-1)[:, 5].sum().backward()
     expected.log_softmax(-1)[:, 5].sum().backward()
@@ -36,7 +37,7 @@ def test_few_positions_have_the_logits_and_gradients_of_all(family: str, adapter
         torch.testing.assert_close(parameter.grad, whole.named_trainable()[name].grad, **CLOSE)
     # Nothing stays behind: the next pass computes everything.
     with torch.no_grad():
-        torch.testing.assert_close(narrow(**inputs), whole(**inputs), **CLOSE)
+        torch.testing.assert_close(narrow(ModelInputs(**inputs)), whole(ModelInputs(**inputs)), **CLOSE)
 
 
 def test_the_wanted_positions_are_the_only_ones_computed() -> None:
@@ -48,10 +49,10 @@ def test_the_wanted_positions_are_the_only_ones_computed() -> None:
         )
     size = tuple(inputs["input_ids"].shape)
     with torch.no_grad():
-        model(**inputs, positions=(torch.tensor([0, 2]), torch.tensor([4, 9])))
+        model(ModelInputs(**inputs), positions=(torch.tensor([0, 2]), torch.tensor([4, 9])))
         assert seen == {0: size, 1: size, 2: (1, 2)}
         every = torch.ones(size).nonzero(as_tuple=True)
-        model(**inputs, positions=every)  # picking most of them would cost more than it saves
+        model(ModelInputs(**inputs), positions=every)  # picking most of them would cost more than it saves
         assert seen == {0: size, 1: size, 2: size}
 
 
@@ -61,7 +62,7 @@ def test_a_part_that_is_called_alone_is_as_ever() -> None:
     last = model.llm.model.layers[-1]
     with torch.no_grad():
         expected = [last.self_attn.q_proj(hidden), last.self_attn.o_proj(hidden), last.mlp(hidden)]
-        model(**inputs, positions=(torch.tensor([0]), torch.tensor([4])))
+        model(ModelInputs(**inputs), positions=(torch.tensor([0]), torch.tensor([4])))
         found = [last.self_attn.q_proj(hidden), last.self_attn.o_proj(hidden), last.mlp(hidden)]
     assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
@@ -69,9 +70,9 @@ def test_a_part_that_is_called_alone_is_as_ever() -> None:
 def test_an_error_in_the_layer_leaves_nothing_behind() -> None:
     model, inputs = tiny.model(), tiny.batch()
     with torch.no_grad():
-        expected = model(**inputs)
+        expected = model(ModelInputs(**inputs))
         handle = model.llm.model.layers[-1].mlp.act_fn.register_forward_pre_hook(lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            model(**inputs, positions=(torch.tensor([0]), torch.tensor([4])))
+            model(ModelInputs(**inputs), positions=(torch.tensor([0]), torch.tensor([4])))
         handle.remove()
-        torch.testing.assert_close(model(**inputs), expected)
+        torch.testing.assert_close(model(ModelInputs(**inputs)), expected)

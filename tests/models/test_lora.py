@@ -9,6 +9,7 @@ import torch
 
 from topa.core.errors import ArtifactMismatch, UsageError
 from topa.models import VideoLanguageModel
+from topa.models.inputs import ModelInputs
 
 from . import tiny
 
@@ -27,7 +28,7 @@ def step(model: VideoLanguageModel) -> None:
     optimizer = torch.optim.SGD(list(model.trainable_parameters()), lr=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        model(**tiny.batch())[:, -4:].log_softmax(-1)[..., 5].sum().neg().backward()
+        model(ModelInputs(**tiny.batch()))[:, -4:].log_softmax(-1)[..., 5].sum().neg().backward()
         optimizer.step()
 
 
@@ -35,7 +36,7 @@ def step(model: VideoLanguageModel) -> None:
 def test_untrained_it_is_the_frozen_llm_and_everything_learns(family: str) -> None:
     model, frozen, ids = lora(family), tiny.llm(family), tiny.batch()["input_ids"]
     with torch.no_grad():
-        torch.testing.assert_close(model(ids), frozen(ids).logits, atol=1e-6, rtol=0)
+        torch.testing.assert_close(model(ModelInputs(ids)), frozen(ids).logits, atol=1e-6, rtol=0)
     before = {name: value.clone() for name, value in model.adapter_state_dict().items()}
     step(model)
     for name, value in model.adapter_state_dict().items():
@@ -46,8 +47,8 @@ def test_untrained_it_is_the_frozen_llm_and_everything_learns(family: str) -> No
         ".bias", ".base_layer.bias")]) for name, p in kept.items()]  # fmt: skip
     assert all(same)
     with torch.no_grad():
-        context = model.prefill(**tiny.batch())
-        torch.testing.assert_close(context.next_logits, model(**tiny.batch())[:, -1], atol=3e-5, rtol=1e-5)
+        context = model.prefill(ModelInputs(**tiny.batch()))
+        torch.testing.assert_close(context.next_logits, model(ModelInputs(**tiny.batch()))[:, -1], atol=3e-5, rtol=1e-5)
 
 
 def test_only_the_adapted_layers_and_not_the_head_have_updates() -> None:
@@ -68,7 +69,7 @@ def test_a_trained_one_is_saved_and_loaded_strictly() -> None:
     again = lora()
     again.load_adapter_state_dict(model.adapter_state_dict())
     with torch.no_grad():
-        assert torch.equal(again(**inputs), model(**inputs))
+        assert torch.equal(again(ModelInputs(**inputs)), model(ModelInputs(**inputs)))
     with pytest.raises(ArtifactMismatch, match=r"lora_A.default.weight is \(2, 32\), expected \(4, 32\)"):
         lora(rank=4).load_adapter_state_dict(model.adapter_state_dict())
     with pytest.raises(ArtifactMismatch, match="is unexpected"):

@@ -13,6 +13,7 @@ from torch import nn
 from topa.core.errors import UsageError
 from topa.models import VideoLanguageModel
 from topa.models.base import identity, load_llm, same
+from topa.models.inputs import ModelInputs
 
 from . import backbones, tiny
 
@@ -43,7 +44,7 @@ def test_it_answers_nearly_the_same_and_trains(
                 torch.nn.init.constant_(parameter, 0.5)
         models.append(model)
     inputs = tiny.batch()
-    found, expected = (model(**inputs).log_softmax(-1) for model in models)
+    found, expected = (model(ModelInputs(**inputs)).log_softmax(-1) for model in models)
     assert found.isfinite().all()
     assert (found - expected).abs().mean() < error
     assert (found - expected).abs().mean() > 1e-4  # it isn't the whole one
@@ -52,8 +53,8 @@ def test_it_answers_nearly_the_same_and_trains(
     trained = [name for name, p in model.named_trainable().items() if p.grad is not None and p.grad.isfinite().all()]
     assert len(trained) == len(model.named_trainable())
     with torch.no_grad():
-        context = model.prefill(**inputs)
-        assert (context.next_logits - model(**inputs)[:, -1]).abs().max() < error
+        context = model.prefill(ModelInputs(**inputs))
+        assert (context.next_logits - model(ModelInputs(**inputs))[:, -1]).abs().max() < error
     assert [len(row) for row in model.greedy(context, 3)] == [3, 3, 3]
 
 

@@ -19,7 +19,8 @@ from topa.inference.engine import fill
 from topa.inference.request import Request
 from topa.memory.bank import MemoryBank
 from topa.memory.projection import project
-from topa.models.released import Released, convert, import_adapter
+from topa.models.inputs import ModelInputs
+from topa.models.released import ReleasedAdapter, convert, import_adapter
 from topa.prompts.prompt import Prompt
 from topa.prompts.released import ReleasedPrompter
 
@@ -90,7 +91,7 @@ def test_from_the_command_line_to_an_answer(parts: dict[str, Path], topa) -> Non
         column = torch.arange(len(prompt))
         slots = (column >= prompt.slots[0]) & (column < prompt.slots[1])
         with torch.no_grad():
-            logits = engine.model(torch.tensor([prompt.ids]), frames=values[None], is_slot=slots[None])[0]
+            logits = engine.model(ModelInputs(torch.tensor([prompt.ids]), frames=values[None], is_slot=slots[None]))[0]
         first, last = prompt.target
         nll = functional.cross_entropy(logits[first - 1 : last - 1], torch.tensor(prompt.ids[first:last]))
         assert score == pytest.approx(nll.item(), abs=1e-4)
@@ -181,7 +182,7 @@ def test_a_tokenizer_of_another_model_is_refused() -> None:
 
 def test_every_fault_of_an_adapter_is_listed(tmp_path: Path) -> None:
     path = backbones.released_adapter(tmp_path / "a.pth", backbones.llama(61), adapted=2)
-    state = Released.read(path).tensors
+    state = ReleasedAdapter.read(path).tensors
     size = {"layers": 3, "heads": 4, "width": 32, "prompt_length": 4}
     found = convert(state, **size)
     assert sum(name.endswith(".prompt") for name in found) == 2
@@ -203,16 +204,16 @@ def test_every_fault_of_an_adapter_is_listed(tmp_path: Path) -> None:
 def test_files_that_are_no_adapter(tmp_path: Path) -> None:
     torch.save({"weights": {}}, tmp_path / "other.pth")
     with pytest.raises(InputError, match="found no trainables in it"):
-        Released.read(tmp_path / "other.pth")
+        ReleasedAdapter.read(tmp_path / "other.pth")
     (tmp_path / "a.safetensors").write_bytes(b"cut")
     with pytest.raises(InputError, match=r"a.safetensors: can't be read"):
-        Released.read(tmp_path / "a.safetensors")
+        ReleasedAdapter.read(tmp_path / "a.safetensors")
     with pytest.raises(InputError, match="found no file"):
-        Released.read(tmp_path / "none.pth")
+        ReleasedAdapter.read(tmp_path / "none.pth")
     # A pickle that would run code when read is refused, and doesn't run.
     torch.save({"model": Path("x")}, tmp_path / "hostile.pth")
     with pytest.raises(InputError, match=r"hostile\.pth"):
-        Released.read(tmp_path / "hostile.pth")
+        ReleasedAdapter.read(tmp_path / "hostile.pth")
 
 
 def test_a_file_that_does_not_say_its_family(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from topa.models.base import load_llm
 from topa.models.released import convert, import_adapter
 from topa.prompts.prompt import Prompt
 from topa.training.data import collate
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 LOSS, NLL, GRADIENT = 1e-5, 1e-4, 5e-5
 STEPS = 10
@@ -122,7 +122,7 @@ def check_training(case: Case) -> Iterator[Line]:
     for task in ("vqa", "caption"):
         prompts = case.prompts(case.data[f"train.{task}.ids"], case.data[f"train.{task}.labels"], task)
         frames, valid = case.seen("video_train", "nomemory")
-        loss = loss_of(case.model, collate(prompts, frames, valid))
+        loss = compute_loss(case.model, collate(prompts, frames, valid))
         loss.backward()
         error = abs(loss.item() - case.data[f"train.{task}.loss"].item())
         yield Line(case.name, f"train.{task}.loss", error, LOSS)

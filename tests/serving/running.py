@@ -18,7 +18,7 @@ from topa.library.contents import Contents
 from topa.serving.app import create_app
 from topa.serving.serve import listen
 from topa.serving.service import Service
-from topa.serving.settings import Settings
+from topa.serving.settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Running:
 @contextmanager
 def running(
     engine: Topa,
-    settings: Settings | None = None,
+    settings: ServerSettings | None = None,
     contents: Contents | None = None,
     wrap: Callable[[Any], Any] = lambda app: app,
 ) -> Iterator[Running]:
     """Serve an engine until the block ends. wrap: put something around the app."""
-    known = settings or Settings()
+    known = settings or ServerSettings()
     ready = threading.Event()
     found: list[Running] = []
     failed: list[BaseException] = []

@@ -16,7 +16,7 @@ from topa.inference.engine import Topa
 from topa.library.contents import Contents
 from topa.library.library import Library
 from topa.microworld.writer import MicroVideo
-from topa.serving.settings import Limits, Settings
+from topa.serving.settings import ServerLimits, ServerSettings
 
 from .running import Running, running
 
@@ -54,7 +54,7 @@ def test_an_upload(engine: Topa, client: httpx2.Client, uploaded: dict[str, Any]
     assert (uploaded["name"], uploaded["bytes"]) == ("Käfer (1).mp4", path.stat().st_size)
     assert (uploaded["width"], uploaded["height"]) == seen.images[0].size
     assert not uploaded["truncated"]
-    assert [frame["captions"] for frame in uploaded["frames"]] == [list(f.captions) for f in seen.evidence]
+    assert [frame["captions"] for frame in uploaded["frames"]] == [list(f.captions) for f in seen.readings]
     assert [frame["time"] for frame in uploaded["frames"]] == pytest.approx(seen.times)
     assert client.get(f"/v1/videos/{uploaded['id']}").json() == uploaded
 
@@ -323,7 +323,7 @@ def test_uploads_that_are_none(client: httpx2.Client) -> None:
 
 def test_an_upload_that_is_too_large(engine: Topa, path: Path) -> None:
     """Told before it is sent, or while it comes; and nothing is left of it."""
-    with running(engine, Settings(limits=Limits(upload=100_000, body=1000))) as server:
+    with running(engine, ServerSettings(limits=ServerLimits(upload=100_000, body=1000))) as server:
         content = path.read_bytes() + bytes(300_000)
 
         def slowly() -> Any:
@@ -343,7 +343,10 @@ def test_an_upload_that_is_too_large(engine: Topa, path: Path) -> None:
 
 def test_a_full_server_takes_no_upload(engine: Topa) -> None:
     """The client is told though it is still sending, and its connection goes on."""
-    with running(engine, Settings(limits=Limits(waiting=0))) as full, httpx2.Client(base_url=full.url) as client:
+    with (
+        running(engine, ServerSettings(limits=ServerLimits(waiting=0))) as full,
+        httpx2.Client(base_url=full.url) as client,
+    ):
         reply = client.post("/v1/videos", files={"file": bytes(5_000_000)})
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
         assert client.get("/healthz").status_code == 200
@@ -366,7 +369,7 @@ def test_the_page(client: httpx2.Client) -> None:
 
 
 def test_pages_that_are_allowed_may_ask(engine: Topa) -> None:
-    with running(engine, Settings(origins=("https://good.example",))) as server:
+    with running(engine, ServerSettings(origins=("https://good.example",))) as server:
         ask = {"Origin": "https://good.example", "Access-Control-Request-Method": "POST"}
         allowed = httpx2.options(
             f"{server.url}/v1/ask", headers=ask | {"Access-Control-Request-Headers": "authorization,content-type"}

@@ -18,7 +18,7 @@ from tests.features.clips import steady, write_video
 from topa.core.errors import VideoError
 from topa.features.clips import Clip
 from topa.features.decoding import Decoders, Guard
-from topa.serving.settings import Limits
+from topa.serving.settings import ServerLimits
 from topa.serving.uploads import Upload, Uploads
 
 from .running import running
@@ -86,8 +86,8 @@ def whole(tmp_path) -> dict[str, bytes]:
 
 
 def test_two_hundred_corrupted_videos_take_nothing_along(whole, tmp_path) -> None:
-    uploads = Uploads(tmp_path / "uploads", Limits())
-    limits = Limits()
+    uploads = Uploads(tmp_path / "uploads", ServerLimits())
+    limits = ServerLimits()
     guard = Guard(limits.decode_seconds, limits.decode_memory, limits.seconds, limits.pixels)
     pool = Decoders(1, guard)
     found: Counter[str] = Counter()

@@ -21,12 +21,12 @@ from topa.serving import addresses, fetching
 from topa.serving.addresses import is_public
 from topa.serving.errors import RequestError
 from topa.serving.fetching import fetch, name_of
-from topa.serving.settings import Limits, Settings
+from topa.serving.settings import ServerLimits, ServerSettings
 
 VIDEO = bytes(range(256)) * 1000
-LIMITS = Limits(upload=len(VIDEO))
-OPEN = Settings(urls=True, private=True, limits=LIMITS)
-PUBLIC = Settings(urls=True, limits=LIMITS)
+LIMITS = ServerLimits(upload=len(VIDEO))
+OPEN = ServerSettings(urls=True, private=True, limits=LIMITS)
+PUBLIC = ServerSettings(urls=True, limits=LIMITS)
 
 
 @dataclass
@@ -128,14 +128,14 @@ def web(monkeypatch) -> Iterator[Web]:
         server.server_close()
 
 
-def got(reference: str, settings: Settings = OPEN) -> bytes:
+def got(reference: str, settings: ServerSettings = OPEN) -> bytes:
     async def run() -> bytes:
         return b"".join([chunk async for chunk in fetch(reference, settings)])
 
     return asyncio.run(run())
 
 
-def refused(reference: str, settings: Settings) -> tuple[int, str]:
+def refused(reference: str, settings: ServerSettings) -> tuple[int, str]:
     with pytest.raises(RequestError) as error:
         got(reference, settings)
     assert error.value.param == "video"
@@ -162,7 +162,7 @@ def resolve_to(monkeypatch, *answers: list[str]) -> list[str]:
 @pytest.mark.parametrize("head", ["data:video/mp4;base64,", "DATA:Video/WebM;codecs=vp9;BASE64,"])
 def test_data_uris(head) -> None:
     for size in (0, 1, 2, 3, 65_535, 65_536, 200_000):
-        assert got(head + base64.b64encode(VIDEO[:size]).decode(), Settings(limits=LIMITS)) == VIDEO[:size]
+        assert got(head + base64.b64encode(VIDEO[:size]).decode(), ServerSettings(limits=LIMITS)) == VIDEO[:size]
 
 
 def test_a_data_uri_comes_in_chunks() -> None:
@@ -234,7 +234,7 @@ def test_other_kinds_of_addresses(reference) -> None:
 
 
 def test_nothing_is_fetched_unless_allowed(web) -> None:
-    assert refused(web.at("/video.mp4"), Settings(private=True)) == (403, "urls_not_allowed")
+    assert refused(web.at("/video.mp4"), ServerSettings(private=True)) == (403, "urls_not_allowed")
     assert not web.came
 
 
@@ -462,7 +462,7 @@ def test_time_that_the_taker_spends_does_not_strike_the_taker(web, monkeypatch) 
 
     async def run() -> str:
         waited = asyncio.Event()
-        async for _ in fetch(web.at("/endless"), Settings(urls=True, private=True)):
+        async for _ in fetch(web.at("/endless"), ServerSettings(urls=True, private=True)):
             asyncio.get_running_loop().call_later(0.3, waited.set)
             try:
                 await waited.wait()

@@ -14,7 +14,7 @@ import pytest
 
 from topa.inference.engine import Topa
 from topa.library.contents import Contents
-from topa.serving.settings import Limits, Settings
+from topa.serving.settings import ServerLimits, ServerSettings
 
 from .running import running
 
@@ -54,7 +54,7 @@ def test_no_request_breaks_the_server(
     examples: int,
     tokens: tuple[str, ...],
 ) -> None:
-    settings = Settings(tokens=tokens, limits=Limits(tokens=16))
+    settings = ServerSettings(tokens=tokens, limits=ServerLimits(tokens=16))
     headers = {"Authorization": "Bearer sesame"} if tokens else {}
     with running(engine, settings, contents) as server:
         with httpx2.Client(base_url=server.url, headers=headers, timeout=60) as client:

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from topa.inference.engine import Topa
-from topa.serving.settings import Limits, Settings
+from topa.serving.settings import ServerLimits, ServerSettings
 
 from .running import Running, running
 
@@ -30,7 +30,7 @@ def count(found: Any, name: str, **labels: str) -> float:
 
 @pytest.fixture
 def server(engine: Topa) -> Any:
-    with running(engine, Settings(limits=Limits(waiting=8))) as found:
+    with running(engine, ServerSettings(limits=ServerLimits(waiting=8))) as found:
         yield found
 
 
@@ -83,6 +83,6 @@ def test_servers_count_for_themselves(server: Running, engine: Topa) -> None:
 
 
 def test_refusals_are_counted(engine: Topa) -> None:
-    with running(engine, Settings(limits=Limits(waiting=0))) as full:
+    with running(engine, ServerSettings(limits=ServerLimits(waiting=0))) as full:
         httpx2.post(f"{full.url}/v1/ask", json={})
         assert count(numbers(full), "topa_requests_total", method="POST", route="other", status="429") == 1

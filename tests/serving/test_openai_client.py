@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from topa.inference.engine import Topa
-from topa.serving.settings import Limits, Settings
+from topa.serving.settings import ServerLimits, ServerSettings
 
 from .running import Running, running
 
@@ -306,7 +306,7 @@ def test_videos_that_are_not_to_be_had(server: Running, reference: str, status: 
 
 
 def test_tokens(engine: Topa) -> None:
-    with running(engine, Settings(tokens=("sesame", "other"))) as closed:
+    with running(engine, ServerSettings(tokens=("sesame", "other"))) as closed:
         for key in ("wrong", "sesam", "sesame2"):
             with pytest.raises(openai.AuthenticationError) as error:
                 openai.OpenAI(base_url=f"{closed.url}/v1", api_key=key, max_retries=0).models.list()
@@ -319,7 +319,7 @@ def test_tokens(engine: Topa) -> None:
 
 
 def test_a_full_server_says_when_to_come_back(engine: Topa, uploaded: str) -> None:
-    with running(engine, Settings(limits=Limits(waiting=0))) as full:
+    with running(engine, ServerSettings(limits=ServerLimits(waiting=0))) as full:
         with pytest.raises(openai.RateLimitError) as error:
             client(full).chat.completions.create(model="topa", messages=about(uploaded, QUESTION))
         assert error.value.code == "busy"

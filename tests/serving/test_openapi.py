@@ -12,11 +12,11 @@ from pydantic import BaseModel
 
 from topa.inference.engine import Topa
 from topa.serving import schemas
-from topa.serving.settings import Settings
+from topa.serving.settings import ServerSettings
 
 from .running import Running, running
 
-ERROR = {"$ref": "#/components/schemas/Error"}
+ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_examples_are_right(document: dict[str, Any], body: type[BaseModel]) -> 
 
 def test_tokens_are_told(engine: Topa, document: dict[str, Any]) -> None:
     assert "securitySchemes" not in document["components"]
-    with running(engine, Settings(tokens=("sesame",))) as closed:
+    with running(engine, ServerSettings(tokens=("sesame",))) as closed:
         told = httpx2.get(f"{closed.url}/openapi.json").json()
     assert told["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
     needs = {path for path, _, own in operations(told) if own.get("security")}

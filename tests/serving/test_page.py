@@ -22,7 +22,7 @@ from topa.library.index import Wanted
 from topa.library.library import contents_of, make
 from topa.microworld.writer import MicroVideo
 from topa.serving.page import page as document
-from topa.serving.settings import Settings
+from topa.serving.settings import ServerSettings
 
 from .running import running
 
@@ -46,7 +46,7 @@ def contents(micro_videos: list[MicroVideo], tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="module")
 def site(engine: Topa, contents: Contents) -> Iterator[str]:
-    with running(engine, Settings(name="micro"), contents) as server:
+    with running(engine, ServerSettings(name="micro"), contents) as server:
         yield server.url
 
 
@@ -484,7 +484,7 @@ def test_the_whole_library_answers_and_cites_its_parts(visit, site):
 
 
 def test_without_a_library_there_is_nothing_to_search(visit, engine):
-    with running(engine, Settings(name="other")) as server:
+    with running(engine, ServerSettings(name="other")) as server:
         v = visit(server.url)
         v.until("document.title === 'other'")
         for gone in ("#search", "#search-key", "#library", "#examples", "#or-pick"):
@@ -498,7 +498,7 @@ def test_a_file_that_has_gone_is_still_asked_about(visit, engine, micro_videos, 
     gone.write_bytes(micro_videos[0].path.read_bytes())
     make([str(gone)], tmp_path / "library", Wanted(encoder="microworld/clip"), show=False)
     gone.unlink()
-    with running(engine, Settings(name="micro"), contents_of(tmp_path / "library")) as server:
+    with running(engine, ServerSettings(name="micro"), contents_of(tmp_path / "library")) as server:
         v = visit(server.url)
         v.page.locator("#videos button").click()
         v.page.wait_for_selector("#unplayable:visible")
@@ -564,7 +564,7 @@ def test_everything_to_press_or_to_fill_has_a_name(visit, site, mp4):
 
 
 def test_a_token_is_asked_for_where_one_is_needed(visit, engine, contents):
-    with running(engine, Settings(name="micro", tokens=("let-me-in",)), contents) as server:
+    with running(engine, ServerSettings(name="micro", tokens=("let-me-in",)), contents) as server:
         v = visit(server.url)
         field = v.page.get_by_label("This server asks for a token")
         field.fill("wrong")

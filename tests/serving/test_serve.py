@@ -21,7 +21,7 @@ from topa.core.command import typed
 from topa.core.install import install_line
 from topa.serving.serve import address, listen
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUESTION = "where is the toy at the end ?"
 
 

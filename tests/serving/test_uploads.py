@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from topa.serving.errors import RequestError
-from topa.serving.settings import Limits
-from topa.serving.uploads import Upload, Uploads, shown
+from topa.serving.settings import ServerLimits
+from topa.serving.uploads import Upload, Uploads, display_name
 
 
 def content(number: int, size: int = 1000) -> bytes:
@@ -52,7 +52,7 @@ def make(tmp_path) -> Iterator:
     made = []
 
     def of(**limits: int) -> Uploads:
-        made.append(Uploads(tmp_path / "up", Limits(**limits)))
+        made.append(Uploads(tmp_path / "up", ServerLimits(**limits)))
         return made[-1]
 
     yield of
@@ -84,7 +84,7 @@ def test_what_is_kept_is_what_came(make, size) -> None:
     ],
 )
 def test_names_are_for_showing(name, expected) -> None:
-    assert shown(name) == expected
+    assert display_name(name) == expected
 
 
 def test_too_large_is_refused_while_it_comes(make, tmp_path) -> None:
@@ -273,7 +273,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(make, tmp_path) -> None:
 
 def test_the_folder_is_private_and_goes_alone(tmp_path) -> None:
     (tmp_path / "mine.txt").write_text("stays")
-    first, second = Uploads(tmp_path, Limits()), Uploads(tmp_path, Limits())
+    first, second = Uploads(tmp_path, ServerLimits()), Uploads(tmp_path, ServerLimits())
     a, b = receive(first, content(1)), receive(second, content(1))
     assert a.path.parents[1].stat().st_mode & 0o777 == 0o700
     with first.using(a.id):

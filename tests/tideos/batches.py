@@ -44,7 +44,7 @@ def llama(address: str) -> Line:
 
 
 @dataclass
-class Made:
+class SubmittedBatch:
     """A batch at the provider. `answered`: custom id to the number of the reply that is paid for."""
 
     id: str
@@ -60,7 +60,7 @@ class Made:
     def keys(self) -> list[str]:
         return [request["custom_id"] for request in self.requests]
 
-    def seen(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         counts = {"completed": len(self.answered), "failed": 0, "total": len(self.requests)}
         return {
             "id": self.id,
@@ -87,15 +87,15 @@ class Provider:
         self.broken = 0  # downloads that break off
         self.file_refusals = 0  # creations at which the file isn't known yet
         self.closed = False  # while it is, no batch is created
-        self.held = False  # while it is, no batch ends
-        self.batches: list[Made] = []
+        self.is_held = False  # while it is, no batch ends
+        self.batches: list[SubmittedBatch] = []
         self.files: dict[str, bytes] = {}
         self.downloads: list[str] = []
         self.chats: list[dict[str, Any]] = []
-        self.looked: Callable[[], None] = lambda: None
+        self.on_retrieve: Callable[[], None] = lambda: None
         self.moment: Callable[[str], None] = lambda _: None
         self.lock = threading.RLock()
-        self._left: dict[str, int] = {}
+        self._remaining: dict[str, int] = {}
         self._draws = random.Random(0)
 
     def requests(self) -> list[dict[str, Any]]:
@@ -121,10 +121,10 @@ class Provider:
         self.files[name] = parts["file"].get_payload(decode=True)
         return name
 
-    def _create(self, handler: BaseHTTPRequestHandler, asked: dict[str, Any]) -> None:
-        assert asked["endpoint"] == "/v1/chat/completions"
-        assert asked["completion_window"] == "24h"
-        file = asked["input_file_id"]
+    def _create(self, handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
+        assert request["endpoint"] == "/v1/chat/completions"
+        assert request["completion_window"] == "24h"
+        file = request["input_file_id"]
         if self.closed:
             send(handler, 403, b"not for this project")
             return
@@ -135,28 +135,28 @@ class Provider:
         with self.lock:
             fate = self.fates.pop(0) if self.fates else "completed"
             requests = [json.loads(line) for line in self.files[file].splitlines()]
-            batch = Made(f"batch-{uuid.uuid4().hex}", asked["metadata"]["topa"], file, requests, fate)
+            batch = SubmittedBatch(f"batch-{uuid.uuid4().hex}", request["metadata"]["topa"], file, requests, fate)
             self.batches.append(batch)
-            self._left[batch.id] = self.looks
+            self._remaining[batch.id] = self.looks
         if self.lost:
             self.lost -= 1
             reset(handler)
             return
         self.moment("created")
-        send(handler, 200, json.dumps(batch.seen()).encode())
+        send(handler, 200, json.dumps(batch.as_json()).encode())
 
     def get(self, handler: BaseHTTPRequestHandler, path: str, query: dict[str, list[str]]) -> None:
         name = path.split("/")[3] if path.count("/") > 2 else ""
         if path == "/v1/batches":
-            newest = [batch.seen() for batch in reversed(self.batches)]
+            newest = [batch.as_json() for batch in reversed(self.batches)]
             start = 1 + [batch["id"] for batch in newest].index(query["after"][0]) if "after" in query else 0
             page = {"data": newest[start : start + 2], "has_more": len(newest) > start + 2}
             send(handler, 200, json.dumps(page).encode())
         elif path.startswith("/v1/batches/"):
             batch = next(batch for batch in self.batches if batch.id == name)
             self._work(batch)
-            self.looked()
-            send(handler, 200, json.dumps(batch.seen()).encode())
+            self.on_retrieve()
+            send(handler, 200, json.dumps(batch.as_json()).encode())
         else:
             self.downloads.append(name)
             if self.broken:
@@ -171,13 +171,13 @@ class Provider:
 
     # What it does.
 
-    def _work(self, batch: Made) -> None:
+    def _work(self, batch: SubmittedBatch) -> None:
         with self.lock:
             if batch.status not in ("validating", "in_progress"):
                 return
             batch.status = "in_progress"
-            self._left[batch.id] -= 1
-            if self.held or self._left[batch.id] >= 0:
+            self._remaining[batch.id] -= 1
+            if self.is_held or self._remaining[batch.id] >= 0:
                 return
             if batch.fate in ("crowded", "invalid"):
                 code = "token_limit_exceeded" if batch.fate == "crowded" else "invalid_json_line"
@@ -185,15 +185,15 @@ class Provider:
                 return
             batch.status = batch.fate
             results: dict[str, list[dict[str, Any]]] = {"output_file_id": [], "error_file_id": []}
-            done = len(batch.requests) if batch.fate == "completed" else len(batch.requests) // 2
+            finished = len(batch.requests) if batch.fate == "completed" else len(batch.requests) // 2
             for number, request in enumerate(batch.requests):
                 line = {"id": uuid.uuid4().hex, "custom_id": request["custom_id"], "response": None, "error": None}
-                if number >= done:
+                if number >= finished:
                     line["error"] = {"code": f"batch_{batch.fate}", "message": "It was not asked in time."}
                     results["error_file_id"].append(line)
                     continue
-                status, said = self.line(request["body"])
-                body = json.loads(said) if status == 200 else {"error": {"message": said.decode()}}
+                status, reply = self.line(request["body"])
+                body = json.loads(reply) if status == 200 else {"error": {"message": reply.decode()}}
                 if status == 200:
                     body["id"] = batch.answered[request["custom_id"]] = uuid.uuid4().hex
                 line["response"] = {"status_code": status, "request_id": "r", "body": body}
@@ -202,8 +202,8 @@ class Provider:
                 self._draws.shuffle(lines)
                 if lines:
                     name = batch.files[kind] = f"file-{uuid.uuid4().hex}"
-                    told = [json.dumps(line, ensure_ascii=False) for line in lines]
-                    self.files[name] = "\n".join(told).encode()  # the last line ends without a newline
+                    encoded = [json.dumps(line, ensure_ascii=False) for line in lines]
+                    self.files[name] = "\n".join(encoded).encode()  # the last line ends without a newline
 
 
 @contextmanager

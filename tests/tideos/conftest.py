@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from topa.tideos.asking import reply_schema
+from topa.tideos.writer_prompt import reply_schema
 
 
 def _short(node: Any) -> Any:

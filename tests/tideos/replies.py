@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
+
+from topa.tideos.tideo import Tideo
 
 KINDS = ("descriptive", "temporal", "causal")
 
@@ -16,12 +19,12 @@ def good_reply(about: str = "kite", kinds: Sequence[str] = KINDS, options: int =
     """A reply of five frames and a question of each kind, in words of its own for each subject."""
     draws = random.Random(about)
 
-    def told(count: int) -> str:
+    def words(count: int) -> str:
         return " ".join(draws.choices(WORDS, k=count))
 
     return {
-        "frames": [{"caption": f"{about}, {told(12)}", "objects": [told(3), "a stone"]} for _ in range(5)],
-        "description": f"All about {about}: {told(20)}.",
+        "frames": [{"caption": f"{about}, {words(12)}", "objects": [words(3), "a stone"]} for _ in range(5)],
+        "description": f"All about {about}: {words(20)}.",
         "questions": [
             {
                 "kind": kind,
@@ -33,3 +36,8 @@ def good_reply(about: str = "kite", kinds: Sequence[str] = KINDS, options: int =
             for n, kind in enumerate(kinds)
         ],
     }
+
+
+def from_row(row: dict[str, Any]) -> Tideo:
+    """The Tideo of a row of Parquet."""
+    return Tideo.model_validate({**row, "source": json.loads(row["source"])})

@@ -110,7 +110,7 @@ def completion(text: str | None, *, finish: str = "stop", refusal: str | None = 
 
 
 @dataclass
-class Seen:
+class RequestLog:
     """What a server saw: requests in their order, and the prompts whose replies were handed over whole."""
 
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -148,24 +148,24 @@ def is_probe(request: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[tuple[str, Seen]]:
+def serving(answer: Answer) -> Iterator[tuple[str, RequestLog]]:
     """An HTTP server on a free port that answers posts by a function: its base URL, and what it saw."""
-    seen = Seen()
+    log = RequestLog()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with seen.lock:
-                seen.requests.append(request)
+            with log.lock:
+                log.requests.append(request)
             try:
                 answer(self, request)
             except OSError:
                 self.close_connection = True  # the client is gone
                 return
-            with seen.lock:
-                seen.served.append(prompt_of(request))
+            with log.lock:
+                log.served.append(prompt_of(request))
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -179,7 +179,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, Seen]]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", seen
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1", log
     finally:
         server.shutdown()
         server.server_close()
@@ -219,11 +219,11 @@ def forward(upstream: str) -> Answer:
 def faults(plan: list[Answer], behind: Answer = good) -> Answer:
     """Do harm in the order of a plan to requests that aren't probes, then answer as the server behind does."""
     lock = threading.Lock()
-    left = list(plan)
+    remaining = list(plan)
 
     def answer(handler: BaseHTTPRequestHandler, request: dict[str, Any]) -> None:
         with lock:
-            harm = left.pop(0) if left and not is_probe(request) else behind
+            harm = remaining.pop(0) if remaining and not is_probe(request) else behind
         harm(handler, request)
 
     return answer

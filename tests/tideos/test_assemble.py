@@ -13,7 +13,7 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.tideos.assemble import assemble
-from topa.tideos.duplicates import Seen
+from topa.tideos.duplicates import DuplicateIndex
 from topa.tideos.jsonl import read_jsonl
 from topa.tideos.tideo import TextFrame, Tideo
 
@@ -39,7 +39,7 @@ def test_the_folder_of_a_set(tmp_path: Path) -> None:
     assert manifest.config == {"x": 1, "seed": 3, "near": 0.8}
     assert json.loads((tmp_path / "quality.json").read_text()) == report.model_dump()
     assert [t.id for t in read_jsonl(tmp_path / "tideos.jsonl")] == ["a", "b"]
-    assemble([tideo("c")], tmp_path, seed=3, done=False, show=False)
+    assemble([tideo("c")], tmp_path, seed=3, complete=False, show=False)
     assert not (tmp_path / "manifest.json").exists()
 
 
@@ -51,7 +51,7 @@ def test_near_duplicates_by_their_overlap() -> None:
             told = draws.choices([a + b for a in WORDS for b in WORDS], k=300)
             shared = int(2 * 298 * overlap / (1 + overlap)) + 2
             other = told[:shared] + draws.choices([a + b for a in WORDS for b in WORDS], k=300 - shared)
-            with Seen(0.8, 128) as seen:
+            with DuplicateIndex(0.8, 128) as seen:
                 assert seen.add("told", told) is None
                 caught[overlap] += seen.add("other", other) == "near duplicate"
     assert caught[0.6] == 0

@@ -20,44 +20,46 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.tideos import batch as batch_module
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
-from topa.tideos.collect import generate
+from topa.tideos.batch_jobs import BatchJobs
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome
-from topa.tideos.ledger import Ledger, Usage
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
+from topa.tideos.ledger import Ledger
 from topa.tideos.seeds import Seed
-from topa.tideos.submitted import Batches
 from topa.tideos.tideo import Tideo
-from topa.tideos.writers import Permanent, Transient
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
+from topa.tideos.writers import Permanent, TokenUsage, Transient
 
 from .batches import Line, Made, Provider, llama, providing, well
 from .servers import completion, is_probe, llama_server, prompt_of, write_gguf
 
-ASKING = Asking("About {seed}.")
+ASKING = WriterPrompt("About {seed}.")
 
 
-def limits(**options: Any) -> Limits:
-    return Limits(**{"backoff": 0.01, "poll": 0.01, **options})
+def limits(**options: Any) -> GenerationLimits:
+    return GenerationLimits(**{"backoff": 0.01, "poll": 0.01, **options})
 
 
-def write(url: str, out: Path, count: int = 4, writer: type[Endpoint] = BatchEndpoint, **options: Any) -> Outcome:
+def write(
+    url: str, out: Path, count: int = 4, writer: type[Endpoint] = BatchEndpoint, **options: Any
+) -> GenerationOutcome:
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     own = {name: options.pop(name) for name in ("schema", "max_tokens", "temperature", "key_env") if name in options}
     endpoint = writer(url, "m", **{"schema": reply_schema(), **own})
-    return generate(seeds, out, endpoint, asking=ASKING, limits=limits(**options), show=False)
+    return generate_set(seeds, out, endpoint, prompt=ASKING, limits=limits(**options), show=False)
 
 
 def tideos(out: Path) -> list[Tideo]:
     return [Tideo.model_validate_json(line) for line in (out / "tideos.jsonl").read_text().split("\n") if line]
 
 
-def kept(out: Path) -> Counter[str]:
+def stored_replies(out: Path) -> Counter[str]:
     """Numbers of the replies in the ledger, read without our own code."""
     with sqlite3.connect(out / "ledger.sqlite") as database:
-        found = Counter(json.loads(raw).get("id") for (raw,) in database.execute("SELECT raw FROM replies"))
+        counts = Counter(json.loads(raw).get("id") for (raw,) in database.execute("SELECT raw FROM replies"))
     database.close()
-    return found
+    return counts
 
 
 def paid(provider: Provider) -> Counter[str]:
@@ -66,8 +68,8 @@ def paid(provider: Provider) -> Counter[str]:
 
 def first(*bad: Line, then: Line = well) -> Line:
     """Answer the first requests by these, the others well."""
-    left = list(bad)
-    return lambda body: (left.pop(0) if left else then)(body)
+    remaining = list(bad)
+    return lambda body: (remaining.pop(0) if remaining else then)(body)
 
 
 def status(code: int, words: bytes = b"no") -> Line:
@@ -88,7 +90,7 @@ def test_every_seed_becomes_a_tideo_at_half_the_price(tmp_path: Path) -> None:
         options: dict[str, Any] = {"batch_requests": 3, "price_in": 1.0, "price_out": 2.0, "temperature": 0.5}
         outcome = write(url, tmp_path, 7, **options)
         assert (outcome.accepted, outcome.left, outcome.submitted, outcome.stopped) == (7, 0, 0, None)
-        assert outcome.spent == Usage(700, 350, pytest.approx(700e-6))  # type: ignore[arg-type]
+        assert outcome.spent == TokenUsage(700, 350, pytest.approx(700e-6))  # type: ignore[arg-type]
         assert [len(batch.requests) for batch in provider.batches] == [3, 3, 1]
         assert [tideo.id for tideo in tideos(tmp_path)] == [f"s{n}" for n in range(7)]
         assert tideos(tmp_path)[0].source == {"writer": "m", "prompt": ASKING.identity, "seed_kind": "own"}
@@ -107,7 +109,7 @@ def test_every_seed_becomes_a_tideo_at_half_the_price(tmp_path: Path) -> None:
                 "response_format": {"type": "json_schema", "json_schema": schema},
             },
         }
-        assert kept(tmp_path) == paid(provider)
+        assert stored_replies(tmp_path) == paid(provider)
         chats = len(provider.chats)
         assert all(map(is_probe, provider.chats))
         assert write(url, tmp_path, 8, **options).accepted == 8
@@ -131,7 +133,7 @@ def test_a_batch_that_expires_is_paid_for_as_far_as_it_came(tmp_path: Path) -> N
         outcome = write(url, tmp_path, 8)
     assert (outcome.accepted, outcome.failures) == (8, {"transient": 4 + 2})
     assert [len(batch.requests) for batch in provider.batches] == [8, 4, 2]
-    assert kept(tmp_path) == paid(provider)
+    assert stored_replies(tmp_path) == paid(provider)
     assert paid(provider).total() == 8
 
 
@@ -182,8 +184,8 @@ def test_a_repair_says_what_was_wrong_in_a_batch_of_its_own(tmp_path: Path) -> N
         outcome = write(url, tmp_path, 2, price_in=1.0)
     assert (outcome.accepted, outcome.repaired) == (2, 1)
     assert outcome.failures == {"content: frames: too short": 1}
-    assert outcome.spent == Usage(300, 150, pytest.approx(150e-6))  # type: ignore[arg-type]
-    (bad, _), (repair,) = [[request["body"]["messages"] for request in made.requests] for made in provider.batches]
+    assert outcome.spent == TokenUsage(300, 150, pytest.approx(150e-6))  # type: ignore[arg-type]
+    (bad, _), (repair,) = [[request["body"]["messages"] for request in batch.requests] for batch in provider.batches]
     assert repair[:2] == [*bad, {"role": "assistant", "content": '{"frames": []}'}]
     assert "frames" in repair[2]["content"]
 
@@ -229,9 +231,9 @@ def test_a_wrong_key_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
     provider = Provider()
     monkeypatch.setenv("MY_KEY", "right")
     with providing(provider) as url:
-        provider.looked = interrupt
+        provider.on_retrieve = interrupt
         assert write(url, tmp_path, 3, key_env="MY_KEY").submitted == 3
-        provider.key, provider.looked = "right", lambda: None
+        provider.key, provider.on_retrieve = "right", lambda: None
         monkeypatch.setenv("MY_KEY", "secret-but-wrong")
         with pytest.raises(Permanent, match=r"HTTP 401: wrong key.*Check the key") as raised:
             write(url, tmp_path, 3, key_env="MY_KEY")
@@ -304,7 +306,7 @@ def test_a_download_that_breaks_off_is_begun_again(tmp_path: Path) -> None:
     with providing(provider) as url:
         outcome = write(url, tmp_path, 3)
     assert (outcome.accepted, outcome.failures) == (3, {"transient": 2})
-    assert paid(provider) == kept(tmp_path)
+    assert paid(provider) == stored_replies(tmp_path)
 
 
 def test_a_provider_that_is_gone_for_good_ends_the_run_and_the_next_one_collects(tmp_path: Path) -> None:
@@ -319,17 +321,17 @@ def test_a_provider_that_is_gone_for_good_ends_the_run_and_the_next_one_collects
 
 def test_ctrl_c_leaves_the_batches_and_only_the_batch_flow_takes_them_up(tmp_path: Path) -> None:
     provider = Provider()
-    provider.held, provider.looked = True, interrupt
+    provider.is_held, provider.on_retrieve = True, interrupt
     with providing(provider) as url:
         outcome = write(url, tmp_path, 4)
         assert (outcome.stopped, outcome.submitted, outcome.left, outcome.accepted) == ("interrupted", 4, 4, 0)
-        provider.looked = lambda: None
+        provider.on_retrieve = lambda: None
         online = write(url, tmp_path, 6, Endpoint)
         assert (online.accepted, online.submitted, online.left) == (2, 4, 4)
         assert not (tmp_path / "manifest.json").exists()
-        asked = {prompt_of(request) for request in provider.chats if not is_probe(request)}
-        assert asked == {"About <4>.", "About <5>."}
-        provider.held = False
+        prompts = {prompt_of(request) for request in provider.chats if not is_probe(request)}
+        assert prompts == {"About <4>.", "About <5>."}
+        provider.is_held = False
         assert write(url, tmp_path, 6).accepted == 6
     assert len(provider.batches) == 1
     assert len(provider.batches[0].requests) == 4
@@ -337,7 +339,7 @@ def test_ctrl_c_leaves_the_batches_and_only_the_batch_flow_takes_them_up(tmp_pat
 
 def test_the_online_flow_leaves_room_for_what_is_submitted(tmp_path: Path) -> None:
     provider = Provider()
-    provider.held, provider.looked = True, interrupt
+    provider.is_held, provider.on_retrieve = True, interrupt
     with providing(provider) as url:
         write(url, tmp_path, 4, budget=1000, max_tokens=200)
         online = write(url, tmp_path, 6, Endpoint, budget=1000, max_tokens=200)
@@ -347,38 +349,38 @@ def test_the_online_flow_leaves_room_for_what_is_submitted(tmp_path: Path) -> No
 def test_the_same_results_twice_are_kept_and_counted_once(tmp_path: Path) -> None:
     with Ledger(tmp_path / "ledger.sqlite", {}) as ledger:
         ledger.plan([("a", 0, Seed(id="s", kind="own", text="t"))])
-        batches = Batches(ledger)
+        batches = BatchJobs(ledger)
         batch = batches.submit(["a"], 10, 20)
-        assert ledger.pledged() == (10, 20)
+        assert ledger.open_batch_tokens() == (10, 20)
         assert ledger.claim(9) == []
-        assert batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))
-        assert not batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))
+        assert batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
+        assert not batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))
         batches.refuse(batch.name, "a", 1)  # the line of an error beside the reply changes nothing
         assert ledger.counts() == {"replied": 1}
         assert batches.end(batch.name, "completed", 3) == 0
-        assert ledger.pledged() == (0, 0)
+        assert ledger.open_batch_tokens() == (0, 0)
         assert [reply.raw for reply in ledger.replies("a")] == ["one"]
         again = batches.submit(["a"], 0, 0)
-        batches.record(batch.name, "a", "one", Usage(1, 2, 0.5))  # nor the earlier batch's results a later one's
+        batches.record(batch.name, "a", "one", TokenUsage(1, 2, 0.5))  # nor the earlier batch's results a later one's
         assert ledger.counts() == {"submitted": 1}
-        assert batches.record(again.name, "a", "two", Usage(1, 2, 0.5))
-        assert ledger.spent() == Usage(2, 4, 1.0)
+        assert batches.record(again.name, "a", "two", TokenUsage(1, 2, 0.5))
+        assert ledger.total_usage() == TokenUsage(2, 4, 1.0)
 
 
 def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch_module, "_SOME", 2)
+    monkeypatch.setattr(batch_module, "_CHUNK", 2)
     provider = Provider()
-    record, recorded = Batches.record, []
+    record, recorded = BatchJobs.record, []
 
-    def stopping(self: Batches, *words: Any) -> bool:
+    def stopping(self: BatchJobs, *words: Any) -> bool:
         recorded.append(words)
         if len(recorded) == 3:
             interrupt()
         return record(self, *words)
 
-    monkeypatch.setattr(Batches, "record", stopping)
+    monkeypatch.setattr(BatchJobs, "record", stopping)
     with providing(provider) as url:
         outcome = write(url, tmp_path, 20)
         assert outcome.stopped == "interrupted"
@@ -386,7 +388,7 @@ def test_a_stop_within_a_file_of_results_loses_and_doubles_nothing(
         assert write(url, tmp_path, 20).accepted == 20
     assert len(recorded) > 20
     assert len(provider.batches) == 1
-    assert kept(tmp_path) == paid(provider)
+    assert stored_replies(tmp_path) == paid(provider)
 
 
 def test_llama_cpp_behind_a_batch_api(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
@@ -405,17 +407,17 @@ RUN = """
 import sys
 from pathlib import Path
 from topa.tideos import batch
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
-from topa.tideos.flow import Limits
-from topa.tideos.collect import generate
+from topa.tideos.flow import GenerationLimits
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
-batch._SOME = 2
+batch._CHUNK = 2
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = BatchEndpoint(url, "m", schema=reply_schema())
-limits = Limits(backoff=0.01, poll=0.01, batch_requests=6)
-outcome = generate(seeds, out, writer, asking=Asking("About {seed}."), limits=limits, show=False)
+limits = GenerationLimits(backoff=0.01, poll=0.01, batch_requests=6)
+outcome = generate_set(seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=limits, show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
 
@@ -429,21 +431,21 @@ class Moments:
 
     def __init__(self) -> None:
         self.due, self.go = threading.Event(), threading.Event()
-        self._which, self._left, self._waits = "", -1, False
+        self._which, self._remaining, self._waits = "", -1, False
         self._lock = threading.Lock()
 
-    def wake_at(self, which: str, left: int, waits: bool) -> None:
+    def wake_at(self, which: str, remaining: int, waits: bool) -> None:
         with self._lock:
             self.due.clear()
             self.go.clear()
-            self._which, self._left, self._waits = which, left, waits
+            self._which, self._remaining, self._waits = which, remaining, waits
 
     def __call__(self, what: str) -> None:
         with self._lock:
             if not what.startswith(self._which):
                 return
-            self._left -= 1
-            now = self._left == 0
+            self._remaining -= 1
+            now = self._remaining == 0
         if now:
             self.due.set()
             if self._waits:
@@ -483,7 +485,7 @@ def test_killed_at_any_moment_nothing_is_lost_or_paid_for_twice(tmp_path: Path) 
     provider = Provider(trying)
     provider.fates = draws.choices(["completed", "expired"], [3, 1], k=30)
     provider.moment = moments
-    known: Counter[str] = Counter()
+    stored: Counter[str] = Counter()
     with providing(provider) as url:
         for number, which in enumerate(draws.sample(kills, len(kills))):
             moments.wake_at(which, draws.randint(1, 3), waits=number % 3 > 0)
@@ -493,13 +495,13 @@ def test_killed_at_any_moment_nothing_is_lost_or_paid_for_twice(tmp_path: Path) 
             process.kill()
             moments.go.set()
             assert process.wait() == -signal.SIGKILL
-            replies = kept(tmp_path)
-            assert known <= replies
-            known = replies
+            replies = stored_replies(tmp_path)
+            assert stored <= replies
+            stored = replies
         process = start(url, tmp_path, count)
-        said, _ = process.communicate(timeout=60)
-    assert said.split() == [str(count), "0", "0", "None"]
-    assert kept(tmp_path) == paid(provider)
+        output, _ = process.communicate(timeout=60)
+    assert output.split() == [str(count), "0", "0", "None"]
+    assert stored_replies(tmp_path) == paid(provider)
     assert set(Counter(batch.name for batch in provider.batches).values()) == {1}
     check_paid_once(provider.batches, count)
     print(f"{len(kills)} kills, {len(provider.batches)} batches, {paid(provider).total()} replies paid and kept")
@@ -514,7 +516,7 @@ def test_two_processes_share_the_work(tmp_path: Path) -> None:
             process.communicate(timeout=60)
         assert write(url, tmp_path, 60).accepted == 60
     check_paid_once(provider.batches, 60)
-    assert kept(tmp_path) == paid(provider)
+    assert stored_replies(tmp_path) == paid(provider)
 
 
 # The command line.
@@ -544,32 +546,32 @@ def words(tmp_path: Path) -> Callable[[str], list[str]]:
 def test_the_verb(topa: Callable[..., Any], words: Callable[[str], list[str]]) -> None:
     provider = Provider()
     with providing(provider) as url:
-        told = json.loads(topa(*words(url), "--dry-run", "--json").out)
+        output = json.loads(topa(*words(url), "--dry-run", "--json").out)
         assert provider.chats == provider.batches == []
-        estimate = told["estimate"]
+        estimate = output["estimate"]
         assert estimate["cost"] == pytest.approx((estimate["tokens_in"] + 2 * estimate["tokens_out"]) / 2e6)
-        done = topa(*words(url))
-    assert done.code == 0, done.err
-    assert "written: 5 of 5 (rejected 0, failed 0, left 0" in done.out
-    assert "spent 0.0005, 750 tokens" in done.out
+        result = topa(*words(url))
+    assert result.code == 0, result.err
+    assert "written: 5 of 5 (rejected 0, failed 0, left 0" in result.out
+    assert "spent 0.0005, 750 tokens" in result.out
     assert len(provider.batches) == 1
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_collects(words: Callable[[str], list[str]]) -> None:
-    provider, seen = Provider(), threading.Event()
-    provider.held, provider.looked = True, seen.set
+    provider, polled = Provider(), threading.Event()
+    provider.is_held, provider.on_retrieve = True, polled.set
     with providing(provider) as url:
         command = [sys.executable, "-m", "topa.cli", *words(url)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ)
-        assert seen.wait(60)
+        assert polled.wait(60)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert "0 of 5 (" in out
         assert "5 of those left are in batches, on which the provider goes on working" in err
         assert "run the same command again" in err
-        provider.held = False
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "written: 5 of 5" in done.stdout
+        provider.is_held = False
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "written: 5 of 5" in result.stdout
     assert len(provider.batches) == 1

@@ -6,7 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 
-from topa.tideos.card import Card, describe, markdown, page
+from topa.tideos.card import DataCard, describe, markdown, page
 from topa.tideos.jsonl import write_jsonl
 from topa.tideos.tideo import Question, TextFrame, Tideo
 
@@ -14,12 +14,12 @@ HOSTILE = "<script>alert(1)</script> | **x**"
 
 
 def tideo(name: str, frames: int, **source: str) -> Tideo:
-    told = tuple(TextFrame(caption=f"{name} does thing {i}", objects=("a hat",)) for i in range(frames))
-    asked = (
+    text_frames = tuple(TextFrame(caption=f"{name} does thing {i}", objects=("a hat",)) for i in range(frames))
+    questions = (
         Question(question="who ?", kind="person", options=("a", "bb", "c"), answer=1),
         Question(question=HOSTILE, answer_text="because"),
     )
-    return Tideo(id=name, frames=told, description=f"{name} is {HOSTILE}", questions=asked, source=source)
+    return Tideo(id=name, frames=text_frames, description=f"{name} is {HOSTILE}", questions=questions, source=source)
 
 
 SET = (tideo("ann", 2, seed_kind="ego4d"), tideo("bob", 3, seed_kind="ego4d"), tideo("eve", 3), tideo("eve", 3))
@@ -41,23 +41,23 @@ def test_what_the_card_counts():
 
 
 def test_texts_of_others_stay_texts():
-    made = page(describe(SET, HOSTILE))
+    html_page = page(describe(SET, HOSTILE))
     tags: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append(tag)
-    parser.feed(made)
+    parser.feed(html_page)
     assert "script" not in tags
     assert {"svg", "rect"} <= set(tags)
-    assert not re.search(r"(src|href)=|https?:", made)
-    told = markdown(describe(SET, HOSTILE))
-    assert "<script" not in told.replace("\\<script", "")
+    assert not re.search(r"(src|href)=|https?:", html_page)
+    text = markdown(describe(SET, HOSTILE))
+    assert "<script" not in text.replace("\\<script", "")
     assert markdown(describe((), "nothing")).count("| none | 0 |") == 8
 
 
 def test_the_verb(topa, tmp_path):
     write_jsonl(SET, tmp_path / "people.jsonl")
-    done = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out")
-    assert (done.code, done.out) == (0, f"card: {tmp_path / 'out' / 'card.html'} (4 Tideos)\n")
+    result = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out")
+    assert (result.code, result.out) == (0, f"card: {tmp_path / 'out' / 'card.html'} (4 Tideos)\n")
     assert sorted(p.name for p in (tmp_path / "out").glob("[!.]*")) == ["card.html", "card.json", "card.md"]
-    told = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out", "--json").out
-    assert Card.model_validate(json.loads(told)) == describe(SET, "people")
+    output = topa("card", tmp_path / "people.jsonl", "--out", tmp_path / "out", "--json").out
+    assert DataCard.model_validate(json.loads(output)) == describe(SET, "people")

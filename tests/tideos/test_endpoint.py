@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 
 from topa.core.errors import UsageError
-from topa.tideos.asking import Asking, read_reply, reply_schema
 from topa.tideos.endpoint import Endpoint
 from topa.tideos.seeds import Seed
-from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, Transient, count_body, read_body
+from topa.tideos.writer_prompt import WriterPrompt, read_reply, reply_schema
+from topa.tideos.writers import BadContent, Mode, Permanent, Probe, TokenUsage, Transient, count_body, read_body
 
 from .replies import good_reply
 from .servers import Answer, completion, good, is_probe, llama_server, reset, send, serving, write_gguf
 
-ASKED = [{"role": "user", "content": "write"}]
+MESSAGES = [{"role": "user", "content": "write"}]
 STRICT = Mode(output="json_schema")
 
 
 def ask(url: str, mode: Mode = STRICT, **options: Any) -> str:
     async def run() -> str:
         async with Endpoint(url, "m", schema=reply_schema(), **options) as endpoint:
-            return await endpoint.ask(ASKED, mode)
+            return await endpoint.ask(MESSAGES, mode)
 
     return asyncio.run(run())
 
@@ -67,10 +67,10 @@ def cut(handler: Any, _: dict[str, Any]) -> None:
     ],
 )
 def test_transient(answer: Answer, wait: float) -> None:
-    with serving(answer) as (url, seen), pytest.raises(Transient, match=r"127\.0\.0\.1:\d+, model m: ") as raised:
+    with serving(answer) as (url, log), pytest.raises(Transient, match=r"127\.0\.0\.1:\d+, model m: ") as raised:
         ask(url)
     assert raised.value.wait == wait
-    assert len(seen.requests) == 1  # the SDK doesn't retry on its own: the flow counts and paces every request
+    assert len(log.requests) == 1  # the SDK doesn't retry on its own: the flow counts and paces every request
 
 
 def test_a_server_that_hangs_is_transient() -> None:
@@ -105,15 +105,15 @@ def test_permanent(answer: Answer, every: bool) -> None:
 
 def test_the_key_is_sent_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "very-secret-1")
-    sent = []
+    headers = []
 
     def answer(handler: Any, _: dict[str, Any]) -> None:
-        sent.append(handler.headers["authorization"])
+        headers.append(handler.headers["authorization"])
         send(handler, 401, b"wrong key very-secret-1")
 
     with serving(answer) as (url, _), pytest.raises(Permanent) as raised:
         ask(url, key_env="MY_KEY")
-    assert sent == ["Bearer very-secret-1"]
+    assert headers == ["Bearer very-secret-1"]
     assert "wrong key ***" in str(raised.value)
     assert "very-secret-1" not in str(raised.value)
 
@@ -135,7 +135,7 @@ def test_an_empty_key_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_body_is_read() -> None:
     assert read_body(completion("{}").decode()) == "{}"
-    assert count_body(completion("{}").decode()) == Counted(100, 50)
+    assert count_body(completion("{}").decode()) == TokenUsage(100, 50)
 
 
 @pytest.mark.parametrize(
@@ -158,17 +158,17 @@ def test_bad_content(body: bytes, problem: str) -> None:
 
 @pytest.mark.parametrize("body", ["", "[]", '{"usage": null}', '{"usage": {"prompt_tokens": "many"}}'])
 def test_a_body_without_usage_counts_nothing(body: str) -> None:
-    assert count_body(body) == Counted()
+    assert count_body(body) == TokenUsage()
 
 
 def knows(*outputs: str, ignores: bool = False, limit: str = "max_tokens") -> Answer:
     """A server with some of the ways; it refuses the others, or ignores that it was asked for them."""
 
     def answer(handler: Any, request: dict[str, Any]) -> None:
-        wanted = request.get("response_format", {}).get("type", "text")
+        mode = request.get("response_format", {}).get("type", "text")
         if limit not in request:
             send(handler, 400, f"unknown parameter, use {limit}".encode())
-        elif wanted in outputs:
+        elif mode in outputs:
             good(handler, request)
         elif ignores:
             send(handler, 200, completion("Sure! {ready: yes}"))
@@ -189,11 +189,11 @@ def knows(*outputs: str, ignores: bool = False, limit: str = "max_tokens") -> An
     ],
 )
 def test_the_strictest_way_is_found(outputs: tuple[str, ...], expected: str, limit: str, ignores: bool) -> None:
-    with serving(knows(*outputs, ignores=ignores, limit=limit)) as (url, seen):
-        found = probe(url)
-    assert found.mode.model_dump() == {"output": expected, "limit": limit}
-    assert found.tokens.tokens_out > 0
-    assert all(is_probe(request) for request in seen.requests)
+    with serving(knows(*outputs, ignores=ignores, limit=limit)) as (url, log):
+        result = probe(url)
+    assert result.mode.model_dump() == {"output": expected, "limit": limit}
+    assert result.tokens.tokens_out > 0
+    assert all(is_probe(request) for request in log.requests)
 
 
 def test_a_real_schema_that_is_refused_makes_the_way_too_strict() -> None:
@@ -220,7 +220,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def test_llama_cpp_obeys_the_strict_schema(llama: str, real_schema: Callable[[], dict[str, Any]]) -> None:
     """A random model writes nonsense, in exactly the shape that was asked for."""
-    prompt = Asking().prompt(Seed(id="1", kind="own", text="a kite"))
+    prompt = WriterPrompt().render(Seed(id="1", kind="own", text="a kite"))
 
     async def run() -> tuple[Probe, list[str]]:
         url = f"{llama}/v1"
@@ -231,8 +231,8 @@ def test_llama_cpp_obeys_the_strict_schema(llama: str, real_schema: Callable[[],
     probed, bodies = asyncio.run(run())
     assert probed.mode == STRICT
     for body in bodies:
-        written = read_reply(read_body(body))
-        assert 5 <= len(written.frames) <= 15
+        content = read_reply(read_body(body))
+        assert 5 <= len(content.frames) <= 15
         assert count_body(body).tokens_in > len(prompt) / 2
         assert count_body(body).tokens_out > 100
 

@@ -20,14 +20,14 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactMismatch, OutputError, UsageError
-from topa.tideos.asking import Asking, reply_schema
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome, Pace
-from topa.tideos.ledger import Ledger, Usage
+from topa.tideos.flow import GenerationLimits, GenerationOutcome, RateLimiter
+from topa.tideos.ledger import Ledger
 from topa.tideos.seeds import Seed
 from topa.tideos.tideo import Tideo
-from topa.tideos.writers import Permanent, Transient
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
+from topa.tideos.writers import Permanent, TokenUsage, Transient
 
 from .replies import good_reply
 from .servers import (
@@ -45,48 +45,48 @@ from .servers import (
     write_gguf,
 )
 
-ASKING = Asking("About {seed}.")
-QUICK = Limits(concurrency=2, backoff=0.01)
+ASKING = WriterPrompt("About {seed}.")
+QUICK = GenerationLimits(concurrency=2, backoff=0.01)
 
 
 def seeds(count: int) -> list[Seed]:
     return [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 
 
-def write(url: str, out: Path, count: int = 4, limits: Limits = QUICK, **options: Any) -> Outcome:
+def write(url: str, out: Path, count: int = 4, limits: GenerationLimits = QUICK, **options: Any) -> GenerationOutcome:
     options = {"schema": reply_schema(), **options}
-    return generate(seeds(count), out, Endpoint(url, "m", **options), asking=ASKING, limits=limits, show=False)
+    return generate_set(seeds(count), out, Endpoint(url, "m", **options), prompt=ASKING, limits=limits, show=False)
 
 
 def tideos(out: Path) -> list[Tideo]:
     return [Tideo.model_validate_json(line) for line in (out / "tideos.jsonl").read_text().splitlines()]
 
 
-def asked(requests: list[dict[str, Any]]) -> Counter[str]:
+def count_prompts(requests: list[dict[str, Any]]) -> Counter[str]:
     """How often each seed was asked for: its prompt is the first line, a repair may add to it."""
     return Counter(prompt_of(request).partition("\n")[0] for request in requests if not is_probe(request))
 
 
 def test_every_seed_becomes_a_tideo_and_nothing_is_asked_twice(tmp_path: Path) -> None:
-    with serving(good) as (url, seen):
-        outcome = write(url, tmp_path, 7, Limits(3, price_in=1.0, price_out=2.0))
+    with serving(good) as (url, log):
+        outcome = write(url, tmp_path, 7, GenerationLimits(3, price_in=1.0, price_out=2.0))
         assert (outcome.accepted, outcome.left, outcome.stopped) == (7, 0, None)
-        assert outcome.spent == Usage(700, 350, pytest.approx(700e-6 + 700e-6))  # type: ignore[arg-type]
+        assert outcome.spent == TokenUsage(700, 350, pytest.approx(700e-6 + 700e-6))  # type: ignore[arg-type]
         assert [tideo.id for tideo in tideos(tmp_path)] == [f"s{n}" for n in range(7)]
         assert tideos(tmp_path)[0].source == {"writer": "m", "prompt": ASKING.identity, "seed_kind": "own"}
         assert read_manifest(tmp_path, "tideos", verify=True).counts["tideos"] == 7
-        requests = len(seen.requests)
+        requests = len(log.requests)
         assert write(url, tmp_path, 7).accepted == 7
-        assert len(seen.requests) == requests
+        assert len(log.requests) == requests
         assert write(url, tmp_path, 8).accepted == 8
-        assert len(seen.requests) == requests + 1  # the way to ask was noted: no second probe
+        assert len(log.requests) == requests + 1  # the way to ask was noted: no second probe
 
 
 def status(code: int, **headers: str) -> Answer:
     return lambda handler, _: send(handler, code, b"no", **headers)
 
 
-def said(text: str | None, **options: Any) -> Answer:
+def replying(text: str | None, **options: Any) -> Answer:
     return lambda handler, _: send(handler, 200, completion(text, **options))
 
 
@@ -105,19 +105,19 @@ def cut(handler: Any, _: dict[str, Any]) -> None:
         (status(500), "transient", 1),
         (lambda handler, _: reset(handler), "transient", 1),
         (cut, "transient", 1),
-        (said('{"frames": []}'), "content: frames: too short", 2),
-        (said("Sorry"), "content: no whole JSON object", 2),
-        (said(None, refusal="no"), "content: refused", 2),
-        (said('{"frames": [', finish="length"), "content: cut off at the limit of its length", 2),
+        (replying('{"frames": []}'), "content: frames: too short", 2),
+        (replying("Sorry"), "content: no whole JSON object", 2),
+        (replying(None, refusal="no"), "content: refused", 2),
+        (replying('{"frames": [', finish="length"), "content: cut off at the limit of its length", 2),
     ],
 )
 def test_one_fault_is_overcome_and_counted(tmp_path: Path, harm: Answer, kind: str, replies: int) -> None:
-    with serving(faults([harm])) as (url, seen):
+    with serving(faults([harm])) as (url, log):
         outcome = write(url, tmp_path, 3)
     assert (outcome.accepted, outcome.rejected, outcome.failed) == (3, 0, 0)
     assert outcome.failures == {kind: 1}
     assert outcome.repaired == replies - 1
-    assert sorted(asked(seen.requests).values()) == [1, 1, 2]
+    assert sorted(count_prompts(log.requests).values()) == [1, 1, 2]
     assert outcome.spent.tokens_in == 100 * (2 + replies)  # a bad reply is paid for, an error is not
 
 
@@ -131,68 +131,68 @@ def test_a_server_that_hangs_is_asked_again(tmp_path: Path) -> None:
 
 
 def test_a_repair_says_what_was_wrong(tmp_path: Path) -> None:
-    with serving(faults([said('{"frames": []}')])) as (url, seen):
+    with serving(faults([replying('{"frames": []}')])) as (url, log):
         write(url, tmp_path, 1)
-    first, repair = [request["messages"] for request in seen.requests if not is_probe(request)]
+    first, repair = [request["messages"] for request in log.requests if not is_probe(request)]
     assert repair[:2] == [*first, {"role": "assistant", "content": '{"frames": []}'}]
     assert "frames" in repair[2]["content"]
 
 
 def test_what_stays_bad_is_rejected_and_not_paid_for_again(tmp_path: Path) -> None:
-    bad = said("Sorry")
-    with serving(faults([bad, bad])) as (url, seen):
+    bad = replying("Sorry")
+    with serving(faults([bad, bad])) as (url, log):
         outcome = write(url, tmp_path, 1)
         assert (outcome.rejected, outcome.left) == (1, 0)
         write(url, tmp_path, 1)
-    assert asked(seen.requests).total() == 2
+    assert count_prompts(log.requests).total() == 2
     assert tideos(tmp_path) == []
 
 
 @pytest.mark.parametrize("code", [401, 403, 404])
 def test_a_wrong_key_or_model_stops_the_run_and_nothing_is_lost(tmp_path: Path, code: int) -> None:
     with serving(faults([good, status(code)])) as (url, _), pytest.raises(Permanent, match=f"HTTP {code}"):
-        write(url, tmp_path, 4, Limits(concurrency=1))
+        write(url, tmp_path, 4, GenerationLimits(concurrency=1))
     assert len(tideos(tmp_path)) == 1
-    with serving(good) as (url, seen):
+    with serving(good) as (url, log):
         assert write(url, tmp_path, 4).accepted == 4
-    assert asked(seen.requests).total() == 3
+    assert count_prompts(log.requests).total() == 3
 
 
 def test_one_refused_request_fails_alone_and_many_stop_the_run(tmp_path: Path) -> None:
     with serving(faults([status(400)])) as (url, _):
         outcome = write(url, tmp_path / "one", 3)
     assert (outcome.accepted, outcome.failed) == (2, 1)
-    with serving(faults([status(400)] * 20)) as (url, seen), pytest.raises(Permanent):
-        write(url, tmp_path / "many", 20, Limits(concurrency=1))
-    assert asked(seen.requests).total() == 5
+    with serving(faults([status(400)] * 20)) as (url, log), pytest.raises(Permanent):
+        write(url, tmp_path / "many", 20, GenerationLimits(concurrency=1))
+    assert count_prompts(log.requests).total() == 5
 
 
 def test_an_endpoint_that_stays_down_stops_the_run(tmp_path: Path) -> None:
-    limits = Limits(concurrency=1, tries=2, backoff=0.01)
-    with serving(faults([status(500)] * 40)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
+    limits = GenerationLimits(concurrency=1, tries=2, backoff=0.01)
+    with serving(faults([status(500)] * 40)) as (url, log), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 20, limits)
-    assert asked(seen.requests).total() == 10
+    assert count_prompts(log.requests).total() == 10
 
 
 def test_an_endpoint_that_never_answers_is_given_up_soon(tmp_path: Path) -> None:
-    limits = Limits(backoff=0.01)
-    with serving(lambda handler, _: reset(handler)) as (url, seen), pytest.raises(Transient, match="Check the URL"):
+    limits = GenerationLimits(backoff=0.01)
+    with serving(lambda handler, _: reset(handler)) as (url, log), pytest.raises(Transient, match="Check the URL"):
         write(url, tmp_path, 4, limits)
-    assert len(seen.requests) == 3
-    with serving(status(503)) as (url, seen), pytest.raises(Transient):  # it is there, and may be starting
+    assert len(log.requests) == 3
+    with serving(status(503)) as (url, log), pytest.raises(Transient):  # it is there, and may be starting
         write(url, tmp_path, 4, limits)
-    assert len(seen.requests) == 6
+    assert len(log.requests) == 6
 
 
 def test_the_budget_is_never_exceeded_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     with serving(good) as (url, _):
-        outcome = write(url, tmp_path, 20, Limits(4, budget=1000), max_tokens=200)
+        outcome = write(url, tmp_path, 20, GenerationLimits(4, budget=1000), max_tokens=200)
         assert outcome.stopped == "budget"
         assert 0 < outcome.spent.tokens <= 1000
         assert outcome.accepted == outcome.spent.tokens // 150
         assert outcome.needed > 200
         assert not (tmp_path / "manifest.json").exists()
-        assert write(url, tmp_path, 20, Limits(4, budget=10_000), max_tokens=200).accepted == 20
+        assert write(url, tmp_path, 20, GenerationLimits(4, budget=10_000), max_tokens=200).accepted == 20
 
 
 def test_another_model_on_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -206,23 +206,23 @@ def test_another_model_on_the_same_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wrong", [{"rpm": 0}, {"tpm": -1}, {"budget": float("nan")}, {"concurrency": 0}])
 def test_limits_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=f"--{next(iter(wrong))}"):
-        Limits(**wrong)
+        GenerationLimits(**wrong)
 
 
 def test_shards_share_the_limits() -> None:
-    part = Limits(8, rpm=60, tpm=None, budget=10, price_in=1.0).part(4)
-    assert part == Limits(8, rpm=15, tpm=None, budget=2.5, price_in=1.0)
+    part = GenerationLimits(8, rpm=60, tpm=None, budget=10, price_in=1.0).part(4)
+    assert part == GenerationLimits(8, rpm=15, tpm=None, budget=2.5, price_in=1.0)
 
 
 def test_a_pace_spreads_amounts_evenly() -> None:
     now = [100.0]
-    pace = Pace(60, clock=lambda: now[0])
+    pace = RateLimiter(60, clock=lambda: now[0])
     assert [pace.wait(1), pace.wait(1), pace.wait(5), pace.wait(1)] == [0, 1, 2, 7]
     pace.correct(-3)
     assert pace.wait(1) == 5
     now[0] = 200.0
     assert pace.wait(1) == 0
-    assert [Pace(None).wait(1000) for _ in range(3)] == [0, 0, 0]
+    assert [RateLimiter(None).wait(1000) for _ in range(3)] == [0, 0, 0]
 
 
 def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[str, Any]]) -> None:
@@ -234,16 +234,16 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
         lambda *_: end.wait(60) and None,
         lambda handler, _: reset(handler),
         cut,
-        said('{"frames": []}'),
-        said("Sorry"),
-        said(None, refusal="no"),
-        said('{"frames": [', finish="length"),
+        replying('{"frames": []}'),
+        replying("Sorry"),
+        replying(None, refusal="no"),
+        replying('{"frames": [', finish="length"),
     ]
     with (
         llama_server(write_gguf(tmp_path / "tiny.gguf")) as address,
         serving(faults(harm, forward(address))) as (url, _),
     ):
-        limits = Limits(2, repairs=4, backoff=0.01)
+        limits = GenerationLimits(2, repairs=4, backoff=0.01)
         outcome = write(url, tmp_path / "out", 6, limits, schema=real_schema(), temperature=1.0, timeout=10)
         end.set()
     assert outcome.accepted == 6
@@ -264,15 +264,16 @@ def test_llama_cpp_behind_faults(tmp_path: Path, real_schema: Callable[[], dict[
 RUN = """
 import sys
 from pathlib import Path
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
-from topa.tideos.collect import generate
+from topa.tideos.flow import GenerationLimits
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
 url, out, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
 writer = Endpoint(url, "m", schema=reply_schema())
-outcome = generate(seeds, out, writer, asking=Asking("About {seed}."), limits=Limits(concurrency=4, backoff=0.01),
+limits = GenerationLimits(concurrency=4, backoff=0.01)
+outcome = generate_set(seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=limits,
                    show=False)
 print(outcome.accepted, outcome.left, outcome.elsewhere, outcome.stopped)
 """
@@ -288,13 +289,13 @@ class Numbered:
     def __init__(self) -> None:
         self.served: dict[str, str] = {}  # number -> prompt
         self.due = threading.Event()
-        self._left = -1
+        self._remaining = -1
         self._lock = threading.Lock()
 
     def wake_after(self, replies: int) -> None:
         with self._lock:
             self.due.clear()
-            self._left = replies
+            self._remaining = replies
 
     def __call__(self, handler: Any, request: dict[str, Any]) -> None:
         if is_probe(request):
@@ -305,12 +306,12 @@ class Numbered:
         send(handler, 200, json.dumps(body | {"id": number}).encode())
         with self._lock:
             self.served[number] = prompt_of(request)
-            self._left -= 1
-            if self._left == 0:
+            self._remaining -= 1
+            if self._remaining == 0:
                 self.due.set()
 
 
-def kept(out: Path) -> tuple[dict[str, str], set[str]]:
+def read_ledger(out: Path) -> tuple[dict[str, str], set[str]]:
     """Reply numbers in the ledger with their keys, and the keys that are in flight, read without our own code."""
     with sqlite3.connect(out / "ledger.sqlite") as database:
         replies = {json.loads(raw)["id"]: key for raw, key in database.execute("SELECT raw, key FROM replies")}
@@ -323,8 +324,8 @@ def kept(out: Path) -> tuple[dict[str, str], set[str]]:
 def test_killed_at_any_moment_nothing_is_lost_or_asked_again(tmp_path: Path) -> None:
     """SIGKILL at random moments; then what was served is compared with what the ledger holds."""
     kills, count, draws = 50, 1000, random.Random()
-    writer, lost_before, known = Numbered(), set[str](), dict[str, str]()
-    with serving(writer) as (url, seen):
+    writer, lost_before, stored = Numbered(), set[str](), dict[str, str]()
+    with serving(writer) as (url, log):
         for _ in range(kills):
             writer.wake_after(draws.randint(1, count // kills - 8))
             process = start(url, tmp_path, count)
@@ -332,17 +333,17 @@ def test_killed_at_any_moment_nothing_is_lost_or_asked_again(tmp_path: Path) -> 
             threading.Event().wait(draws.uniform(0, 0.02))  # anywhere between two replies
             process.kill()
             assert process.wait() == -signal.SIGKILL
-            replies, flying = kept(tmp_path)
-            assert known.items() <= replies.items()
-            known = replies
+            replies, flying = read_ledger(tmp_path)
+            assert stored.items() <= replies.items()
+            stored = replies
             lost = set(writer.served) - set(replies) - lost_before
             assert len(lost) <= len(flying) <= 4  # what was on its way at that moment, no more
             lost_before |= lost
         process = start(url, tmp_path, count)
-        said, _ = process.communicate(timeout=60)
-        assert said.split() == [str(count), "0", "0", "None"]
-        requests = asked(seen.requests)
-    replies, _ = kept(tmp_path)
+        output, _ = process.communicate(timeout=60)
+        assert output.split() == [str(count), "0", "0", "None"]
+        requests = count_prompts(log.requests)
+    replies, _ = read_ledger(tmp_path)
     assert len(replies) == count  # one for each seed: none was paid for twice of those that were kept
     assert set(writer.served) - set(replies) == lost_before
     again = requests.total() - count
@@ -356,34 +357,34 @@ def test_a_full_disk_ends_the_run_and_what_is_in_flight_is_kept(
 ) -> None:
     """From the 20th commit on there is only the room that was kept aside. A disk can't be filled in a test."""
     commits = itertools.count()
-    real = Ledger._together
+    real = Ledger._run_all
 
     def commit(ledger: Ledger, operations: Any) -> list[Any]:
         if next(commits) >= 20 and (tmp_path / "ledger.sqlite.reserve").exists():
             raise OutputError("no room left")
         return real(ledger, operations)
 
-    monkeypatch.setattr(Ledger, "_together", commit)
+    monkeypatch.setattr(Ledger, "_run_all", commit)
     writer = Numbered()
-    with serving(writer) as (url, seen):
+    with serving(writer) as (url, log):
         with pytest.raises(OutputError, match="no room left"):
-            write(url, tmp_path, 200, Limits(4))
+            write(url, tmp_path, 200, GenerationLimits(4))
         served = dict(writer.served)
         assert 0 < len(served) < 60
-        replies, _ = kept(tmp_path)
+        replies, _ = read_ledger(tmp_path)
         assert replies.keys() == served.keys()
         monkeypatch.undo()
-        assert write(url, tmp_path, 200, Limits(4)).accepted == 200
-    assert max(asked(seen.requests).values()) == 1
+        assert write(url, tmp_path, 200, GenerationLimits(4)).accepted == 200
+    assert max(count_prompts(log.requests).values()) == 1
 
 
 def test_two_processes_share_the_work(tmp_path: Path) -> None:
     writer = Numbered()
-    with serving(writer) as (url, seen):
+    with serving(writer) as (url, log):
         processes = [start(url, tmp_path, 150) for _ in range(2)]
         ends = [process.communicate(timeout=60)[0].split() for process in processes]
-        assert max(asked(seen.requests).values()) == 1
-    assert asked(seen.requests).total() == 150
+        assert max(count_prompts(log.requests).values()) == 1
+    assert count_prompts(log.requests).total() == 150
     assert max(int(end[0]) for end in ends) == 150
     assert len(tideos(tmp_path)) == 150
 
@@ -397,14 +398,14 @@ def test_ctrl_c_finishes_what_is_in_flight(tmp_path: Path) -> None:
             release.wait(60)
         good(handler, request)
 
-    with serving(slow) as (url, seen):
+    with serving(slow) as (url, log):
         process = start(url, tmp_path, 50)
         for _ in range(4):
             assert inside.acquire(timeout=60)
         process.send_signal(signal.SIGINT)
         release.set()
-        said, _ = process.communicate(timeout=60)
-    accepted = int(said.split()[0])
-    assert said.split()[1:] == [str(50 - accepted), "0", "interrupted"]
+        output, _ = process.communicate(timeout=60)
+    accepted = int(output.split()[0])
+    assert output.split()[1:] == [str(50 - accepted), "0", "interrupted"]
     assert 4 <= accepted < 50
-    assert accepted == asked(seen.requests).total() == len(tideos(tmp_path))
+    assert accepted == count_prompts(log.requests).total() == len(tideos(tmp_path))

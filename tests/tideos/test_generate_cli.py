@@ -21,14 +21,14 @@ import pyarrow.parquet
 import pytest
 
 from topa.core.artifacts import read_manifest
-from topa.tideos.asking import Asking
-from topa.tideos.card import Card
+from topa.tideos.card import DataCard
+from topa.tideos.drop_counts import DropCounts
 from topa.tideos.jsonl import read_jsonl
-from topa.tideos.parquet import from_row
 from topa.tideos.seeds import Seed
-from topa.tideos.tally import Tally
 from topa.tideos.textvid import read_textvid
+from topa.tideos.writer_prompt import WriterPrompt
 
+from .replies import from_row
 from .servers import faults, good, is_probe, of_kinds, send, serving
 
 
@@ -63,7 +63,7 @@ def test_a_dry_run_sends_nothing(topa: Callable[..., Any], seeds: Path, tmp_path
         told = json.loads(topa(*words(seeds, url, tmp_path / "out"), "--dry-run", "--json").out)
     assert seen.requests == []
     assert not (tmp_path / "out").exists()
-    prompt = Asking().prompt(Seed(id="s0", kind="webvid", text="clip 0"))
+    prompt = WriterPrompt().render(Seed(id="s0", kind="webvid", text="clip 0"))
     assert done.out == prompt + "\n"
     assert "5 seeds: about" in done.err
     assert "cost about 0.01" in done.err
@@ -305,17 +305,17 @@ def test_a_prompt_that_shows_an_unknown_kind_is_refused_before_a_call(
 # Kinds of one's own, from the prompt to whatever reads the set.
 
 
-def example_of_the_guide() -> str:
-    guide = Path(__file__).parents[2] / "docs" / "guide.md"
-    match = re.search(r"```text\n(\+\+\+\n.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+def example_of_the_tutorial() -> str:
+    page = Path(__file__).parents[2] / "docs" / "tutorials" / "write-tideos.md"
+    match = re.search(r"```text\n(\+\+\+\n.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     assert match is not None
     return match[1]
 
 
-def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_tutorial_survives_every_form(topa: Callable[..., Any], seeds: Path, tmp_path: Path) -> None:
     prompt, out = tmp_path / "factory.txt", tmp_path / "out"
-    prompt.write_text(example_of_the_guide())
-    asking = Asking.from_file(prompt)
+    prompt.write_text(example_of_the_tutorial())
+    asking = WriterPrompt.from_file(prompt)
     kinds, options = asking.form.names, asking.form.options
     assert "hazard" in kinds
     with serving(of_kinds(*kinds, options=options)) as (url, seen):
@@ -325,10 +325,10 @@ def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], 
         assert "+++" not in request["messages"][0]["content"]
         schema = request["response_format"]["json_schema"]["schema"]
         assert schema["properties"]["questions"]["items"]["properties"]["kind"]["enum"] == list(kinds)
-        prompt.write_text(example_of_the_guide().replace("ppe", "gear"))
+        prompt.write_text(example_of_the_tutorial().replace("ppe", "gear"))
         done = topa(*words(seeds, url, out), "--prompt", prompt)
         assert (done.code, "kinds was" in done.err) == (2, True)
-        prompt.write_text(example_of_the_guide())
+        prompt.write_text(example_of_the_tutorial())
         for n in range(2):
             assert topa(*words(seeds, url, tmp_path / "parts"), "--prompt", prompt, "--shard", f"{n}/2").code == 0
     assert read_manifest(out, "tideos").config["kinds"] == list(kinds)
@@ -336,7 +336,7 @@ def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], 
     written = [(out / "tideos.jsonl").read_text(), (tmp_path / "parts" / "tideos.jsonl").read_text()]
     assert written[0] == written[1]
     for folder in (out, tmp_path / "parts"):
-        card = Card.model_validate_json((folder / "card.json").read_text())
+        card = DataCard.model_validate_json((folder / "card.json").read_text())
         assert card.kinds == dict.fromkeys(kinds, 5)
         assert card.kind_descriptions == dict(asking.form.kinds)
         for name, about in asking.form.kinds:
@@ -349,7 +349,7 @@ def test_the_example_of_the_guide_survives_every_form(topa: Callable[..., Any], 
     rows = pyarrow.parquet.read_table(tmp_path / "set.parquet").to_pylist()
     assert [from_row(row) for row in rows] == tideos
     assert list(read_jsonl(tmp_path / "set.jsonl")) == tideos
-    textvid = list(read_textvid(tmp_path / "textvid.json", Tally()))
+    textvid = list(read_textvid(tmp_path / "textvid.json", DropCounts()))
     assert [tideo.questions for tideo in textvid] == [tideo.questions for tideo in tideos]
     assert topa("clean", out / "tideos.jsonl", "--out", tmp_path / "clean").code == 0
     assert json.loads((tmp_path / "clean" / "card.json").read_text())["kinds"] == dict.fromkeys(kinds, 5)

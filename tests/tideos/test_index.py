@@ -73,9 +73,9 @@ def test_a_changed_file_is_indexed_again(path: Path) -> None:
 
 def test_a_change_that_the_index_did_not_see_is_told(path: Path) -> None:
     file = TideoFile.open(path, show=False)
-    changed = path.read_bytes().replace(b'"id":"one"', b'"id":"two"')
+    data = path.read_bytes().replace(b'"id":"one"', b'"id":"two"')
     with path.open("r+b") as raw:  # under the mapping
-        raw.write(changed)
+        raw.write(data)
     with pytest.raises(InputError, match=r"jsonl:1: found the id 'two'; expected 'one'.*remove the index"):
         file[0]
 
@@ -93,7 +93,7 @@ def line(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", r"own\.jsonl: found no Tideos"),
         (line("a") + line("b") + line("a"), r"own\.jsonl:3: found the id 'a' again, which is in line 1"),
@@ -105,9 +105,9 @@ def line(name: str) -> str:
         (line("a")[:-8], r"own\.jsonl:1: .*EOF"),
     ],
 )
-def test_what_is_no_file_of_tideos(tmp_path: Path, text: str, told: str) -> None:
+def test_what_is_no_file_of_tideos(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "own.jsonl").write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         list(TideoFile.open(tmp_path / "own.jsonl", show=False))
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from topa.tideos import ledger as module
-from topa.tideos.ledger import Call, Ledger, Reply, Usage, call_key
+from topa.tideos.ledger import Ledger, WriterCall, WriterReply, call_key
 from topa.tideos.seeds import Seed
+from topa.tideos.writers import TokenUsage
 
 CONFIGURATION = {"model": "m", "prompt": "p"}
 
@@ -88,21 +89,21 @@ def test_a_call_goes_its_way_and_is_counted_once(path: Path) -> None:
     with opened(path) as ledger:
         assert plan(ledger, "ab") == 2
         assert ledger.counts() == {"planned": 2}
-        assert ledger.claim(1) == [Call("a", seed("a"), ())]
+        assert ledger.claim(1) == [WriterCall("a", seed("a"), ())]
         ledger.attempt("a")
         assert ledger.counts() == {"in flight": 1, "planned": 1}
         reply = ledger.record("a", "{}")
         assert ledger.counts() == {"planned": 1, "replied": 1}
-        ledger.count(reply, Usage(3, 4, 0.5))
-        ledger.count(reply, Usage(3, 4, 0.5))
+        ledger.count(reply, TokenUsage(3, 4, 0.5))
+        ledger.count(reply, TokenUsage(3, 4, 0.5))
         ledger.settle("a", "accepted", result="tideo")
     with opened(path) as ledger:
         plan(ledger, "ab")
         assert ledger.counts() == {"accepted": 1, "planned": 1}
-        assert ledger.spent() == Usage(3, 4, 0.5)
-        assert ledger.spent().tokens == 7
+        assert ledger.total_usage() == TokenUsage(3, 4, 0.5)
+        assert ledger.total_usage().tokens == 7
         assert list(ledger.results()) == [(0, "tideo")]
-        assert ledger.replies("a") == (Reply(reply.id, "{}", counted=True),)
+        assert ledger.replies("a") == (WriterReply(reply.id, "{}", is_counted=True),)
         assert claimed(ledger) == "b"
 
 
@@ -149,11 +150,11 @@ def test_a_living_process_keeps_its_call_and_a_dead_one_loses_it(path: Path) -> 
     with opened(path) as ledger:
         process = holder(path)
         plan(ledger, "a")
-        assert ledger.held_elsewhere() == 1
+        assert ledger.count_elsewhere() == 1
         assert claimed(ledger) == ""
         kill(process)
         plan(ledger, "a")
-        assert ledger.held_elsewhere() == 0
+        assert ledger.count_elsewhere() == 0
         assert claimed(ledger) == "a"
 
 
@@ -162,7 +163,7 @@ def test_a_reply_of_a_killed_process_is_there(path: Path) -> None:
         kill(holder(path, "the reply"))
         plan(ledger, "a")
         (call,) = ledger.claim(1)
-        assert [(reply.raw, reply.counted) for reply in call.replies] == [("the reply", False)]
+        assert [(reply.raw, reply.is_counted) for reply in call.replies] == [("the reply", False)]
         assert ledger.counts() == {"replied": 1}
 
 
@@ -181,14 +182,14 @@ def test_two_ledgers_of_one_process_dont_share_a_call(path: Path) -> None:
 def test_operations_together_are_done_all_or_none(path: Path) -> None:
     with opened(path) as ledger:
         plan(ledger, "ab")
-        reply, _ = ledger.together([lambda: ledger.record("a", "1"), lambda: ledger.attempt("b")])
+        reply, _ = ledger.commit_all([lambda: ledger.record("a", "1"), lambda: ledger.attempt("b")])
         assert ledger.replies("a") == (reply,)
 
         def broken() -> None:
             raise ValueError("no")
 
         with pytest.raises(ValueError, match="no"):
-            ledger.together([lambda: ledger.record("b", "2"), broken])
+            ledger.commit_all([lambda: ledger.record("b", "2"), broken])
         assert ledger.replies("b") == ()
 
 
@@ -277,9 +278,9 @@ def test_another_format_is_refused(path: Path) -> None:
 
 def test_the_first_note_stays(path: Path) -> None:
     with opened(path) as one, opened(path) as two:
-        assert two.noted("mode") is None
-        assert one.note("mode", "json") == "json"
-        assert two.note("mode", "text") == "json"
+        assert two.read_note("mode") is None
+        assert one.write_note("mode", "json") == "json"
+        assert two.write_note("mode", "text") == "json"
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -310,13 +311,13 @@ except OutputError as error:
 
 def test_no_room_is_one_clear_error_and_what_was_recorded_stays(path: Path) -> None:
     """A limit on the size of files makes writes fail as a full disk does."""
-    done = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    kept, _, message = done.stdout.partition(" ")
+    process = subprocess.run([sys.executable, "-c", FILLER, str(path)], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    number, _, message = process.stdout.partition(" ")
     assert "Free some space" in message
-    assert 0 < int(kept) < 1000
+    assert 0 < int(number) < 1000
     with opened(path) as ledger:
-        assert [reply.raw[:4] for reply in ledger.replies("a")] == [f"{n:04}" for n in range(int(kept))]
+        assert [reply.raw[:4] for reply in ledger.replies("a")] == [f"{n:04}" for n in range(int(number))]
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 400_000
 
 
@@ -330,7 +331,7 @@ def test_the_space_that_was_kept_aside_is_given_up_when_there_is_no_other(path: 
         ledger.database.execute(f"PRAGMA max_page_count = {pages}")
         assert ledger.full is None
         with pytest.raises(OutputError, match="Free some space"):
-            ledger.together([lambda: ledger.record("a", "x" * 100_000)])
+            ledger.commit_all([lambda: ledger.record("a", "x" * 100_000)])
         assert not reserve.exists()
         assert ledger.full is not None
     with opened(path) as ledger:

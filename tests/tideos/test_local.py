@@ -18,13 +18,13 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, Qwen2Config
 
 import topa
 from topa.core.errors import InputError, UsageError
-from topa.tideos.asking import Asking, reply_schema
-from topa.tideos.collect import generate
-from topa.tideos.decoding import Decoder, Row
-from topa.tideos.flow import Limits, Outcome
+from topa.tideos.collect import generate_set
+from topa.tideos.decoding import Decoder, PartialReply
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.local import Local
 from topa.tideos.seeds import Seed
-from topa.tideos.writers import BadContent, Counted, Mode, Permanent, Probe, count_body, read_body
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
+from topa.tideos.writers import BadContent, Mode, Permanent, Probe, TokenUsage, count_body, read_body
 
 from .tiny import COMMON, ENDS, SIZES, llama, save, tokenizer
 
@@ -77,8 +77,8 @@ def write(model: str | Path, prompts: Sequence[Any], schema: Any = SHORT, **opti
 
     async def run() -> list[Any]:
         async with Local(model, schema=schema, **options) as local:
-            asked = [local.ask(user(prompt) if isinstance(prompt, str) else prompt, STRICT) for prompt in prompts]
-            return await asyncio.gather(*asked, return_exceptions=True)
+            requests = [local.ask(user(prompt) if isinstance(prompt, str) else prompt, STRICT) for prompt in prompts]
+            return await asyncio.gather(*requests, return_exceptions=True)
 
     return asyncio.run(run())
 
@@ -110,7 +110,7 @@ def obeys(value: Any, schema: dict[str, Any]) -> bool:
 def test_every_reply_obeys_the_real_schema(
     folders: dict[str, Path], family: str, real_schema: Callable[[], dict[str, Any]]
 ) -> None:
-    prompts = [Asking().prompt(seed(number)) for number in range(3)]
+    prompts = [WriterPrompt().render(seed(number)) for number in range(3)]
     bodies = write(folders[family], prompts, real_schema(), temperature=1.0)
     texts = [read_body(body) for body in bodies]
     for body, text in zip(bodies, texts, strict=True):
@@ -160,10 +160,10 @@ def test_the_models_own_way_of_sampling_is_used(folders: dict[str, Path], tmp_pa
     greedy = write(folders["llama"], PROMPTS, temperature=0)
     assert write(folders["llama"], PROMPTS) == greedy  # its generation_config says nothing
     folder = llama(tmp_path / "model")
-    said = json.loads((folder / "generation_config.json").read_text())
+    config = json.loads((folder / "generation_config.json").read_text())
 
     def texts(**own: Any) -> list[str]:
-        (folder / "generation_config.json").write_text(json.dumps(said | {"do_sample": True} | own))
+        (folder / "generation_config.json").write_text(json.dumps(config | {"do_sample": True} | own))
         return [read_body(body) for body in write(folder, PROMPTS)]
 
     plain = [read_body(body) for body in greedy]
@@ -175,13 +175,13 @@ def test_the_models_own_way_of_sampling_is_used(folders: dict[str, Path], tmp_pa
 
 def test_all_tokens_that_end_a_text_are_known(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     last = {}
-    take = Row.take
+    take = PartialReply.take
 
-    def watched(row: Row, token: int, eos: Sequence[int]) -> None:
+    def watched(row: PartialReply, token: int, eos: Sequence[int]) -> None:
         last[id(row.draws)] = token
         take(row, token, eos)
 
-    monkeypatch.setattr(Row, "take", watched)
+    monkeypatch.setattr(PartialReply, "take", watched)
     bodies = write(
         folders["llama"], [str(n) for n in range(16)], {"type": "integer", "minimum": 1}, temperature=9.0, batch=16
     )
@@ -228,7 +228,7 @@ def test_the_chat_template_is_used_where_there_is_one(folders: dict[str, Path]) 
 
 
 def test_a_probe_takes_no_request(folders: dict[str, Path]) -> None:
-    assert probe(folders["llama"]) == Probe(STRICT, Counted())
+    assert probe(folders["llama"]) == Probe(STRICT, TokenUsage())
 
 
 def test_what_is_no_model(tmp_path: Path) -> None:
@@ -286,19 +286,19 @@ class Watch:
     """The rows of each batch, and a moment in the middle of writing."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.batches: list[list[Row]] = []
+        self.batches: list[list[PartialReply]] = []
         self._writing: asyncio.Event | None = None
         write, choose = Decoder.write, Decoder.choose
 
-        def watched_write(decoder: Decoder, rows: Sequence[Row]) -> None:
+        def watched_write(decoder: Decoder, rows: Sequence[PartialReply]) -> None:
             self.batches.append(list(rows))
             write(decoder, rows)
 
-        def watched_choose(decoder: Decoder, rows: Sequence[Row], *rest: Any) -> Any:
-            found = choose(decoder, rows, *rest)
+        def watched_choose(decoder: Decoder, rows: Sequence[PartialReply], *rest: Any) -> Any:
+            scores = choose(decoder, rows, *rest)
             if self._writing is not None and len(rows[0].ids) == 3:
                 self._loop.call_soon_threadsafe(self._writing.set)
-            return found
+            return scores
 
         monkeypatch.setattr(Decoder, "write", watched_write)
         monkeypatch.setattr(Decoder, "choose", watched_choose)
@@ -351,21 +351,21 @@ def test_a_task_that_is_cancelled_leaves_the_others_alone(folders: dict[str, Pat
 
     run(flow())
     _, (gone, stays), _ = watch.batches
-    assert (gone.ended, stays.ended) == ("dropped", "length")
+    assert (gone.finish_reason, stays.finish_reason) == ("dropped", "length")
     assert len(gone.ids) < len(stays.ids) == 150
 
 
 def test_closing_waits_for_the_thread_and_drops_what_it_writes(folders: dict[str, Path], watch: Watch) -> None:
     async def flow() -> None:
         async with Local(folders["llama"], schema=LONG, batch=1) as local:
-            asked = [asyncio.create_task(local.ask(user(prompt), STRICT)) for prompt in ("a", "b")]
+            tasks = [asyncio.create_task(local.ask(user(prompt), STRICT)) for prompt in ("a", "b")]
             await watch.writing()
-        await asyncio.wait(asked)
-        assert all(task.cancelled() for task in asked)
+        await asyncio.wait(tasks)
+        assert all(task.cancelled() for task in tasks)
 
     run(flow())
     ((row,),) = watch.batches
-    assert row.ended == "dropped"
+    assert row.finish_reason == "dropped"
     assert len(row.ids) < 8000
 
 
@@ -397,10 +397,12 @@ def test_a_set_is_written_and_a_second_run_needs_no_model(
 ) -> None:
     model = Path(shutil.copytree(folders["llama"], tmp_path / "model"))
 
-    def run() -> Outcome:
+    def run() -> GenerationOutcome:
         local = Local(model, schema=real_schema(), temperature=1.0, batch=3)
         seeds = [seed(number) for number in range(5)]
-        return generate(seeds, tmp_path / "out", local, asking=Asking("{seed}"), limits=Limits(6), show=False)
+        return generate_set(
+            seeds, tmp_path / "out", local, prompt=WriterPrompt("{seed}"), limits=GenerationLimits(6), show=False
+        )
 
     first = run()
     assert (first.accepted, first.left) == (5, 0)
@@ -415,6 +417,6 @@ def test_a_set_is_written_and_a_second_run_needs_no_model(
 def test_a_model_that_cant_spell_json_is_one_clear_error(topa: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text(seed(0).model_dump_json() + "\n")
     words = ("--seeds", tmp_path / "seeds.jsonl", "--out", tmp_path / "out", "--model", WORDS)
-    done = topa("generate", "--writer", "local", *words)
-    assert done.code == 2
-    assert done.err.startswith(f"topa: model '{WORDS}': replies can't be held to the schema")
+    result = topa("generate", "--writer", "local", *words)
+    assert result.code == 2
+    assert result.err.startswith(f"topa: model '{WORDS}': replies can't be held to the schema")

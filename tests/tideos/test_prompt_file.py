@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from topa.core.errors import InputError
-from topa.tideos.asking import Asking, ReplyError, read_reply, reply_schema
 from topa.tideos.prompt_file import DEFAULT_FORM, ReplyForm, read_prompt
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import ReplyError, WriterPrompt, read_reply, reply_schema
 
 from .replies import good_reply
 
 BODY = 'Film {seed}. Questions such as {"kind": "hazard"}.\n'
-LISTED = '+++\nkinds = ["hazard", "ppe", "causal"]\noptions = 4\n+++\n'
-DESCRIBED = '+++\noptions = 4\n\n[kinds]\nhazard = "what could hurt"\nppe = "what is worn"\ncausal = ""\n+++\n'
+LIST_OF_KINDS = '+++\nkinds = ["hazard", "ppe", "causal"]\noptions = 4\n+++\n'
+TABLE_OF_KINDS = '+++\noptions = 4\n\n[kinds]\nhazard = "what could hurt"\nppe = "what is worn"\ncausal = ""\n+++\n'
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -28,9 +28,9 @@ def write(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_kinds_are_declared_as_a_list_or_with_what_they_mean(tmp_path: Path, mark: str, ends: str) -> None:
-    text, form = read_prompt(write(tmp_path, (mark + LISTED + BODY).replace("\n", ends)))
+    text, form = read_prompt(write(tmp_path, (mark + LIST_OF_KINDS + BODY).replace("\n", ends)))
     assert (text, form.names, form.options) == (BODY, ("hazard", "ppe", "causal"), 4)
-    text, form = read_prompt(write(tmp_path, (mark + DESCRIBED + BODY).replace("\n", ends)))
+    text, form = read_prompt(write(tmp_path, (mark + TABLE_OF_KINDS + BODY).replace("\n", ends)))
     assert (text, form.options) == (BODY, 4)
     assert form.kinds == (("hazard", "what could hurt"), ("ppe", "what is worn"), ("causal", ""))
 
@@ -39,7 +39,7 @@ def test_without_a_declaration_nothing_changes(tmp_path: Path) -> None:
     text = 'Film {seed}!\n---\nkinds: five\n{"kind": "causal"} or {"kind": "..."} or {"kind": "string"}\n+++\n'
     assert read_prompt(write(tmp_path, text)) == (text, DEFAULT_FORM)
     assert read_prompt(write(tmp_path, "+++\n+++\n{seed}")) == ("{seed}", DEFAULT_FORM)
-    assert Asking(text).declaration == {}
+    assert WriterPrompt(text).declaration == {}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_seed_in_the_declaration_alone_is_none(tmp_path: Path) -> None:
 
 
 def test_the_schema_and_the_reader_know_exactly_the_declared_kinds(tmp_path: Path) -> None:
-    asking = Asking.from_file(write(tmp_path, LISTED + BODY))
+    asking = WriterPrompt.from_file(write(tmp_path, LIST_OF_KINDS + BODY))
     question = reply_schema(asking.form)["properties"]["questions"]["items"]["properties"]
     assert question["kind"] == {"enum": ["hazard", "ppe", "causal"], "type": "string"}
     assert (question["options"]["minItems"], question["options"]["maxItems"]) == (4, 4)
@@ -100,14 +100,14 @@ def test_the_names_of_a_reply_cannot_flood_its_reason() -> None:
 
 
 def test_kinds_and_options_tell_prompts_apart_and_descriptions_do_not(tmp_path: Path) -> None:
-    listed = Asking.from_file(write(tmp_path, LISTED + BODY))
-    assert Asking.from_file(write(tmp_path, DESCRIBED + BODY)).identity == listed.identity
-    assert listed.prompt(Seed(id="1", kind="own", text="a hall")) == BODY.replace("{seed}", "a hall")
+    prompt = WriterPrompt.from_file(write(tmp_path, LIST_OF_KINDS + BODY))
+    assert WriterPrompt.from_file(write(tmp_path, TABLE_OF_KINDS + BODY)).identity == prompt.identity
+    assert prompt.render(Seed(id="1", kind="own", text="a hall")) == BODY.replace("{seed}", "a hall")
     others = [
-        LISTED.replace("4", "3"),
-        LISTED.replace("ppe", "rule"),
-        LISTED.replace('"hazard", "ppe"', '"ppe", "hazard"'),
+        LIST_OF_KINDS.replace("4", "3"),
+        LIST_OF_KINDS.replace("ppe", "rule"),
+        LIST_OF_KINDS.replace('"hazard", "ppe"', '"ppe", "hazard"'),
     ]
-    identities = {Asking.from_file(write(tmp_path, other + BODY)).identity for other in others}
-    assert len(identities | {listed.identity, Asking(BODY).identity}) == 5
-    assert listed.declaration == {"kinds": ["hazard", "ppe", "causal"], "options": 4}
+    identities = {WriterPrompt.from_file(write(tmp_path, other + BODY)).identity for other in others}
+    assert len(identities | {prompt.identity, WriterPrompt(BODY).identity}) == 5
+    assert prompt.declaration == {"kinds": ["hazard", "ppe", "causal"], "options": 4}

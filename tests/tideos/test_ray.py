@@ -25,17 +25,17 @@ def test_shards_on_workers_make_the_same_set_and_a_failed_one_is_told(tmp_path: 
     seeds.write_text(
         "".join(json.dumps({"id": f"s{n}", "kind": "own", "text": f"thing {n}"}) + "\n" for n in range(10))
     )
-    with serving(good) as (url, seen):
+    with serving(good) as (url, log):
         words = ("--seeds", seeds, "--model", "m", "--base-url", url)
         whole = generate(*words, "--out", tmp_path / "whole")
         assert whole.returncode == 0, whole.stderr
-        asked = sum(not is_probe(request) for request in seen.requests)
+        number = sum(not is_probe(request) for request in log.requests)
         words = ("--seeds", "seeds.jsonl", *words[2:])  # workers have working folders of their own
-        done = generate(*words, "--out", "parts", "--ray", 3, "--json", here=tmp_path)
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert (told["accepted"], told["left"], told["report"]["kept"]) == (10, 0, 10)
-        assert sum(not is_probe(request) for request in seen.requests) == 2 * asked
+        process = generate(*words, "--out", "parts", "--ray", 3, "--json", here=tmp_path)
+        assert process.returncode == 0, process.stderr
+        output = json.loads(process.stdout)
+        assert (output["accepted"], output["left"], output["report"]["kept"]) == (10, 0, 10)
+        assert sum(not is_probe(request) for request in log.requests) == 2 * number
         assert (tmp_path / "parts" / "tideos.jsonl").read_text() == (tmp_path / "whole" / "tideos.jsonl").read_text()
     # A key that is refused, and one shard to be written again: its error is told, the others stay.
     (tmp_path / "parts" / "shard-1-of-3" / "ledger.sqlite").unlink()

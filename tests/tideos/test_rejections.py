@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from topa.tideos.asking import Asking, reply_schema
 from topa.tideos.batch_endpoint import BatchEndpoint
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits, Outcome
+from topa.tideos.flow import GenerationLimits, GenerationOutcome
 from topa.tideos.ledger import Verdict
 from topa.tideos.rejections import SAME_TEXT, count_rejections
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.writers import Transient
 
 from .batches import Provider, providing, well
@@ -27,15 +27,17 @@ from .replies import good_reply
 from .servers import completion, faults, good, is_probe, of_kinds, send, serving
 
 FACTORY = of_kinds("ppe", "hazard", "rule")
-KNOWN = "descriptive, temporal, causal, counting, intention"
-REASON = f"content: questions.kind: found 'hazard', 'ppe', 'rule'; expected {KNOWN}"
+KINDS = "descriptive, temporal, causal, counting, intention"
+REASON = f"content: questions.kind: found 'hazard', 'ppe', 'rule'; expected {KINDS}"
 
 
-def write(url: str, out: Path, count: int = 200, *, batch: bool = False, **limits: Any) -> Outcome:
+def write(url: str, out: Path, count: int = 200, *, batch: bool = False, **limits: Any) -> GenerationOutcome:
     seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(count)]
     writer = (BatchEndpoint if batch else Endpoint)(url, "m", schema=reply_schema())
     limits = {"backoff": 0.01, "poll": 0.01, **limits}
-    return generate(seeds, out, writer, asking=Asking("About {seed}."), limits=Limits(**limits), show=False)
+    return generate_set(
+        seeds, out, writer, prompt=WriterPrompt("About {seed}."), limits=GenerationLimits(**limits), show=False
+    )
 
 
 def paid(requests: list[dict[str, Any]]) -> int:
@@ -73,41 +75,41 @@ def test_of_one_text_the_first_counts() -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 8, 64])
 def test_it_stops_after_twenty_replies_and_again_at_once(tmp_path: Path, concurrency: int) -> None:
-    with serving(FACTORY) as (url, seen):
+    with serving(FACTORY) as (url, log):
         outcome = write(url, tmp_path, concurrency=concurrency)
         assert outcome.stopped == "rejections"
-        assert paid(seen.requests) == 20
+        assert paid(log.requests) == 20
         assert outcome.rejections is not None
         assert (outcome.rejections.replies, outcome.rejections.reasons) == (20, {REASON: 20})
         assert outcome.rejections.seed.startswith("s")
         assert outcome.rejections.problem == REASON.removeprefix("content: ")
         assert outcome.spent.tokens == 20 * 150
         assert not (tmp_path / "manifest.json").exists()
-        requests = len(seen.requests)
+        requests = len(log.requests)
         again = write(url, tmp_path, concurrency=concurrency)
         assert (again.stopped, again.rejections) == ("rejections", outcome.rejections)
-        assert len(seen.requests) == requests  # not even a probe
+        assert len(log.requests) == requests  # not even a probe
 
 
 def test_it_goes_on_when_told_and_watches_again_afterwards(tmp_path: Path) -> None:
-    with serving(FACTORY) as (url, seen):
+    with serving(FACTORY) as (url, log):
         write(url, tmp_path)
         outcome = write(url, tmp_path, 30, accept_rejections=True)
         assert (outcome.stopped, outcome.rejected, outcome.left) == (None, 30, 0)
-        assert paid(seen.requests) == 60
-    with serving(good) as (url, seen):
+        assert paid(log.requests) == 60
+    with serving(good) as (url, log):
         assert write(url, tmp_path, 60).stopped == "rejections"
-        assert paid(seen.requests) == 0
+        assert paid(log.requests) == 0
         assert write(url, tmp_path, 60, accept_rejections=True).accepted == 30
         assert write(url, tmp_path, 100).accepted == 70  # the latest replies are good ones
 
 
 def test_of_any_hundred_too_and_what_is_in_flight_is_kept(tmp_path: Path) -> None:
-    with serving(faults([good] * 30, FACTORY)) as (url, seen):
+    with serving(faults([good] * 30, FACTORY)) as (url, log):
         outcome = write(url, tmp_path, 400, concurrency=16)
     assert (outcome.stopped, outcome.accepted) == ("rejections", 30)
-    assert 120 <= paid(seen.requests) <= 120 + 15
-    assert outcome.spent.tokens == 150 * paid(seen.requests)
+    assert 120 <= paid(log.requests) <= 120 + 15
+    assert outcome.spent.tokens == 150 * paid(log.requests)
 
 
 def test_replies_that_a_repair_mends_stop_nothing(tmp_path: Path) -> None:
@@ -120,10 +122,10 @@ def test_replies_that_a_repair_mends_stop_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("writer", "reason"), [(constant, SAME_TEXT), (in_greek, "left out: in another script")])
 def test_replies_of_which_the_set_keeps_nothing_count(tmp_path: Path, writer: Any, reason: str) -> None:
-    with serving(writer) as (url, seen):
+    with serving(writer) as (url, log):
         outcome = write(url, tmp_path)
     assert outcome.stopped == "rejections"
-    assert paid(seen.requests) == 20
+    assert paid(log.requests) == 20
     assert outcome.rejections is not None
     assert set(outcome.rejections.reasons) == {reason}
 
@@ -137,36 +139,37 @@ def test_errors_of_the_endpoint_are_no_rejections(tmp_path: Path) -> None:
 
 
 def test_runs_of_one_folder_count_together(tmp_path: Path) -> None:
-    with serving(FACTORY) as (url, seen):
+    with serving(FACTORY) as (url, log):
         assert write(url, tmp_path, 8, repairs=0).stopped is None
         assert write(url, tmp_path, 200, repairs=0).stopped == "rejections"
-        assert paid(seen.requests) == 20
+        assert paid(log.requests) == 20
         assert write(url, tmp_path / "other", 8, repairs=0).stopped is None
 
 
 def test_two_runs_at_a_time_count_together(tmp_path: Path) -> None:
-    with serving(FACTORY) as (url, seen):
+    with serving(FACTORY) as (url, log):
         runs = [threading.Thread(target=write, args=(url, tmp_path), kwargs={"concurrency": 1}) for _ in range(2)]
         for run in runs:
             run.start()
         for run in runs:
             run.join(60)
-        assert 20 <= paid(seen.requests) <= 22  # each may have one in flight
+        assert 20 <= paid(log.requests) <= 22  # each may have one in flight
         assert write(url, tmp_path).stopped == "rejections"
 
 
 RUN = """
 import sys
 from pathlib import Path
-from topa.tideos.asking import Asking, reply_schema
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
-from topa.tideos.collect import generate
+from topa.tideos.flow import GenerationLimits
+from topa.tideos.collect import generate_set
 from topa.tideos.seeds import Seed
 from topa.tideos.writers import Transient
 seeds = [Seed(id=f"s{n}", kind="own", text=f"<{n}>") for n in range(200)]
 writer = Endpoint(sys.argv[1], "m", schema=reply_schema())
-generate(seeds, Path(sys.argv[2]), writer, asking=Asking("About {seed}."), limits=Limits(concurrency=2), show=False)
+limits = GenerationLimits(concurrency=2)
+generate_set(seeds, Path(sys.argv[2]), writer, prompt=WriterPrompt("About {seed}."), limits=limits, show=False)
 """
 
 
@@ -177,14 +180,14 @@ def test_a_killed_run_starts_no_new_count(tmp_path: Path) -> None:
         inside.set()
         end.wait(60)
 
-    with serving(faults([FACTORY] * 14 + [hang], FACTORY)) as (url, seen):
+    with serving(faults([FACTORY] * 14 + [hang], FACTORY)) as (url, log):
         process = subprocess.Popen([sys.executable, "-c", RUN, url, str(tmp_path)])
         assert inside.wait(60)
         process.kill()
         assert process.wait() == -signal.SIGKILL
         end.set()
         assert write(url, tmp_path, concurrency=2).stopped == "rejections"
-        assert paid(seen.requests) <= 20 + 2  # what was in flight is lost
+        assert paid(log.requests) <= 20 + 2  # what was in flight is lost
 
 
 # Through a batch API.

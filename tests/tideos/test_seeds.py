@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from topa.core.errors import InputError, UsageError
-from topa.tideos.seeds import Seed, Source, read_seeds, sample, write_seeds
+from topa.tideos.seeds import Seed, SeedSource, read_seeds, sample, write_seeds
 
 WORDNET = Path("/usr/share/wordnet")
 
 
-def own(path: Path, texts: list[str], weight: float = 1.0) -> Source:
+def own(path: Path, texts: list[str], weight: float = 1.0) -> SeedSource:
     path.write_text("".join(f"{text}\n" for text in texts))
-    return Source("text", path, weight)
+    return SeedSource("text", path, weight)
 
 
 def numbers(start: int, stop: int) -> list[str]:
@@ -62,17 +62,17 @@ def test_order_is_of_no_account_and_nothing_comes_twice(tmp_path, first, second,
         except InputError as error:
             return str(error)
 
-    found = run([a, b])
+    result = run([a, b])
     shuffle.shuffle(first)
     shuffle.shuffle(second)
     own(a.path, first), own(b.path, second)
-    assert run([b, a]) == found
-    if isinstance(found, str):
+    assert run([b, a]) == result
+    if isinstance(result, str):
         assert len(set(first)) < count or len(set(second) - set(first)) < count
-        if enough := re.search(r"--count (\d+)", found):
+        if enough := re.search(r"--count (\d+)", result):
             assert len(sample([a, b], int(enough[1]), seed=1, show=False)[0]) == int(enough[1]) < count
         return
-    seeds, tallies = found
+    seeds, tallies = result
     texts = [seed.text for seed in seeds]
     assert len(texts) == len(set(texts)) == len({seed.id for seed in seeds}) == count
     assert [tally.read for tally in tallies] == [len(first), len(second)]
@@ -90,10 +90,10 @@ def test_another_seed_is_another_sample_and_a_larger_one_holds_the_smaller(tmp_p
 
 def test_every_text_has_the_same_chance_however_often_it_comes(tmp_path):
     source = own(tmp_path / "a.txt", numbers(0, 10) + ["text 3"] * 90)
-    drawn = Counter(s.text for k in range(600) for s in sample([source], 3, seed=k, show=False)[0])
-    assert len(drawn) == 10
+    counts = Counter(s.text for k in range(600) for s in sample([source], 3, seed=k, show=False)[0])
+    assert len(counts) == 10
     # 180 each; the standard deviation is 11.2
-    assert all(130 <= times <= 230 for times in drawn.values()), drawn
+    assert all(130 <= times <= 230 for times in counts.values()), counts
 
 
 def test_duplicates_are_dropped_and_counted(tmp_path):
@@ -109,7 +109,7 @@ def test_duplicates_are_dropped_and_counted(tmp_path):
 
 def test_text_that_no_file_can_hold(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a \ud800 b"}))
-    (seed,) = sample([Source("jsonl", tmp_path / "a.jsonl")], 1, show=False)[0]
+    (seed,) = sample([SeedSource("jsonl", tmp_path / "a.jsonl")], 1, show=False)[0]
     write_seeds(tmp_path / "out", [seed])
     assert Seed.model_validate_json((tmp_path / "out").read_text()) == seed
     assert seed.text == "a ? b"
@@ -131,7 +131,7 @@ def test_shares_need_a_number_to_be_shares_of(tmp_path):
     a, b = own(tmp_path / "a.txt", ["x"]), own(tmp_path / "b.txt", ["y"], 2)
     with pytest.raises(UsageError, match=r"b\.txt: found the weight 2 and no count; .* Give --count, or leave"):
         sample([a, b], show=False)
-    assert len(sample([a, Source.parse(f"text={b.path}:1")], show=False)[0]) == 2
+    assert len(sample([a, SeedSource.parse(f"text={b.path}:1")], show=False)[0]) == 2
 
 
 @pytest.mark.parametrize(
@@ -163,17 +163,17 @@ def test_memory_is_that_of_the_sample(tmp_path):
 
 
 def test_sources_as_they_are_written():
-    assert Source.parse("webvid=a.csv:2") == Source("webvid", Path("a.csv"), 2)
-    assert Source.parse("text=a:b/c=d.txt") == Source("text", Path("a:b/c=d.txt"), 1)
-    assert Source.parse("text=a:1:0.5") == Source("text", Path("a:1"), 0.5)
-    assert Source.parse("a.csv", "webvid") == Source("webvid", Path("a.csv"))
-    assert Source.parse("a.csv:3", "csv") == Source("csv", Path("a.csv"), 3)
-    assert Source.parse("text=a.csv", "csv") == Source("text", Path("a.csv"))
-    assert Source.parse("./a=b/c.txt", "text") == Source("text", Path("a=b/c.txt"))
+    assert SeedSource.parse("webvid=a.csv:2") == SeedSource("webvid", Path("a.csv"), 2)
+    assert SeedSource.parse("text=a:b/c=d.txt") == SeedSource("text", Path("a:b/c=d.txt"), 1)
+    assert SeedSource.parse("text=a:1:0.5") == SeedSource("text", Path("a:1"), 0.5)
+    assert SeedSource.parse("a.csv", "webvid") == SeedSource("webvid", Path("a.csv"))
+    assert SeedSource.parse("a.csv:3", "csv") == SeedSource("csv", Path("a.csv"), 3)
+    assert SeedSource.parse("text=a.csv", "csv") == SeedSource("text", Path("a.csv"))
+    assert SeedSource.parse("./a=b/c.txt", "text") == SeedSource("text", Path("a=b/c.txt"))
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ("a.csv", "found no kind; expected kind=path .* webvid=train.csv:2, or --kind .* --kind webvid train.csv"),
         ("text=", "found no path; expected kind=path"),
@@ -186,16 +186,16 @@ def test_sources_as_they_are_written():
         ("text=a.txt:two", "found the weight 'two'"),
     ],
 )
-def test_sources_that_are_none(tmp_path, monkeypatch, spec, told):
+def test_sources_that_are_none(tmp_path, monkeypatch, spec, message):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("x")
-    with pytest.raises(UsageError, match=told):
-        Source.parse(spec)
+    with pytest.raises(UsageError, match=message):
+        SeedSource.parse(spec)
 
 
 def test_a_kind_for_all_that_nobody_knows():
     with pytest.raises(UsageError, match="unknown kind of source 'jsnl'; did you mean 'jsonl'"):
-        Source.parse("a", "jsnl")
+        SeedSource.parse("a", "jsnl")
 
 
 def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
@@ -203,9 +203,9 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
     (tmp_path / "b.csv").write_text("title\nu\nv\n")
     out = tmp_path / "new" / "seeds.jsonl"
     words = ["seeds", f"text={a.path}", f"csv={tmp_path / 'b.csv'}:1", "--column", "title", "--count", 4, "--out", out]
-    done = topa(*words)
-    assert (done.code, done.err) == (0, "")
-    assert done.out.splitlines() == [
+    result = topa(*words)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines() == [
         f"csv={tmp_path / 'b.csv'}: 2 read, 2 written (0 duplicates of drawn texts dropped)",
         f"text={a.path}: 3 read, 1 without a text, 2 written (1 duplicates of drawn texts dropped)",
         f"seeds: {out} (4 written)",
@@ -213,19 +213,19 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
     ]
     first = out.read_bytes()
     assert sorted(Seed.model_validate_json(line).text for line in first.splitlines()) == ["u", "v", "x", "y"]
-    told = json.loads(topa(*words, "--json").out)
-    assert (told["written"], [s["read"] for s in told["sources"]]) == (4, [2, 3])
+    output = json.loads(topa(*words, "--json").out)
+    assert (output["written"], [s["read"] for s in output["sources"]]) == (4, [2, 3])
     assert out.read_bytes() == first
     # All there are, in the same order; and with the kind of those without one in an option.
     plain = ["seeds", "--kind", "text", a.path, f"csv={tmp_path / 'b.csv'}", "--column", "title", "--out", out]
-    told = json.loads(topa(*plain, "--json").out)
-    assert (told["written"], [s["source"].partition("=")[0] for s in told["sources"]]) == (4, ["csv", "text"])
+    output = json.loads(topa(*plain, "--json").out)
+    assert (output["written"], [s["source"].partition("=")[0] for s in output["sources"]]) == (4, ["csv", "text"])
     assert out.read_bytes() == first
     assert [path.name for path in out.parent.glob("[!.]*")] == ["seeds.jsonl"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (["text=gone.txt"], 2, "gone.txt: found nothing there"),
         (["text=empty.txt"], 2, "empty.txt: found an empty file"),
@@ -244,7 +244,7 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
         (["webvid=a.csv"], 2, "a.csv, line 1: found the columns text; expected a column 'name'"),
     ],
 )
-def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, told):
+def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, message):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("x\ny\n")
     Path("a.csv").write_text("text\nx\n")
@@ -253,11 +253,11 @@ def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, tol
     Path("folder").mkdir()
     before = sorted(os.listdir())
     more = [*([] if "--out" in words else ["--out", "seeds.jsonl"]), *([] if "--count" in words else ["--count", "2"])]
-    done = topa("seeds", *words, *more)
-    assert (done.code, done.out) == (code, "")
-    assert done.err.startswith("topa: ")
-    assert told in done.err
-    assert len(done.err.strip().splitlines()) == 1
+    result = topa("seeds", *words, *more)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith("topa: ")
+    assert message in result.err
+    assert len(result.err.strip().splitlines()) == 1
     assert sorted(os.listdir()) == before
     assert Path("a.txt").read_text() == "x\ny\n"
 
@@ -265,27 +265,29 @@ def test_requests_that_are_refused(topa, tmp_path, monkeypatch, words, code, tol
 @pytest.mark.parametrize("count", ["0", "-1", "many"])
 def test_a_count_that_is_none(topa, tmp_path, count):
     own(tmp_path / "a.txt", ["x"])
-    done = topa("seeds", f"text={tmp_path / 'a.txt'}", "--out", tmp_path / "out", "--count", count)
-    assert (done.code, done.out) == (2, "")
-    assert "--count" in done.err
+    result = topa("seeds", f"text={tmp_path / 'a.txt'}", "--out", tmp_path / "out", "--count", count)
+    assert (result.code, result.out) == (2, "")
+    assert "--count" in result.err
     assert not (tmp_path / "out").exists()
 
 
 def test_weights_without_a_count_are_refused(topa, tmp_path):
     own(tmp_path / "a.txt", ["x"])
-    done = topa("seeds", f"text={tmp_path / 'a.txt'}:2", "--out", tmp_path / "out")
-    assert (done.code, done.out) == (2, "")
-    assert "Give --count" in done.err
+    result = topa("seeds", f"text={tmp_path / 'a.txt'}:2", "--out", tmp_path / "out")
+    assert (result.code, result.out) == (2, "")
+    assert "Give --count" in result.err
     assert not (tmp_path / "out").exists()
 
 
 def test_seeds_come_back_one_at_a_time(tmp_path):
-    made = [Seed.make("text", text) for text in ["a\u2028b", "c", *(f"{n} " + "word" * 800 for n in range(1000))]]
+    written_seeds = [
+        Seed.make("text", text) for text in ["a\u2028b", "c", *(f"{n} " + "word" * 800 for n in range(1000))]
+    ]
     path = tmp_path / "seeds.jsonl"
-    write_seeds(path, made)
-    assert list(read_seeds(path)) == made
+    write_seeds(path, written_seeds)
+    assert list(read_seeds(path)) == written_seeds
     tracemalloc.start()
-    assert sum(1 for _ in read_seeds(path)) == len(made)
+    assert sum(1 for _ in read_seeds(path)) == len(written_seeds)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 400_000 < path.stat().st_size / 5
@@ -295,9 +297,9 @@ def test_seeds_that_stop_being_seeds(tmp_path):
     """What was before the bad line is given; an id that comes again is for whoever keeps all of them to find."""
     path = tmp_path / "seeds.jsonl"
     good = Seed.make("text", "a").model_dump_json().encode()
-    for bad, told in ((b"{", ":3: "), (b'{"id": "1"}', ":3: kind"), (b'"\xff"', "can't be read")):
+    for bad, message in ((b"{", ":3: "), (b'{"id": "1"}', ":3: kind"), (b'"\xff"', "can't be read")):
         path.write_bytes(good + b"\n\n" + bad)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             list(read_seeds(path))
     path.write_bytes((good + b"\r\n") * 2)
     assert next(read_seeds(path)).text == "a"
@@ -312,15 +314,15 @@ def test_the_real_wordnet(topa, tmp_path):
     if not (WORDNET / "data.noun").is_file():
         pytest.skip(f"{WORDNET}/data.noun is not there: apt-get install wordnet-base, to read the real files")
     out = tmp_path / "seeds.jsonl"
-    told = topa("seeds", f"wordnet={WORDNET}/data.noun", "--count", 82_114, "--out", out, "--json")
-    assert told.code == 0, told.err
-    (tally,) = json.loads(told.out)["sources"]
+    output = topa("seeds", f"wordnet={WORDNET}/data.noun", "--count", 82_114, "--out", out, "--json")
+    assert output.code == 0, output.err
+    (tally,) = json.loads(output.out)["sources"]
     assert (tally["read"], tally["empty"], tally["duplicates"]) == (82_115, 0, 1)
     seeds = [Seed.model_validate_json(line) for line in out.read_text().splitlines()]
     assert len({seed.id for seed in seeds}) == 82_114
     assert not [seed for seed in seeds if "_" in seed.text.partition(": ")[0] or ": " not in seed.text]
     dog = "dog: a member of the genus Canis (probably descended from the common wolf) that has been domesticated by man"
     assert [seed.kind for seed in seeds if seed.text.startswith(dog)] == ["wordnet"]
-    told = topa("seeds", f"wordnet={WORDNET}/index.noun", "--count", 117_798, "--out", out, "--json")
-    assert told.code == 0, told.err
+    output = topa("seeds", f"wordnet={WORDNET}/index.noun", "--count", 117_798, "--out", out, "--json")
+    assert output.code == 0, output.err
     assert {"hot dog", "physical entity"} <= {json.loads(line)["text"] for line in out.read_text().splitlines()}

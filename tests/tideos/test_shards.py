@@ -11,12 +11,12 @@ import pytest
 
 from topa.core.artifacts import read_manifest
 from topa.core.errors import ArtifactError, ArtifactMismatch, InputError, UsageError
-from topa.tideos.asking import Asking, reply_schema
-from topa.tideos.collect import generate
+from topa.tideos.collect import generate_set
 from topa.tideos.endpoint import Endpoint
-from topa.tideos.flow import Limits
+from topa.tideos.flow import GenerationLimits
 from topa.tideos.seeds import Seed
-from topa.tideos.shards import Shard, merge
+from topa.tideos.shards import ShardSpec, merge
+from topa.tideos.writer_prompt import WriterPrompt, reply_schema
 
 from .servers import good, serving
 
@@ -35,17 +35,26 @@ def seeds() -> list[Seed]:
     return [Seed(id=f"s{n}", kind="own", text=f"<{n % 9}>") for n in range(COUNT)]
 
 
-def write(url: str, out: Path, shard: Shard | None = None, *, tokens: int = 100) -> None:
+def write(url: str, out: Path, shard: ShardSpec | None = None, *, tokens: int = 100) -> None:
     writer = Endpoint(url, "m", schema=reply_schema(), max_tokens=tokens)
     folder = out if shard is None else shard.folder(out)
-    generate(seeds(), folder, writer, asking=Asking("{seed}"), limits=Limits(3), shard=shard, seed=5, show=False)
+    generate_set(
+        seeds(),
+        folder,
+        writer,
+        prompt=WriterPrompt("{seed}"),
+        limits=GenerationLimits(3),
+        shard=shard,
+        seed=5,
+        show=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def parts(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("parts")
     for index in (2, 0, 1):
-        write(endpoint, out, Shard(index, 3))
+        write(endpoint, out, ShardSpec(index, 3))
     return out
 
 
@@ -97,7 +106,7 @@ def test_shards_of_two_divisions_are_refused(copied: Path) -> None:
 
 def test_shards_that_were_made_otherwise_are_refused(copied: Path, endpoint: str) -> None:
     shutil.rmtree(copied / "shard-1-of-3")
-    write(endpoint, copied, Shard(1, 3), tokens=200)
+    write(endpoint, copied, ShardSpec(1, 3), tokens=200)
     with pytest.raises(ArtifactMismatch, match="shard 1/3: max_tokens is 200 and was 100 in 0/3"):
         merge(copied, show=False)
 
@@ -105,7 +114,7 @@ def test_shards_that_were_made_otherwise_are_refused(copied: Path, endpoint: str
 def test_another_shard_on_the_same_ledger_is_refused(copied: Path, endpoint: str) -> None:
     (copied / "shard-1-of-3").rename(copied / "shard-1-of-2")
     with pytest.raises(ArtifactMismatch, match="shard was '1/3' and is '1/2'"):
-        write(endpoint, copied, Shard(1, 2))
+        write(endpoint, copied, ShardSpec(1, 2))
 
 
 def test_no_shards(tmp_path: Path) -> None:
@@ -116,10 +125,10 @@ def test_no_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["3", "3/3", "-1/3", "a/3", "1/", "/2", "1/0", "²/3"])
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(UsageError, match="expected i/n"):
-        Shard.parse(text)
+        ShardSpec.parse(text)
 
 
 def test_each_seed_is_in_one_shard() -> None:
-    shards = [Shard.parse(f"{index}/4") for index in range(4)]
+    shards = [ShardSpec.parse(f"{index}/4") for index in range(4)]
     assert all(sum(shard.has(number) for shard in shards) == 1 for number in range(100))
     assert {sum(shard.has(number) for number in range(100)) for shard in shards} == {25}

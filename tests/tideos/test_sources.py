@@ -109,11 +109,11 @@ def test_videos_get_the_titles_of_their_tasks(tmp_path):
 
 def test_long_speech_is_cut_between_captions(tmp_path):
     spoken = ["word " * 19 + "end"] * 9
-    (found,) = texts("howto100m", tmp_path / "c.json", json.dumps({"v": {"text": spoken}}))
-    assert found == " ".join(spoken[:3])
-    assert len(found) <= CAPTION_LENGTH < len(" ".join(spoken[:4]))
-    (found,) = texts("howto100m", tmp_path / "c.json", json.dumps({"v": {"text": ["x" * 500, "y"]}}))
-    assert found == "x" * 500
+    (text,) = texts("howto100m", tmp_path / "c.json", json.dumps({"v": {"text": spoken}}))
+    assert text == " ".join(spoken[:3])
+    assert len(text) <= CAPTION_LENGTH < len(" ".join(spoken[:4]))
+    (text,) = texts("howto100m", tmp_path / "c.json", json.dumps({"v": {"text": ["x" * 500, "y"]}}))
+    assert text == "x" * 500
 
 
 def test_own_columns_and_fields_have_names(tmp_path):
@@ -181,13 +181,13 @@ BAD: list[tuple[Kind, str, str | bytes, str]] = [
 
 @pytest.mark.parametrize("chunk", [3, 1 << 16])
 @pytest.mark.parametrize(
-    ("kind", "name", "content", "told"),
+    ("kind", "name", "content", "message"),
     BAD,
     ids=[f"{kind}-{name}-{number}" for number, (kind, name, *_) in enumerate(BAD)],
 )
-def test_what_is_bad_is_told(tmp_path, monkeypatch, kind, name, content, told, chunk):
+def test_what_is_bad_is_told(tmp_path, monkeypatch, kind, name, content, message, chunk):
     monkeypatch.setattr(streams, "_CHUNK", chunk)
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         texts(kind, tmp_path / name, content)
     assert str(tmp_path / name) in str(error.value)
     assert "\n" not in str(error.value)
@@ -222,9 +222,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path, name):
     del rows
     tracemalloc.start()
     with Stream(tmp_path / name) as stream:
-        found = sum(1 for _ in reader("howto100m", tmp_path / name)(stream))
+        number = sum(1 for _ in reader("howto100m", tmp_path / name)(stream))
         assert stream.position == stream.size > 5_000_000 - 100
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found == count
+    assert number == count
     assert peak < 1_000_000

@@ -11,11 +11,13 @@ import pytest
 
 from topa.core.errors import InputError
 from topa.tideos import textvid
+from topa.tideos.drop_counts import DropCounts
 from topa.tideos.jsonl import read_jsonl, write_jsonl
-from topa.tideos.parquet import from_row, write_parquet
-from topa.tideos.tally import Tally
+from topa.tideos.parquet import write_parquet
 from topa.tideos.textvid import read_textvid, to_record, write_textvid
 from topa.tideos.tideo import Question, TextFrame, Tideo
+
+from .replies import from_row
 
 
 def record(idx: Any = "a", **changes: Any) -> dict[str, Any]:
@@ -24,11 +26,11 @@ def record(idx: Any = "a", **changes: Any) -> dict[str, Any]:
         {"Frame 1": f"a cook, {idx}", "obj one": "an onion", "x": "a knife"},
         {"caption": "ünïcode 球 \u2028 end"},
     ]
-    asked = [
+    questions = [
         {"question": "what ?", "options": ["an onion", "a leek"], "answer": "B", "answer_open_ended": "a leek"},
         {"question": "why ?", "options": ["hunger", "fun", "habit"], "answer": "A"},
     ]
-    return {"idx": idx, "frames": frames, "QAs": asked, "global_video_caption": "someone cooks", **changes}
+    return {"idx": idx, "frames": frames, "QAs": questions, "global_video_caption": "someone cooks", **changes}
 
 
 def write(path: Path, records: Any, **how: Any) -> Path:
@@ -36,8 +38,8 @@ def write(path: Path, records: Any, **how: Any) -> Path:
     return path
 
 
-def read(path: Path) -> tuple[list[Tideo], Tally]:
-    tally = Tally()
+def read(path: Path) -> tuple[list[Tideo], DropCounts]:
+    tally = DropCounts()
     return list(read_textvid(path, tally)), tally
 
 
@@ -69,10 +71,10 @@ def test_back_and_forth_loses_nothing(tmp_path):
     again, tally = read(tmp_path / "back.json")
     assert again == tideos
     assert tally.total == 0
-    told = json.loads((tmp_path / "back.json").read_text(encoding="utf-8"))
-    assert [r["idx"] for r in told] == ["a", 7, "c"]
-    assert [list(f.values()) for f in told[1]["frames"]] == [list(f.values()) for f in record(7)["frames"]]
-    assert {k: v for k, v in told[1].items() if k != "frames"} == {
+    records = json.loads((tmp_path / "back.json").read_text(encoding="utf-8"))
+    assert [r["idx"] for r in records] == ["a", 7, "c"]
+    assert [list(f.values()) for f in records[1]["frames"]] == [list(f.values()) for f in record(7)["frames"]]
+    assert {k: v for k, v in records[1].items() if k != "frames"} == {
         k: v for k, v in record(7, topic="food").items() if k != "frames"
     }
     assert write_textvid([], tmp_path / "none.json") == 0
@@ -131,15 +133,15 @@ def test_what_cannot_be_used_is_counted_and_named(tmp_path):
     }
     assert tally.counts["question: the answer is no letter of an option"] == 2
     assert tally.total == 19
-    (kept,) = [t for t in tideos if t.id == "h"]
-    assert [q.answer for q in kept.questions] == [0, 1]
-    assert kept.frames == (TextFrame(caption="words"),)
-    assert kept.source["textvid"]["rows"] == [3]
+    (tideo,) = [t for t in tideos if t.id == "h"]
+    assert [q.answer for q in tideo.questions] == [0, 1]
+    assert tideo.frames == (TextFrame(caption="words"),)
+    assert tideo.source["textvid"]["rows"] == [3]
 
 
 @pytest.mark.usefixtures("chunk")
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "found '' at the start"),
         ('{"a": 1}', "found '{' at the start"),
@@ -152,10 +154,10 @@ def test_what_cannot_be_used_is_counted_and_named(tmp_path):
         ("[" * 100_000, "nested too deeply|damaged"),
     ],
 )
-def test_a_damaged_file_says_where(tmp_path, text, told):
+def test_a_damaged_file_says_where(tmp_path, text, message):
     path = tmp_path / "t.json"
     path.write_text(text)
-    with pytest.raises(InputError, match=rf"t\.json: at character [\d,]+: .*({told})"):
+    with pytest.raises(InputError, match=rf"t\.json: at character [\d,]+: .*({message})"):
         read(path)
 
 
@@ -171,13 +173,13 @@ def test_a_record_without_an_end_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(textvid, "_CHUNK", 64)
     monkeypatch.setattr(textvid, "_LONGEST", 1000)
     (tmp_path / "t.json").write_text('[{"idx": "' + "x" * 100_000)
-    seen = []
+    sizes = []
     monkeypatch.setattr(
-        textvid._Window, "_more", lambda self, n, real=textvid._Window._more: (seen.append(n), real(self, n))[1]
+        textvid._Window, "_more", lambda self, n, real=textvid._Window._more: (sizes.append(n), real(self, n))[1]
     )
     with pytest.raises(InputError, match="item 0 is damaged"):
         read(tmp_path / "t.json")
-    assert sum(seen) < 3000
+    assert sum(sizes) < 3000
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):
@@ -187,7 +189,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         with (tmp_path / "t.json").open("w") as file:
             file.write("[" + ",".join(body.replace('"X"', f'"{i}"') for i in range(count)) + "]")
         tracemalloc.start()
-        assert sum(1 for _ in read_textvid(tmp_path / "t.json", Tally())) == count
+        assert sum(1 for _ in read_textvid(tmp_path / "t.json", DropCounts())) == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert (tmp_path / "t.json").stat().st_size > 24e6

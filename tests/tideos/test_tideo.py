@@ -30,7 +30,7 @@ def test_json_round_trip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ({"options": ["a"]}, "at least two options"),
         ({"options": ["a", "b", "a"], "answer": 1}, "options repeat"),
@@ -44,8 +44,8 @@ def test_json_round_trip() -> None:
         ({"right": "a"}, "Extra inputs"),
     ],
 )
-def test_questions_that_are_refused(bad: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_questions_that_are_refused(bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Question.model_validate({"question": "what ?", **bad})
 
 
@@ -56,7 +56,7 @@ def test_what_a_question_knows_of_its_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [
         ({"frames": []}, "at least 1 item"),
         ({"description": "  "}, "at least 1 character"),
@@ -67,8 +67,8 @@ def test_what_a_question_knows_of_its_answer() -> None:
         ({"title": "a"}, "Extra inputs"),
     ],
 )
-def test_tideos_that_are_refused(bad: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_tideos_that_are_refused(bad: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Tideo.model_validate(WHOLE | bad)
 
 

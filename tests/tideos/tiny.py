@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from topa.tideos.asking import Asking
 from topa.tideos.seeds import Seed
+from topa.tideos.writer_prompt import WriterPrompt
 
 ENDS = [1, 5]
 SIZES = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
@@ -25,16 +25,16 @@ SEED = Seed(id="0", kind="own", text="a kite")
 
 def tokenizer(*, alphabet: bool = True, template: bool = True) -> PreTrainedTokenizerFast:
     """A byte-level BPE of a few sentences; without its alphabet it knows only the letters in them."""
-    found = Tokenizer(models.BPE())
-    found.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    found.decoder = decoders.ByteLevel()
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
     letters = pre_tokenizers.ByteLevel.alphabet() if alphabet else []
     trainer = trainers.BpeTrainer(
         vocab_size=600, special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=letters, show_progress=False
     )
     sentences = ["a red kite flies over the sea", "somebody cuts an onion", "the kite comes down"]
-    found.train_from_iterator([*sentences, Asking().prompt(SEED)] if alphabet else sentences, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=found, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    model.train_from_iterator([*sentences, WriterPrompt().render(SEED)] if alphabet else sentences, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=model, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     if template:
         fast.chat_template = TEMPLATE
     return fast

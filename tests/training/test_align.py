@@ -85,7 +85,7 @@ def test_the_card_tells_how_it_was_made(micro_model):
 def test_a_finished_run_is_left_as_it_is(micro_model, monkeypatch):
     before = contents(micro_model)
     monkeypatch.setattr(alignment, "encode", never)
-    monkeypatch.setattr("topa.training.loop.loss_of", never)
+    monkeypatch.setattr("topa.training.loop.compute_loss", never)
     align(config(), micro_model, watch=QUIET)
     assert contents(micro_model) == before
 

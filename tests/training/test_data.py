@@ -15,9 +15,9 @@ from topa.tideos.options import shuffle_options
 from topa.tideos.tideo import Question
 from topa.training.data import (
     AlignmentSet,
-    Batch,
     Labels,
     Mix,
+    PromptBatch,
     add_noise,
     batches_per_epoch,
     collate,
@@ -30,12 +30,14 @@ from .small import COLOURS, prompter, question, samples, words_of
 ALL = Mix(0.4, 0.3, 0.3)
 
 
-def same(a: Batch, b: Batch) -> bool:
+def same(a: PromptBatch, b: PromptBatch) -> bool:
     fields = ("ids", "visible", "is_slot", "frames", "frame_valid", "rows", "columns", "targets")
     return a.members == b.members and all(torch.equal(getattr(a, f), getattr(b, f)) for f in fields)
 
 
-def epoch(data: AlignmentSet, number: int = 0, *, mix: Mix = ALL, seed: int = 3, noise: float = 0.0) -> list[Batch]:
+def epoch(
+    data: AlignmentSet, number: int = 0, *, mix: Mix = ALL, seed: int = 3, noise: float = 0.0
+) -> list[PromptBatch]:
     return list(epoch_batches(data, prompter(), mix, batch_size=4, seed=seed, epoch=number, noise=noise))
 
 
@@ -235,7 +237,7 @@ def test_noise_differs_between_samples_frames_and_epochs():
 
 def features(frames: int = 3) -> FrameFeatures:
     values = torch.nn.functional.normalize(torch.randn(frames, FEATURES), dim=-1)
-    return FrameFeatures(values, torch.ones(frames, dtype=torch.bool), "text", "clip")
+    return FrameFeatures.text(values, "clip")
 
 
 def test_a_set_is_made_of_pairs():

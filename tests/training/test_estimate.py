@@ -19,7 +19,7 @@ from topa.training.data import collate
 from topa.training.estimate import activation_bytes
 from topa.training.loop import Watch
 from topa.training.prepare import prepare
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 from .small import config, prompter, tokenizer
 
@@ -148,7 +148,7 @@ def test_activations_are_near_those_that_are_kept(kind, shape, checkpointing):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = loss_of(made, batch)
+        loss = compute_loss(made, batch)
     expected = activation_bytes(made, settings, 4) * batch.ids.numel()
     if checkpointing:  # the estimate holds a layer besides, which is computed again in the backward pass
         expected -= activation_bytes(made, config(), 4) * batch.ids.numel() // 6

@@ -26,21 +26,16 @@ from topa.core.errors import AllFailed, ArtifactMismatch, InputError, UsageError
 from topa.evals.questions import UnfitQuestion
 from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
-from topa.features.gathered import Gathered
+from topa.features.feature_cache import FeatureCache
 from topa.features.shard import Item, write_shard
 from topa.features.store import FeatureStoreWriter, finish_store
 from topa.memory.bank import MemoryBank
 from topa.microworld.writer import make_videos
 from topa.models import saved
 from topa.training.config import TrainConfig
-from topa.training.finetune_config import (
-    FinetuneConfig,
-    configuration,
-    finetune,
-    finetune_recipes,
-    read_finetune_recipe,
-)
-from topa.training.labelled import Selection, Source, select
+from topa.training.finetune import configuration, finetune
+from topa.training.finetune_config import FinetuneConfig, finetune_recipes, read_finetune_recipe
+from topa.training.labelled import LabelledVideos, Selection, select
 from topa.training.loop import Watch
 
 FAST = ("epochs=1", "batch_size=16", "held_out=0.2", "validation=8")
@@ -55,15 +50,15 @@ def labelled(tmp_path_factory) -> Path:
     return folder
 
 
-def source(labelled: Path, **changes) -> Source:
-    return Source(**{"data": labelled / "questions.jsonl", "features": labelled / "features", **changes})
+def source(labelled: Path, **changes) -> LabelledVideos:
+    return LabelledVideos(**{"data": labelled / "questions.jsonl", "features": labelled / "features", **changes})
 
 
 def settings(model: Path, *more: str, **options) -> FinetuneConfig:
     return configuration(model, "microworld", [*FAST, *more], **options)
 
 
-def tune(model: Path, data: Source, out: Path, *more: str, **options):
+def tune(model: Path, data: LabelledVideos, out: Path, *more: str, **options):
     return finetune(settings(model, *more, **options), model, data, out, watch=Watch(show=False))
 
 
@@ -170,11 +165,11 @@ def test_the_same_command_again(micro_model, labelled, tuned, tmp_path, monkeypa
     def never(*_, **__):
         raise AssertionError("this was done before")
 
-    monkeypatch.setattr("topa.features.gathered.encode", never)
+    monkeypatch.setattr("topa.features.feature_cache.encode", never)
     tune(micro_model, source(labelled), tmp_path)
     assert contents(tmp_path)["adapter.safetensors"] == contents(tuned)["adapter.safetensors"]
     before = contents(tuned)
-    monkeypatch.setattr("topa.training.loop.loss_of", never)
+    monkeypatch.setattr("topa.training.loop.compute_loss", never)
     tune(micro_model, source(labelled), tuned)
     after = contents(tuned)
     assert after.keys() == before.keys()
@@ -191,13 +186,13 @@ def test_another_run_in_the_same_folder_is_refused(micro_model, labelled, tuned,
         tune(micro_model, changed, tuned)
 
 
-def selected(model: Path, data: Source, *more: str) -> Selection:
+def selected(model: Path, data: LabelledVideos, *more: str) -> Selection:
     config = settings(model, *more)
     base = saved.read_config(model)
-    return select(data, config, Gathered(Path("nowhere"), base.encoder_identity, base.frames))
+    return select(data, config, FeatureCache(Path("nowhere"), base.encoder_identity, base.frames))
 
 
-def names(data: Source, questions) -> set[str]:
+def names(data: LabelledVideos, questions) -> set[str]:
     return {data.name(q) for q in questions}
 
 
@@ -238,12 +233,12 @@ def test_parts_of_a_video_are_encoded_once_each(micro_model, labelled, tmp_path)
     for number, item in enumerate(rows(labelled / "questions.jsonl")):
         part = [{}, {"start": 0.5}, {"start": 0, "end": 1.25}][number % 3]
         items += [{**item, **part}, {**item, **part, "id": f"again-{number}"}]
-    data = Source(write(tmp_path / "own.jsonl", items), videos=labelled, features=tmp_path / "features")
+    data = LabelledVideos(write(tmp_path / "own.jsonl", items), videos=labelled, features=tmp_path / "features")
     tune(micro_model, data, tmp_path / "out")
     (part,) = (tmp_path / "features").glob("part-*")
     assert read_manifest(part, "features").counts["items"] == 3 * VIDEOS
     base = saved.read_config(micro_model)
-    known = Gathered(tmp_path / "features", base.encoder_identity, base.frames)
+    known = FeatureCache(tmp_path / "features", base.encoder_identity, base.frames)
     encoder = Encoder.from_pretrained(resolve("microworld/clip"))
     expected = encode_video(labelled / "videos" / "micro-7-000000.mp4", encoder, base.frames, start=0, end=1.25)
     found = known["videos/micro-7-000000.mp4#0-1.25"]
@@ -268,7 +263,7 @@ def test_what_cannot_be_used_is_left_out_and_named(micro_model, labelled, tmp_pa
         {**other, "id": "twice", "video": items[0]["video"], "options": ["red", "red", "blue"], "answer": 2},
         {**other, "id": "many", "video": items[0]["video"], "options": [f"the {n}" for n in range(11)]},
     ]
-    data = Source(write(folder / "own.jsonl", [*odd, *items]))
+    data = LabelledVideos(write(folder / "own.jsonl", [*odd, *items]))
     result = tune(micro_model, data, tmp_path / "out")
     told = json.loads((tmp_path / "out" / "left-out.json").read_text())
     by_id = {item["id"]: item for item in told["questions"]}
@@ -299,7 +294,7 @@ def test_what_cannot_be_used_is_left_out_and_named(micro_model, labelled, tmp_pa
 def test_nothing_that_can_be_used(micro_model, labelled, tmp_path):
     items = rows(labelled / "questions.jsonl")[:4]
     (tmp_path / "empty").mkdir()
-    data = Source(write(tmp_path / "own.jsonl", items), videos=tmp_path / "empty")
+    data = LabelledVideos(write(tmp_path / "own.jsonl", items), videos=tmp_path / "empty")
     with pytest.raises(AllFailed, match=r"found no question that can be used: 4: the video is missing .*--videos"):
         tune(micro_model, data, tmp_path / "out")
     (tmp_path / "empty" / "videos").mkdir()
@@ -331,7 +326,7 @@ def test_tasks_without_a_share_and_answers_that_are_not_given(micro_model, tmp_p
     ]
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).touch()
-    data = Source(write(tmp_path / "own.jsonl", items))
+    data = LabelledVideos(write(tmp_path / "own.jsonl", items))
     both = selected(micro_model, data, "held_out=0", "choose=1", "answer=0")
     assert [q.id for q in both.training] == ["choice"]
     assert [(u.id, u.reason) for u in both.left_out] == [(n, "its task has no share") for n in ("open", "told")]
@@ -341,7 +336,7 @@ def test_tasks_without_a_share_and_answers_that_are_not_given(micro_model, tmp_p
     assert rest == ["choice", "open", "told"]
     public = tmp_path / "test.csv"
     public.write_text("video,question,answer,qid,type,a0,a1,a2,a3,a4\na,q,,0,CW,a,b,c,d,e\na,q,2,1,CW,a,b,c,d,e\n")
-    found = selected(micro_model, Source(public, "nextqa"), "held_out=0")
+    found = selected(micro_model, LabelledVideos(public, "nextqa"), "held_out=0")
     assert [q.id for q in found.training] == ["a_1"]
     assert found.left_out == (UnfitQuestion("a_0", "a.mp4", "no answer is given"),)
 
@@ -349,7 +344,7 @@ def test_tasks_without_a_share_and_answers_that_are_not_given(micro_model, tmp_p
 def test_videos_that_are_folders_of_frames(micro_model, tmp_path):
     line = {"q": "q ?", "ts": "1-2", "answer_idx": 1, **{f"a{n}": f"option {n}" for n in range(5)}}
     lines = [{"qid": n, "vid_name": name, **line} for n, name in enumerate(("met_s01", "gone"))]
-    source = Source(write(tmp_path / "tvqa_train.jsonl", lines), "tvqa")
+    source = LabelledVideos(write(tmp_path / "tvqa_train.jsonl", lines), "tvqa")
     (tmp_path / "frames_hq" / "met_frames" / "met_s01").mkdir(parents=True)
     found = selected(micro_model, source, "held_out=0")
     (question,) = found.training
@@ -379,7 +374,7 @@ def test_published_files_train(micro_model, labelled, tmp_path):
         for number, item in enumerate(rows(labelled / "questions.jsonl")):
             told = [Path(item["video"]).stem, 9, 96, 96, item["question"], item["answer"], number, "CW"]
             table.writerow([*told, *item["options"]])
-    data = Source(tmp_path / "train.csv", "nextqa", labelled / "videos")
+    data = LabelledVideos(tmp_path / "train.csv", "nextqa", labelled / "videos")
     result = tune(micro_model, data, tmp_path / "out")
     assert (result.questions, result.videos) == (24, 8)
     assert "`train.csv` (nextqa)" in (tmp_path / "out" / "README.md").read_text()
@@ -395,7 +390,7 @@ def test_features_of_topa_encode_do_without_the_videos(micro_model, labelled, to
     )
     assert encoded.code == 0, encoded.err
     shutil.copy(labelled / "questions.jsonl", tmp_path)
-    result = tune(micro_model, Source(tmp_path / "questions.jsonl", features=tmp_path / "f"), tmp_path / "out")
+    result = tune(micro_model, LabelledVideos(tmp_path / "questions.jsonl", features=tmp_path / "f"), tmp_path / "out")
     assert (result.questions, result.left_out) == (24, {})
 
 
@@ -435,7 +430,7 @@ def test_an_encoder_that_is_another_one_by_now(micro_model, labelled, tmp_path, 
         "topa.training.finetune.resolve", lambda name: str(tmp_path / "other-clip") if "clip" in name else name
     )
     with pytest.raises(ArtifactMismatch, match=r"aligned with the encoder clip-.*; found other-clip-"):
-        tune(micro_model, Source(labelled / "questions.jsonl"), tmp_path / "out")
+        tune(micro_model, LabelledVideos(labelled / "questions.jsonl"), tmp_path / "out")
 
 
 COMMAND = ("finetune", "--recipe", "microworld")

@@ -19,14 +19,15 @@ from safetensors.torch import load_file
 
 from models.tiny import model as tiny_model
 from topa.core.errors import ArtifactError, OutputError, UsageError
-from topa.core.locks import alone
+from topa.core.locks import exclusive
 from topa.core.processes import Processes
+from topa.models.inputs import ModelInputs
 from topa.training import checkpoint, loop
 from topa.training.data import Mix, collate, epoch_batches
 from topa.training.loop import NotFinite, Watch, train
 from topa.training.optimiser import parameter_groups, schedule
 from topa.training.prepare import prepare
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 from topa.training.validation import HeldOut, validate
 
 from .small import config, model, prompter, samples
@@ -68,21 +69,23 @@ def test_the_loss_falls_and_the_frames_are_read(tmp_path):
     assert losses[-1] < losses[0] / 2
     (seen,) = epoch_batches(samples(), prompter(), Mix(0, 1, 0), batch_size=12, seed=0, epoch=0)
     blind = replace(seen, frames=torch.zeros_like(seen.frames))
-    assert loss_of(made, seen) < loss_of(made, blind) - 0.3
+    assert compute_loss(made, seen) < compute_loss(made, blind) - 0.3
 
 
 def test_the_loss_is_that_of_the_targets_alone():
     made, batch = model(), batch_of(model())
     logits = made(
-        batch.ids,
-        frames=batch.frames,
-        frame_valid=batch.frame_valid,
-        is_slot=batch.is_slot,
-        attention_mask=batch.visible,
+        ModelInputs(
+            batch.ids,
+            frames=batch.frames,
+            frame_valid=batch.frame_valid,
+            is_slot=batch.is_slot,
+            attention_mask=batch.visible,
+        )
     )
     logs = logits.log_softmax(-1)
     picked = [-logs[r, c, t] for r, c, t in zip(batch.rows, batch.columns, batch.targets, strict=True)]
-    assert loss_of(made, batch).item() == pytest.approx(torch.stack(picked).mean().item(), rel=1e-5)
+    assert compute_loss(made, batch).item() == pytest.approx(torch.stack(picked).mean().item(), rel=1e-5)
 
 
 def test_metrics_tell_every_step(tmp_path):
@@ -188,7 +191,7 @@ def test_after_validation_everything_trainable_still_learns():
     assert found.loss > 0
     before = state(made)
     optimizer = torch.optim.SGD(parameter_groups(made, config()), lr=1e-2)
-    loss_of(made, batch_of(made, 12)).backward()
+    compute_loss(made, batch_of(made, 12)).backward()
     still = [n for n, p in made.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert not still
     assert all(p.grad is None for p in made.llm.parameters())
@@ -243,7 +246,7 @@ class Stop(Exception):
 
 def stopped_after(out: Path, monkeypatch, number: int, **changes) -> None:
     """A run that dies behind a step, its last metrics not yet in a checkpoint."""
-    original, count = loop.loss_of, [0]
+    original, count = loop.compute_loss, [0]
 
     def counted(*args):
         if count[0] == number:
@@ -251,7 +254,7 @@ def stopped_after(out: Path, monkeypatch, number: int, **changes) -> None:
         count[0] += 1
         return original(*args)
 
-    monkeypatch.setattr(loop, "loss_of", counted)
+    monkeypatch.setattr(loop, "compute_loss", counted)
     with pytest.raises(Stop):
         run(out, **changes)
     monkeypatch.undo()
@@ -271,7 +274,7 @@ def test_a_stopped_run_goes_on_to_the_bit(tmp_path, monkeypatch, capsys, stop):
 
 
 def test_two_runs_in_one_folder(tmp_path):
-    with alone(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
+    with exclusive(tmp_path), pytest.raises(OutputError, match="another process is at work in it"):
         run(tmp_path)
     run(tmp_path)
 
@@ -388,7 +391,7 @@ def test_features_that_are_no_numbers_are_named(tmp_path, value):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "loss_of", lambda made, _: made.projector.linear.weight.sum() * torch.nan)
+    monkeypatch.setattr(loop, "compute_loss", lambda made, _: made.projector.linear.weight.sum() * torch.nan)
     with pytest.raises(NotFinite, match="step 0: loss nan"):
         run(tmp_path)
 
@@ -397,7 +400,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
 def test_a_run_told_to_stop_leaves_a_checkpoint(tmp_path, monkeypatch, name):
     """Ctrl-C, and what clusters send: the step is finished, and the next run goes on behind it."""
     whole, _ = run(tmp_path / "whole")
-    original, count, before = loop.loss_of, [0], signal.getsignal(name)
+    original, count, before = loop.compute_loss, [0], signal.getsignal(name)
 
     def counted(*args):
         count[0] += 1
@@ -405,7 +408,7 @@ def test_a_run_told_to_stop_leaves_a_checkpoint(tmp_path, monkeypatch, name):
             signal.raise_signal(name)
         return original(*args)
 
-    monkeypatch.setattr(loop, "loss_of", counted)
+    monkeypatch.setattr(loop, "compute_loss", counted)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut")
     monkeypatch.undo()
@@ -458,7 +461,7 @@ def test_what_a_batch_begins_with_is_read_once_and_changes_nothing(family):
         found = []
         for parts in (batch, replace(batch, shared=0)):
             made = tiny_model(family)
-            loss = loss_of(made, parts)
+            loss = compute_loss(made, parts)
             loss.backward()
             found.append((loss.detach(), {name: p.grad for name, p in made.named_trainable().items()}))
         torch.testing.assert_close(found[0][0], found[1][0])
@@ -471,9 +474,9 @@ def test_what_a_batch_begins_with_is_read_once_and_changes_nothing(family):
 def test_checkpointed_layers_share_nothing_and_give_the_same_loss():
     batch = next(epoch_batches(samples(6), prompter(), Mix(1, 0, 0), batch_size=6, seed=0, epoch=0))
     made = tiny_model()
-    expected = loss_of(made, batch)
+    expected = compute_loss(made, batch)
     prepare(made, config(checkpointing=True), Processes())
-    found = loss_of(made, batch)
+    found = compute_loss(made, batch)
     torch.testing.assert_close(found, expected)
     found.backward()
     assert all(p.grad is not None for p in made.trainable_parameters())

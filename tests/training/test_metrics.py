@@ -10,7 +10,7 @@ import pytest
 
 from topa.core.artifacts import RECORD, claim
 from topa.core.errors import InputError, OutputError
-from topa.training.metrics import Metrics, cut, read_metrics
+from topa.training.metrics import MetricsLog, cut, read_metrics
 
 ROWS = [
     {"step": 0, "held_out": {"loss": 3.0, "accuracy": None}},
@@ -25,7 +25,7 @@ ROWS = [
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path) as metrics:
+    with MetricsLog(path) as metrics:
         for row in ROWS:
             metrics.write(row)
     return path
@@ -33,14 +33,14 @@ def log(tmp_path: Path) -> Path:
 
 def test_rows_come_back(log):
     assert list(read_metrics(log)) == ROWS
-    with Metrics(log) as metrics:
+    with MetricsLog(log) as metrics:
         metrics.write({"step": 4, "loss": 1.0})
     assert list(read_metrics(log)) == [*ROWS, {"step": 4, "loss": 1.0}]
 
 
 def test_flushed_rows_are_there_while_the_run_goes_on(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    with Metrics(path) as metrics:
+    with MetricsLog(path) as metrics:
         metrics.write(ROWS[1])
         metrics.flush()
         assert list(read_metrics(path)) == [ROWS[1]]
@@ -49,7 +49,7 @@ def test_flushed_rows_are_there_while_the_run_goes_on(tmp_path):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_number_that_json_lacks_is_no_row(log, value):
     before = log.read_bytes()
-    with pytest.raises(ValueError, match="JSON"), Metrics(log) as metrics:
+    with pytest.raises(ValueError, match="JSON"), MetricsLog(log) as metrics:
         metrics.write({"step": 4, "loss": value})
     assert log.read_bytes() == before
 
@@ -76,7 +76,7 @@ def test_what_a_kill_cut_off_goes(log):
     with log.open("a") as file:
         file.write('{"step": 2, "lo')
     cut(log, 3)
-    with Metrics(log) as metrics:
+    with MetricsLog(log) as metrics:
         metrics.write({"step": 4, "loss": 1.0})
     broken: list[int] = []
     assert list(read_metrics(log, broken)) == [*ROWS, {"step": 4, "loss": 1.0}]
@@ -128,20 +128,20 @@ def test_a_log_that_is_not_there_is_an_error(tmp_path):
 
 
 def test_a_log_that_can_not_be_written_is_an_error(tmp_path):
-    with pytest.raises(OutputError, match="can't be written"), Metrics(tmp_path / "none" / "metrics.jsonl"):
+    with pytest.raises(OutputError, match="can't be written"), MetricsLog(tmp_path / "none" / "metrics.jsonl"):
         pass
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, as on macOS")
 def test_a_full_disk_is_said(monkeypatch):
     monkeypatch.setattr("topa.training.metrics.open_to_append", lambda path: path.open("ab"))
-    metrics = Metrics(Path("/dev/full")).__enter__()
+    metrics = MetricsLog(Path("/dev/full")).__enter__()
     metrics.write(ROWS[0])
     with pytest.raises(OutputError, match=r"No space left on device.*Make room"):
         metrics.flush()
     with pytest.raises(OutputError, match=r"No space left on device"):
         metrics.write({"step": 1, "long": "x" * 100_000})
-    with pytest.raises(OutputError, match=r"No space left on device"), Metrics(Path("/dev/full")) as metrics:
+    with pytest.raises(OutputError, match=r"No space left on device"), MetricsLog(Path("/dev/full")) as metrics:
         metrics.write(ROWS[0])
 
 

@@ -11,7 +11,7 @@ from topa.core.processes import Processes
 from topa.training.data import Mix, epoch_batches
 from topa.training.optimiser import parameter_groups
 from topa.training.prepare import dtype_for, prepare
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 from topa.training.validation import validate
 
 from .small import config, prompter, samples
@@ -35,14 +35,14 @@ def test_a_frozen_model_in_bfloat16_trains_an_adapter_in_float32(checkpointing):
     whole, half = tiny_model(), tiny_model()
     half.llm.to(torch.bfloat16)
     prepare(half, config(checkpointing=checkpointing), Processes())
-    expected, found = loss_of(whole, batch()), loss_of(half, batch())
+    expected, found = compute_loss(whole, batch()), compute_loss(half, batch())
     assert found.item() == pytest.approx(expected.item(), rel=0.05)
     found.backward()
     parameters = half.named_trainable()
     assert all(p.dtype == p.grad.dtype == torch.float32 for p in parameters.values())
     assert all(p.grad.isfinite().all() and p.grad.any() for p in parameters.values())
     torch.optim.AdamW(parameter_groups(half, config()), lr=1e-2).step()
-    assert loss_of(half, batch()).item() < found.item()
+    assert compute_loss(half, batch()).item() < found.item()
     assert validate(half, prompter(), samples(4), config()).loss > 0
 
 
@@ -52,7 +52,7 @@ def test_compiled_layers_give_the_same():
     """Loss, gradients and validation, which runs as it was written."""
     plain, compiled = tiny_model(), tiny_model()
     prepare(compiled, config(compiled=True), Processes())
-    losses = [loss_of(made, batch()) for made in (plain, compiled)]
+    losses = [compute_loss(made, batch()) for made in (plain, compiled)]
     torch.testing.assert_close(losses[1], losses[0], atol=1e-5, rtol=1e-5)
     for loss in losses:
         loss.backward()

@@ -14,7 +14,7 @@ from topa.tideos.index import TideoFile
 from topa.tideos.jsonl import write_jsonl
 from topa.tideos.tideo import Question, TextFrame, Tideo
 from topa.training.data import AlignmentSet, Labels, Mix, Share, Step, StoredSet, epoch_steps
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 
 from .small import COLOURS, model, prompter, question, samples
 
@@ -33,9 +33,11 @@ def same(a: Step, b: Step) -> bool:
     fields = ("ids", "visible", "is_slot", "frames", "frame_valid", "rows", "columns", "targets")
     return (
         all(getattr(a, name) == getattr(b, name) for name in told)
-        and len(a.passes) == len(b.passes)
+        and len(a.micro_batches) == len(b.micro_batches)
         and all(
-            torch.equal(getattr(x, f), getattr(y, f)) for x, y in zip(a.passes, b.passes, strict=True) for f in fields
+            torch.equal(getattr(x, f), getattr(y, f))
+            for x, y in zip(a.micro_batches, b.micro_batches, strict=True)
+            for f in fields
         )
     )
 
@@ -46,37 +48,37 @@ def test_processes_share_a_step(of, budget):
     data = samples(23)
     told = [steps(data, Share(rank, of, budget)) for rank in range(of)]
     for together in zip(*told, strict=True):
-        members = [i for step in together for batch in step.passes for i in batch.members]
+        members = [i for step in together for batch in step.micro_batches for i in batch.members]
         assert sorted(members) == sorted(together[0].members)
         assert len({step.members for step in together}) == 1
         assert sum(weight for step in together for weight in step.weights) == pytest.approx(1)
-        targets = sum(len(batch.targets) for step in together for batch in step.passes)
+        targets = sum(len(batch.targets) for step in together for batch in step.micro_batches)
         assert {step.targets for step in together} == {targets}
-        tokens = sum(int(batch.visible.sum()) for step in together for batch in step.passes)
+        tokens = sum(int(batch.visible.sum()) for step in together for batch in step.micro_batches)
         assert {step.tokens for step in together} == {tokens}
 
 
 def test_a_pass_stays_within_its_budget_unless_one_row_is_longer():
     for step in steps(samples(40), Share(pass_tokens=70), batch_size=20):
-        assert len(step.passes) > 3
-        for batch in step.passes:
+        assert len(step.micro_batches) > 3
+        for batch in step.micro_batches:
             assert batch.ids.numel() <= 70 or len(batch.ids) == 1
 
 
 def test_processes_that_need_one_another_read_as_many_passes():
     data = samples(21)
     for together in zip(*[steps(data, Share(rank, 4, 40, even=True)) for rank in range(4)], strict=True):
-        assert len({len(step.passes) for step in together}) == 1
+        assert len({len(step.micro_batches) for step in together}) == 1
         assert sum(weight for step in together for weight in step.weights) == pytest.approx(1)
-        empty = [b for step in together for b, w in zip(step.passes, step.weights, strict=True) if w == 0]
-        real = [b for step in together for b, w in zip(step.passes, step.weights, strict=True) if w]
+        empty = [b for step in together for b, w in zip(step.micro_batches, step.weights, strict=True) if w == 0]
+        real = [b for step in together for b, w in zip(step.micro_batches, step.weights, strict=True) if w]
         assert sorted(i for b in real for i in b.members) == sorted(together[0].members)
         assert all(len(b.ids) == 1 for b in empty)
 
 
 def test_a_process_without_rows_has_no_pass():
     (step,) = steps(samples(2), Share(2, 3))
-    assert step.passes == ()
+    assert step.micro_batches == ()
     assert len(step.members) == 2
 
 
@@ -91,13 +93,13 @@ def test_the_gradients_of_all_parts_are_those_of_the_step():
         for parameter in made.trainable_parameters():
             parameter.grad = None
         for step in told:
-            for batch, weight in zip(step.passes, step.weights, strict=True):
-                (loss_of(made, batch) * weight).backward()
+            for batch, weight in zip(step.micro_batches, step.weights, strict=True):
+                (compute_loss(made, batch) * weight).backward()
         return {name: p.grad.clone() for name, p in made.named_trainable().items()}
 
     parts = [steps(data, Share(rank, 3, 50), batch_size=10, noise=0.2)[0] for rank in range(3)]
     expected, found = gradients([whole]), gradients(parts)
-    assert sum(len(step.passes) for step in parts) > 3
+    assert sum(len(step.micro_batches) for step in parts) > 3
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, atol=2e-6, rtol=1e-4)
 
@@ -158,7 +160,7 @@ def stored(tmp_path) -> tuple[AlignmentSet, StoredSet]:
         number = 1 + i % 7
         drawn = torch.randn(number, 12, generator=torch.Generator().manual_seed(i))
         rows = torch.nn.functional.normalize(drawn, dim=-1)
-        features.append(FrameFeatures(rows, torch.ones(number, dtype=torch.bool), "text", "tiny"))
+        features.append(FrameFeatures.text(rows, "tiny"))
         with_times.add(features[-1], f"t{i}")
         frames = tuple(TextFrame(caption=f"a {COLOURS[i % 4]} ball") for _ in range(number))
         told = Tideo(id=f"t{i}", frames=frames, description="the ball is red", questions=(question(i % 4),))

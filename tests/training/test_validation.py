@@ -13,7 +13,7 @@ from topa.core.rouge import rouge_l
 from topa.inference.scorer import score_options
 from topa.training.data import Mix, epoch_batches
 from topa.training.prepare import prepare
-from topa.training.reading import loss_of
+from topa.training.reading import compute_loss
 from topa.training.validation import validate
 
 from .small import config, model, prompter, samples
@@ -37,7 +37,7 @@ def test_the_loss_is_a_mean_over_target_tokens():
     mix = Mix.of(settings)
     batches = list(epoch_batches(data, prompter(), mix, batch_size=4, seed=settings.seed, epoch=-1))
     with torch.no_grad():
-        total = sum(loss_of(made, batch).item() * len(batch.targets) for batch in batches)
+        total = sum(compute_loss(made, batch).item() * len(batch.targets) for batch in batches)
     expected = total / sum(len(batch.targets) for batch in batches)
     for budget in (30, 1 << 20):
         found = validate(made, prompter(), data, config(batch_size=4, pass_tokens=budget))
@@ -100,7 +100,7 @@ def test_checkpointed_layers_read_as_others_do(family):
     assert found.loss == pytest.approx(expected.loss, rel=1e-5)
     assert replace(found, loss=expected.loss) == expected
     batch = next(epoch_batches(samples(6), prompter(), Mix(1, 0, 0), batch_size=6, seed=0, epoch=0))
-    losses = [loss_of(made, batch) for made in (plain, checkpointed)]
+    losses = [compute_loss(made, batch) for made in (plain, checkpointed)]
     assert losses[0].item() == pytest.approx(losses[1].item(), rel=1e-5)  # nothing is dropped out in training
     losses[1].backward()
     assert all(p.grad is not None for p in checkpointed.trainable_parameters())

@@ -17,11 +17,11 @@ from .completion import any_of
 
 if TYPE_CHECKING:
     from ..tideos.estimate import WritingEstimate
-    from ..tideos.flow import Limits, Outcome
-    from ..tideos.ledger import Usage
-    from ..tideos.quality import Report
+    from ..tideos.flow import GenerationLimits, GenerationOutcome
+    from ..tideos.quality import CleaningReport
     from ..tideos.rejections import Rejections
-    from ..tideos.shards import Shard
+    from ..tideos.shards import ShardSpec
+    from ..tideos.writers import TokenUsage
 
 Near = Annotated[float, typer.Option("--near", help="Overlap of near duplicates; 1: exact ones only.", min=0.01, max=1)]
 
@@ -60,9 +60,9 @@ def seeds(
     as_json: Json = False,
 ) -> None:
     """Draw the short texts that Tideos are written of: from public data sets' captions, nouns, and your own lists."""
-    from ..tideos.seeds import Source, check_output, sample, write_seeds
+    from ..tideos.seeds import SeedSource, check_output, sample, write_seeds
 
-    wanted = [Source.parse(spec, kind) for spec in sources]
+    wanted = [SeedSource.parse(spec, kind) for spec in sources]
     check_output(out, wanted)
     drawn, tallies = sample(wanted, count, seed=seed, column=column, field=field)
     write_seeds(out, drawn)
@@ -193,13 +193,13 @@ def generate(
 ) -> None:
     """Have a Tideo written for every seed: paced, within a budget, resumable; then cleaned, balanced and described."""
     from ..tideos import generate as writing
-    from ..tideos.flow import Limits
-    from ..tideos.shards import Shard
+    from ..tideos.flow import GenerationLimits
+    from ..tideos.shards import ShardSpec
 
-    plan = writing.Plan(
+    plan = writing.GenerationPlan(
         out,
         writing.name_of(writer, base_url),
-        part=None if shard is None else Shard.parse(shard),
+        part=None if shard is None else ShardSpec.parse(shard),
         limit=limit,
         seed=seed,
         near=near,
@@ -216,9 +216,11 @@ def generate(
         else:
             _say_set(plan.folder, report, plan.part, recipe="microworld", seed=seed)
         return
-    limits = Limits(concurrency, rpm, tpm, budget, price_in, price_out, poll=poll, accept_rejections=accept_rejections)
-    given = writing.Given(seeds, prompt)
-    options = writing.Options(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
+    limits = GenerationLimits(
+        concurrency, rpm, tpm, budget, price_in, price_out, poll=poll, accept_rejections=accept_rejections
+    )
+    given = writing.WriterInputs(seeds, prompt)
+    options = writing.WriterOptions(model, base_url, key_env, max_tokens, temperature, timeout, concurrency)
     if dry_run:
         _say_estimate(*writing.estimate(given, plan, options, limits, ray), limits, as_json)
         return
@@ -321,7 +323,7 @@ def card(
     typer.echo(made.model_dump_json(indent=1) if as_json else f"card: {out / 'card.html'} ({made.tideos:,} Tideos)")
 
 
-def _say_estimate(first: str, estimate: WritingEstimate, limits: Limits, as_json: bool) -> None:
+def _say_estimate(first: str, estimate: WritingEstimate, limits: GenerationLimits, as_json: bool) -> None:
     if as_json:
         more = {"seconds": estimate.seconds, "basis": estimate.basis}
         typer.echo(json.dumps({"prompt": first, "seeds": estimate.seeds, "estimate": asdict(estimate.usage), **more}))
@@ -330,7 +332,7 @@ def _say_estimate(first: str, estimate: WritingEstimate, limits: Limits, as_json
     typer.echo(_in_words(estimate, limits), err=True)
 
 
-def _in_words(estimate: WritingEstimate, limits: Limits) -> str:
+def _in_words(estimate: WritingEstimate, limits: GenerationLimits) -> str:
     from ..tideos.estimate import SPEED, TYPICAL_REPLY
 
     usage, minutes = estimate.usage, estimate.seconds / 60
@@ -346,7 +348,7 @@ def _in_words(estimate: WritingEstimate, limits: Limits) -> str:
     )
 
 
-def _confirm(estimate: WritingEstimate, limits: Limits) -> None:
+def _confirm(estimate: WritingEstimate, limits: GenerationLimits) -> None:
     """Ask whoever sits at the terminal whether to spend without a budget; where nobody does, refuse to."""
     from ..core.errors import UsageError
 
@@ -365,7 +367,7 @@ def _confirm(estimate: WritingEstimate, limits: Limits) -> None:
         raise typer.Exit(1)
 
 
-def _problem(result: Outcome, limits: Limits) -> str | None:
+def _problem(result: GenerationOutcome, limits: GenerationLimits) -> str | None:
     """Why a run that ended failed all the same; None where it didn't."""
     if result.rejections is not None:
         return _rejections_in_words(result.rejections, result.spent, limits)
@@ -379,7 +381,7 @@ def _problem(result: Outcome, limits: Limits) -> str | None:
     return None
 
 
-def _rejections_in_words(rejections: Rejections, spent: Usage, limits: Limits) -> str:
+def _rejections_in_words(rejections: Rejections, spent: TokenUsage, limits: GenerationLimits) -> str:
     reasons = "".join(f"\n  {count:,} x {reason}" for reason, count in rejections.reasons.items())
     example = f"\nFor example seed {rejections.seed}: {rejections.problem}" if rejections.seed else ""
     money = f"{spent.cost:.4f}, " if limits.money else ""
@@ -392,13 +394,13 @@ def _rejections_in_words(rejections: Rejections, spent: Usage, limits: Limits) -
 
 
 def _advice(*reasons: str) -> str:
-    from ..tideos.asking import UNKNOWN_KIND
     from ..tideos.prompt_file import DECLARE
+    from ..tideos.writer_prompt import UNKNOWN_KIND
 
     return f" {DECLARE}" if any(UNKNOWN_KIND in reason for reason in reasons) else ""
 
 
-def _say_outcome(result: Outcome, limits: Limits) -> None:
+def _say_outcome(result: GenerationOutcome, limits: GenerationLimits) -> None:
     spent = f"{result.spent.cost:.4f}, " if limits.money else ""
     typer.echo(
         f"written: {result.accepted} of {result.seeds} (rejected {result.rejected}, failed {result.failed}, "
@@ -418,7 +420,9 @@ def _say_outcome(result: Outcome, limits: Limits) -> None:
         )
 
 
-def _say_set(folder: Path, report: Report, part: Shard | None = None, *, recipe: str = "RECIPE", seed: int = 0) -> None:
+def _say_set(
+    folder: Path, report: CleaningReport, part: ShardSpec | None = None, *, recipe: str = "RECIPE", seed: int = 0
+) -> None:
     """recipe: that the set is for, where it is known. seed: of the shards, for the command that merges them."""
     for reason, found in report.dropped.items():
         note(f"left out: {found['count']:,}: {reason} (such as {', '.join(found['examples'])})")

@@ -15,7 +15,7 @@ from .app import Json, app, memory
 from .completion import any_of
 
 if TYPE_CHECKING:
-    from ..features.run import Result
+    from ..features.run import EncodeResult
     from ..memory.inspection import Inspection
 
 _SHOWN = 5
@@ -71,13 +71,13 @@ def encode(
     as_json: Json = False,
 ) -> None:
     """Turn Tideos or videos into features: resumable, in shards, equal captions once, bad videos listed."""
-    from ..tideos.shards import Shard
+    from ..tideos.shards import ShardSpec
 
     if merge and (inputs or shard or ray):
         raise UsageError("--merge: joins what is in --out. Leave out the inputs, --shard and --ray.")
     if shard and ray:
         raise UsageError("--shard and --ray exclude each other: --ray makes all shards. Give one of them.")
-    part = None if shard is None else Shard.parse(shard)
+    part = None if shard is None else ShardSpec.parse(shard)
     from ..core.embedded import PAPER_ENCODER
     from ..features import encode as encoding
 
@@ -101,7 +101,7 @@ def encode(
         _say(result, out, inputs, encoder)
 
 
-def _say(result: Result, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
+def _say(result: EncodeResult, out: Path, inputs: list[Path] | None, encoder: str | None) -> None:
     from ..features import encode as encoding
 
     for reason in list(result.failed.values())[:_SHOWN]:

@@ -71,13 +71,13 @@ def finetune(
     from ..core.processes import is_first, launch, started_by_launcher
     from ..training.finetune import configuration, plan
     from ..training.finetune import finetune as run
-    from ..training.labelled import Source
+    from ..training.labelled import LabelledVideos
     from ..training.loop import Watch
 
     given = {"bridge": bridge, "fraction": fraction}
     changes = [*(settings or []), *(f"{key}={value}" for key, value in given.items() if value is not None)]
     config = configuration(model, recipe, changes, from_scratch=from_scratch)
-    source = Source(data, data_format, videos, features)
+    source = LabelledVideos(data, data_format, videos, features)
     if dry_run:
         planned = plan(config, model, source, out, processes=processes or 1)
         if as_json:

@@ -8,7 +8,7 @@ from typer.core import TyperGroup
 
 GROUPS = {
     "Try it": ("demo", "ask", "caption", "explain"),
-    "Your videos": ("index", "search", "when", "accustom"),
+    "Your videos": ("index", "search", "when", "adapt"),
     "Train": ("align", "finetune", "runs"),
     "Data": ("seeds", "generate", "merge", "clean", "card", "export", "encode", "memory", "import"),
     "Measure": ("evaluate", "compare", "reproduce"),

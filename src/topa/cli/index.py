@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.command import typed
-from ..core.durations import rough_duration
+from ..core.formatting import rough_duration
 from ..core.verbosity import hint, note
 from .app import Json, app
 

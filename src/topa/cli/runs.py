@@ -31,7 +31,7 @@ def runs(
 ) -> None:
     """List training runs with their best numbers and what differs between them; with --out, plot them."""
     from ..runs.read import find_runs
-    from ..runs.table import ordered, table, told
+    from ..runs.table import ordered, run_as_json, table
 
     found = ordered(find_runs(folders), sort)
     page = None
@@ -40,7 +40,9 @@ def runs(
 
         page = write_report(found, out, command() or command_line("runs", *folders, "--out", out))
     if as_json:
-        typer.echo(json.dumps({"runs": [told(run) for run in found], "report": None if page is None else str(page)}))
+        typer.echo(
+            json.dumps({"runs": [run_as_json(run) for run in found], "report": None if page is None else str(page)})
+        )
         return
     from rich.console import Console
 

@@ -72,13 +72,13 @@ def serve(
         raise UsageError("--allow-private: means nothing without --allow-urls. Give both, or neither.")
     tokens = _tokens(token_file)
     from ..serving.serve import serve as run
-    from ..serving.settings import Limits, Settings
+    from ..serving.settings import ServerLimits, ServerSettings
 
     if host not in _LOOPBACK and not tokens:
         note(f"note: everybody who reaches {host} may ask; --token-file FILE asks for a token")
     if model is None:
         note("the micro model knows only the micro world; give --model DIR for your own videos")
-    settings = Settings(
+    settings = ServerSettings(
         host,
         port,
         name or ("micro" if model is None else Path(model).resolve().name),
@@ -88,7 +88,7 @@ def serve(
         allow_private,
         batch,
         decoders,
-        Limits(
+        ServerLimits(
             upload=int(max_upload * 2**20),
             seconds=max_seconds,
             pixels=int(max_pixels * 1e6),

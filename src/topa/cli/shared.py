@@ -18,8 +18,8 @@ from .options import is_always_typed, options_of, variable, verbs_of
 
 _TALK = ("verbose", "quiet", "debug")
 _RUN_MODELS = frozenset({
-    "accustom", "align", "ask", "caption", "demo", "encode", "evaluate", "explain", "finetune", "generate", "index",
-    "reproduce", "search", "serve", "when",
+    "accustom", "adapt", "align", "ask", "caption", "demo", "encode", "evaluate", "explain", "finetune", "generate",
+    "index", "reproduce", "search", "serve", "when",
 })  # fmt: skip
 """Verbs that a model computes in."""
 _RANKS = {"DEFAULT_MAP": 1, "ENVIRONMENT": 2, "COMMANDLINE": 3}

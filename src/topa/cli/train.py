@@ -16,7 +16,7 @@ from .app import Json, app
 from .completion import recipes
 
 if TYPE_CHECKING:
-    from ..training.estimate import Estimate
+    from ..training.estimate import RunCost
 
 
 DEFAULT_RECIPE = "microworld"
@@ -108,9 +108,9 @@ def align(
     hint(f"next:    {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}")
 
 
-def say_plan(found: Estimate, as_json: bool) -> None:
+def say_plan(found: RunCost, as_json: bool) -> None:
     """Print what a run would take."""
-    from ..core.durations import rough_duration
+    from ..core.formatting import rough_duration
     from ..training.estimate import measure_speed
 
     device, speed = measure_speed(found)

@@ -1,4 +1,4 @@
-"""Verbs that answer: demo, ask, caption; and what makes answers better: accustom."""
+"""Verbs that answer: demo, ask, caption; and what makes answers better: adapt."""
 
 from __future__ import annotations
 
@@ -200,27 +200,38 @@ def caption(video: Video, model: Model = None, among: Among = None, as_json: Jso
     _print(engine.caption(video, candidate_frames=among), as_json)
 
 
-@app.command(epilog="Example:  topa accustom camera3/*.mp4 --model kitchen-model --out kitchen-model-camera3")
-def accustom(
+@app.command(epilog="Example:  topa adapt camera3/*.mp4 --model kitchen-model --out kitchen-model-camera3")
+def adapt(
     videos: Annotated[list[Path], typer.Argument(help="Videos of one camera, 30 or more.", metavar="VIDEO...")],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the model that is used to them.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the adapted model.")],
     model: Model = None,
 ) -> None:
-    """Get a model used to a camera: takes away what all its pictures share, such as darkness. No labels are needed."""
+    """Adapt a model to a camera: remove what all its pictures share, such as darkness. No labels are needed."""
     from ..inference.engine import FILES
-    from ..memory.shift import FEWEST, few
+    from ..memory.shift import MIN_VIDEOS, too_few_videos
 
     for video in videos:
         _probe(video)
-    if len(videos) < FEWEST:
-        raise few(len(videos))
+    if len(videos) < MIN_VIDEOS:
+        raise too_few_videos(len(videos))
     if model is not None:
         check_shiftable(_config(model).bridge)
     output_folder(out, *FILES)
     engine = _load(model)
-    engine.accustom(videos)
+    engine.adapt(videos)
     engine.save_pretrained(out)
     hint(f"next:   {typed('ask', videos[0], 'QUESTION', '--model', out)}")
+
+
+@app.command(hidden=True)
+def accustom(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...")],
+    out: Annotated[Path, typer.Option("--out")],
+    model: Model = None,
+) -> None:
+    """Run `topa adapt` under its old name."""
+    note("warning: accustom is now called adapt; the old name goes with the next release")
+    adapt(videos, out, model)
 
 
 def _probe(video: Path) -> None:

@@ -1,7 +1,7 @@
-"""Files of named arrays in the safetensors format: written piece by piece, read by memory-mapping.
+"""Files of named arrays in the safetensors format, written in pieces and read by memory-mapping.
 
-The safetensors package does both for tensors, but copies numpy's arrays whole, twice, and orders metadata as it likes.
-Here nothing is copied, and the same arrays give the same bytes.
+The safetensors package does the same for tensors, but it copies NumPy arrays twice and its metadata has no fixed order.
+Here nothing is copied, and equal arrays give equal bytes.
 """
 
 from __future__ import annotations
@@ -36,41 +36,43 @@ _LONGEST_HEADER = 100_000_000  # as in the safetensors package
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """What a file holds. arrays: by name, read-only and mapped. about: what was written beside them."""
+    """The contents of a file. arrays: by name, read-only and memory-mapped. about: the metadata, plain JSON."""
 
     arrays: dict[str, NDArray[Any]]
     about: dict[str, Any]
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any] | None = None) -> None:
-    """Write a whole file or nothing. about: plain JSON. Raises OutputError as `atomic_file` does."""
+    """Write a file atomically. about: metadata, plain JSON. Raises OutputError as `atomic_file` does."""
     with atomic_file(path, "arrays") as file:
-        for piece in pieces(arrays, about):
+        for piece in serialize(arrays, about):
             file.write(piece)
 
 
-def pieces(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any] | None = None) -> Iterator[bytes | memoryview]:
-    """The bytes of such a file, in their order."""
+def serialize(
+    arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any] | None = None
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a file of arrays, in order."""
     import numpy as np
 
     codes = {kind: code for code, kind in _CODES.items()}
-    # The widest first: then every array lies at a multiple of its width.
+    # Widest dtype first, so that every array is aligned to its item size.
     ordered = sorted(arrays.items(), key=lambda item: (-item[1].dtype.itemsize, item[0]))
     header: dict[str, Any] = {} if about is None else {"__metadata__": {_ABOUT: json.dumps(about, ensure_ascii=False)}}
     end = 0
     for name, array in ordered:
         start, end = end, end + array.nbytes
         header[name] = {"dtype": codes[array.dtype.str], "shape": list(array.shape), "data_offsets": [start, end]}
-    told = json.dumps(header, ensure_ascii=False).encode()
-    told += b" " * (-len(told) % 8)
-    yield struct.pack("<Q", len(told)) + told
+    encoded_header = json.dumps(header, ensure_ascii=False).encode()
+    encoded_header += b" " * (-len(encoded_header) % 8)
+    yield struct.pack("<Q", len(encoded_header)) + encoded_header
     for _, array in ordered:
         if array.size:
             yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def map_arrays(path: Path) -> Arrays:
-    """The arrays of a file, memory-mapped. Raises OSError where there is none, ValueError where it isn't whole."""
+    """Memory-map the arrays of a file. Raises OSError if it can't be opened, ValueError if it is truncated."""
     import numpy as np
 
     with path.open("rb") as file:
@@ -78,7 +80,7 @@ def map_arrays(path: Path) -> Arrays:
 
 
 def parse_arrays(data: NDArray[np.uint8]) -> Arrays:
-    """The arrays in the bytes of a file, nothing copied. Raises ValueError where it isn't whole."""
+    """Return views of the arrays in a file's bytes. Raises ValueError if they are truncated or malformed."""
     length = int.from_bytes(data[:8].tobytes().ljust(8, b"\xff"), "little")
     if length > min(_LONGEST_HEADER, len(data) - 8):
         raise ValueError(f"its header ends behind its {len(data)} bytes")

@@ -1,8 +1,8 @@
-"""Artifacts: folders that say what made them.
+"""Artifacts: output folders that describe how they were made.
 
-Every stage writes a folder whose `manifest.json` is written last and atomically: a folder without one is
-unfinished, and no reader touches it. What isn't ours stays: a file is replaced or removed only where the record of its
-folder names it, and it is what was recorded (`expect_ours`). No other module writes or removes files.
+Every stage writes a folder whose `manifest.json` is written last and atomically; a folder without one is unfinished,
+and no reader uses it. Files that topa didn't write are never touched: a file is replaced or removed only if the record
+of its folder names it and its content is unchanged (`expect_ours`). No other module writes or removes files.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ FORMAT = 1
 
 
 class Manifest(BaseModel):
-    """What an artifact is and where it comes from.
+    """The description of an artifact and its origin.
 
-    `encoder` names the CLIP-like model whose space the features live in (None where there are none), `width` its
-    D. `parents` maps a role to the parent's hash; `files` maps a file name to its SHA-256.
+    encoder: name of the CLIP-like model that made the features, None without features. width: D of its space.
+    parents: role to the hash of the parent artifact. files: file name to SHA-256.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,40 +55,40 @@ class Manifest(BaseModel):
 
     @property
     def hash(self) -> str:
-        """A hash of everything that matters: equal artifacts have equal hashes, on any machine."""
+        """Hash of everything but `versions`: equal artifacts have equal hashes on every machine."""
         body = self.model_dump(exclude={"versions"})
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def expect_ours(path: Path) -> None:
-    """Prove that topa may replace or remove a file: nothing is there, or what topa wrote and nobody has changed since.
+    """Check that topa may replace or remove a file: it doesn't exist, or topa wrote it and nobody has changed it since.
 
-    Everything that topa writes goes through this. Raises OutputError that names the file. A file whose size, time of
-    change and inode are those of the record isn't read again; a link is never ours.
+    Everything that topa writes is checked here. Raises OutputError that names the file. A file whose size, mtime and
+    inode match the record isn't hashed again; symbolic links are always refused.
     """
     try:
-        found = path.lstat()
-    except (FileNotFoundError, NotADirectoryError):  # a folder that can't be made is told by who makes it
+        status = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):  # a folder that can't be made is reported by `output_folder`
         return
     except OSError as error:
         raise _unwritable(path, error) from error
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         raise _foreign(path, "a link")
-    if stat.S_ISDIR(found.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise _foreign(path, "a folder")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise _foreign(path, "no ordinary file")
-    if path.name == LOCK and not found.st_size:  # locks aren't recorded: they are empty, so nothing can be lost
+    if path.name == LOCK and not status.st_size:  # lock files aren't recorded; they are empty, so nothing can be lost
         return
     with _explained(path):
         versions = record_of(path.parent).versions(path.name)
-        ours = any(version.fits(path, found) for version in versions)
+        ours = any(version.fits(path, status) for version in versions)
     if not ours:
         raise _foreign(path, "a file that was changed since topa wrote it" if versions else "a file that isn't topa's")
 
 
 def expect_all_ours(folder: Path) -> None:
-    """`expect_ours` of everything below a folder, before it is removed."""
+    """Apply `expect_ours` to every file below a folder, before it is removed."""
     if folder.is_symlink():
         raise _foreign(folder, "a link")
     if folder.is_dir():
@@ -100,7 +100,7 @@ def expect_all_ours(folder: Path) -> None:
 
 
 def claim(path: Path, kind: str) -> None:
-    """Take a place for a file that grows, or that others write for us, such as a database. kind: see `record.KINDS`.
+    """Record a file before it is written, for files that grow or that a library writes. kind: see `record.KINDS`.
 
     Raises OutputError as `expect_ours` does.
     """
@@ -112,7 +112,7 @@ def claim(path: Path, kind: str) -> None:
 
 
 def claim_database(path: Path) -> None:
-    """`claim` for SQLite: the file, and those that it keeps beside it."""
+    """Claim an SQLite database and its journal files."""
     claim(path, "database")
     for suffix in ("-wal", "-shm", "-journal"):
         claim(path.with_name(path.name + suffix), "beside a database")
@@ -120,54 +120,54 @@ def claim_database(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path, kind: str | None = None, *, sync: bool = True) -> Iterator[BinaryIO]:
-    """A file to write to, piece by piece, that is there whole afterwards or, where something fails, not at all.
+    """Open a file for writing that appears at `path` only if the block succeeds.
 
-    It lies beside its place until it is synced and renamed. kind: of a file that holds gigabytes, see `record.KINDS`;
-    every other is known by its hash. sync: False for many small files that can be made again.
-    Raises OutputError where the folder can't be written, or something that isn't ours is in the way.
+    The data go to a temporary file in the same folder, which is synced and renamed. kind: for files of gigabytes, see
+    `record.KINDS`; all others are recorded with their hash. sync: False for many small files that can be made again.
+    Raises OutputError if the folder can't be written or `path` exists and isn't topa's.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with _explained(path):
         record = record_of(path.parent)
         first = not record.exists()
-        record.add(beside.name, RecordedFile("unfinished"))
+        record.add(temporary.name, RecordedFile("unfinished"))
         try:
-            with beside.open("xb+") as file:
+            with temporary.open("xb+") as file:
                 yield file
                 file.flush()
                 if sync:
                     os.fsync(file.fileno())
-            written = RecordedFile.of(beside, kind)
-            if not _same_content(path, written):
+            new_file = RecordedFile.of(temporary, kind)
+            if not _same_content(path, new_file):
                 expect_ours(path)
-            elif any(version.sha256 == written.sha256 for version in record.versions(path.name)):
-                beside.unlink()  # what is there stays as it is
+            elif any(version.sha256 == new_file.sha256 for version in record.versions(path.name)):
+                temporary.unlink()  # the existing file already has this content
                 return
-            record.add(path.name, written, sync=sync)
-            os.replace(beside, path)
+            record.add(path.name, new_file, sync=sync)
+            os.replace(temporary, path)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             if first:
                 record.remove_empty()
             raise
 
 
 def write_atomically(path: Path, text: str | bytes, kind: str | None = None) -> None:
-    """Write a whole file or nothing. Arguments and errors are those of `atomic_file`."""
+    """Write a file atomically. Arguments and errors are those of `atomic_file`."""
     with atomic_file(path, kind) as file:
         file.write(text.encode() if isinstance(text, str) else text)
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a log, to which lines of JSON are added. Raises OSError, and OutputError where it isn't ours."""
+    """Open a JSON Lines log for appending. Raises OSError, or OutputError if the file isn't topa's."""
     claim(path, "lines")
     return path.open("ab")
 
 
 def link_file(source: Path, target: Path) -> None:
-    """The same file under another name, or a copy where the file system can't: it may have gigabytes.
+    """Hard-link a file, or copy it if the file system has no hard links.
 
-    Raises OutputError where something that isn't ours is in the way.
+    Raises OutputError if `target` exists and isn't topa's.
     """
     remove(target)
     with _explained(target):
@@ -180,16 +180,16 @@ def link_file(source: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file of ours, where there is one. Raises OutputError where it isn't ours."""
+    """Remove a file if it exists. Raises OutputError if it isn't topa's."""
     expect_ours(path)
     with _explained(path):
         path.unlink(missing_ok=True)
-    with suppress(OSError):  # on a full disk the record says more than is there, until the name is used again
+    with suppress(OSError):  # on a full disk the record keeps an entry too many, until the name is used again
         record_of(path.parent).discard(path.name)
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove what is ours below a folder, and the folder where nothing else is in it; what isn't ours stays."""
+    """Remove topa's files below a folder, and the folder itself if nothing else is left in it."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in sorted(folder.iterdir()):
@@ -204,13 +204,13 @@ def remove_folder(folder: Path) -> None:
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Give a folder of ours another name, where nothing is. Raises OutputError."""
+    """Rename a folder. Raises OutputError if that fails."""
     with _explained(target):
         source.rename(target)
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes were writing beside its place. Only for whoever has the folder alone."""
+    """Remove temporary files that killed processes left. The caller must hold the folder's lock."""
     record = record_of(folder)
     for name in record.names("unfinished"):
         path = folder / name
@@ -219,9 +219,9 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def output_folder(path: Path, *names: str) -> Path:
-    """Make a folder for results, and prove before hours of work are spent that it can be written.
+    """Make a folder for results and check, before hours of work, that it can be written.
 
-    names: files that will be written into it, or patterns such as `videos/*.mp4`: what is there already must be ours.
+    names: files that will be written into it, or glob patterns such as `videos/*.mp4`; existing ones must be topa's.
     Raises OutputError with the reason.
     """
     for name in names:
@@ -256,50 +256,52 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path}: can't be written ({error.strerror}). Name another folder with --out.")
 
 
-def _same_content(path: Path, written: RecordedFile) -> bool:
-    """Whether the file that is there holds these bytes already: replacing it loses nothing."""
+def _same_content(path: Path, new_file: RecordedFile) -> bool:
+    """Whether the existing file already holds these bytes, so that replacing it loses nothing."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == written.size and sha256(path) == written.sha256
+    return stat.S_ISREG(status.st_mode) and status.st_size == new_file.size and sha256(path) == new_file.sha256
 
 
-def _foreign(path: Path, found: str) -> OutputError:
+def _foreign(path: Path, what: str) -> OutputError:
     return OutputError(
-        f"{path}: found {found}; expected nothing there, or what topa wrote itself. Nothing was changed. Move it away, "
+        f"{path}: found {what}; expected nothing there, or what topa wrote itself. Nothing was changed. Move it away, "
         "or name another place with --out."
     )
 
 
-def finish(folder: Path, manifest: Manifest, files: Iterable[str], known: Mapping[str, str] | None = None) -> Manifest:
-    """Hash the named files and write the manifest: the artifact is complete from here on.
+def finish(
+    folder: Path, manifest: Manifest, files: Iterable[str], known_hashes: Mapping[str, str] | None = None
+) -> Manifest:
+    """Hash the named files and write the manifest, which completes the artifact.
 
-    known: hashes of files that another manifest has.
+    known_hashes: hashes that another manifest already has, by file name.
     """
-    hashes = dict(known or {})
-    done = manifest.model_copy(
+    hashes = dict(known_hashes or {})
+    complete = manifest.model_copy(
         update={
             "files": {name: hashes.get(name) or sha256(folder / name) for name in sorted(files)},
             "versions": {"topa": own_version(), "python": platform.python_version(), **manifest.versions},
         }
     )
-    write_atomically(folder / MANIFEST, done.model_dump_json(indent=1) + "\n")
-    return done
+    write_atomically(folder / MANIFEST, complete.model_dump_json(indent=1) + "\n")
+    return complete
 
 
 def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
-    """The manifest of an artifact of a given kind; with `verify`, its files are hashed too.
+    """Read the manifest of an artifact of a given kind. verify: also hash its files.
 
-    Raises ArtifactError when there is none, when it is of another kind or version, or a file was changed.
+    Raises ArtifactError if there is none, it is of another kind or format version, or a file is missing or changed.
     """
     path = folder / MANIFEST
     if not path.is_file():
-        found = "a folder without manifest.json (unfinished or not ours)" if folder.is_dir() else "nothing there"
-        raise ArtifactError(f"{folder}: found {found}; expected a finished '{kind}' artifact. Run its stage again.")
+        problem = "a folder without manifest.json (unfinished or not ours)" if folder.is_dir() else "nothing there"
+        raise ArtifactError(f"{folder}: found {problem}; expected a finished '{kind}' artifact. Run its stage again.")
     try:
         body = json.loads(path.read_bytes())
-        # First of all: a manifest of another version may have other fields.
+        # Check the version before the fields: another version may have other fields.
         if isinstance(body, dict) and body.get("format", FORMAT) != FORMAT:
             raise ArtifactError(
                 f"{path}: format version {body['format']}; this topa reads {FORMAT}. Run its stage again."
@@ -319,5 +321,5 @@ def read_manifest(folder: Path, kind: str, *, verify: bool = False) -> Manifest:
 
 
 def own_version() -> str:
-    """The version of the topa that runs."""
+    """The installed version of topa."""
     return __version__

@@ -1,4 +1,4 @@
-"""Shards on many workers: the same function that makes one shard here, mapped by Ray Data over a cluster."""
+"""Map a function over shards on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .install import install_line
 
 
 def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[str, Any]]:
-    """What `make` gives for the indices 0 to number - 1, in their order, each made by a worker of its own.
+    """Return the results of `make(0)` to `make(number - 1)`, in order, each computed by its own worker.
 
-    Uses the cluster that RAY_ADDRESS names, else this machine's processors. `make` travels to the workers; what it
-    gives is plain JSON. Raises UsageError where Ray isn't installed, WorkerError where shards fail, with their words:
-    the others are made all the same.
+    Uses the cluster named by RAY_ADDRESS, or this machine's CPUs. `make` is sent to the workers and returns plain JSON.
+    Raises UsageError if Ray isn't installed, and WorkerError with the messages of the shards that failed, after all
+    others have finished.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -28,7 +28,7 @@ def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
-    def made(row: dict[str, Any]) -> dict[str, Any]:
+    def make_row(row: dict[str, Any]) -> dict[str, Any]:
         index = int(row["id"])
         try:
             return {"index": index, "made": json.dumps(make(index)), "failed": ""}
@@ -37,7 +37,7 @@ def map_shards(make: Callable[[int], dict[str, Any]], number: int) -> list[dict[
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = ray.data.range(number, override_num_blocks=number).map(made).take_all()
+    rows = ray.data.range(number, override_num_blocks=number).map(make_row).take_all()
     rows.sort(key=lambda row: int(row["index"]))
     failed = [f"shard {row['index']} of {number}: {row['failed']}" for row in rows if row["failed"]]
     if failed:

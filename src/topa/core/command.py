@@ -1,7 +1,7 @@
-"""Commands of topa: the one that was typed, and those that people are told to type.
+"""Format topa commands for messages and files.
 
-What goes into a file says `topa ...`, the same on every machine. What goes to a terminal begins with whatever starts
-topa there: `.venv/bin/topa` in a checkout whose environment nobody has activated.
+Commands written to files start with `topa`, the same on every machine. Commands printed to a terminal start with
+whatever runs topa there, such as `.venv/bin/topa` if the environment isn't activated.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ _COMMAND = re.compile(rf"(^ *|: +){_NAME} (?=[a-z-])", re.MULTILINE)
 
 
 def command() -> str | None:
-    """The command line, where topa was started from one."""
+    """Return the command line that started topa, or None if topa runs as a library."""
     name = Path(sys.argv[0]).name
     return shlex.join([_NAME, *sys.argv[1:]]) if name in (*_FILES, "__main__.py") else None
 
 
 def command_line(*words: object) -> str:
-    """A command of topa for a message: `command_line("index", "VIDEOS", "--out", folder)`, with quotes where the
-    shell needs them. `in_this_shell` makes it one that can be typed."""
+    """Format a topa command with shell quoting: `command_line("index", "VIDEOS", "--out", folder)`.
+
+    It starts with `topa`; `in_this_shell` turns it into one that runs in the user's shell.
+    """
     return " ".join([_NAME, _quoted(map(str, words))])
 
 
 def typed(*words: object) -> str:
-    """A command of topa as it can be typed in the reader's shell and working folder."""
+    """Format a topa command so that it runs in the user's shell and working folder."""
     return in_this_shell(command_line(*words))
 
 
 def in_this_shell(text: str) -> str:
-    """A text whose commands can be typed. A command stands at the start of a line or behind a colon: `Make one: topa
-    index ...`; elsewhere the word `topa` is a name."""
+    """Rewrite the topa commands in a text so that they run in the user's shell.
+
+    A command starts a line or follows a colon, as in `Make one: topa index ...`; elsewhere `topa` is only a name.
+    """
     return _COMMAND.sub(lambda match: f"{match[1]}{program()} ", text)
 
 
 def program() -> str:
-    """What starts this topa from the working folder: its name where the shell finds it, else a path, else Python."""
+    """Return how to run this topa: its name if on PATH, else the path of its script, else `python -m topa.cli`."""
     return _program(os.environ.get("PATH", ""), os.getcwd(), sys.argv[0])
 
 
@@ -64,14 +68,14 @@ def _program(path: str, here: str, started: str) -> str:
 
 
 def _script(started: str) -> str | None:
-    """The file that starts this installation: the one beside this Python, or the one that has."""
+    """Return the script of this installation: the one in this Python's scripts folder, or the one that was started."""
     beside = [Path(sysconfig.get_path("scripts"), name) for name in _FILES]
     places = [*beside, *([Path(started)] if Path(started).name in _FILES else [])]
     return next((os.path.abspath(place) for place in places if place.is_file()), None)
 
 
 def _nearest(path: str, here: str) -> str:
-    """A path relative to the working folder where it lies below it."""
+    """Return a path relative to the working folder if it lies below it, else the absolute path."""
     absolute = os.path.abspath(path)
     if not Path(absolute).is_relative_to(here):
         return absolute

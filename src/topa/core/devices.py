@@ -1,7 +1,6 @@
-"""Where models compute: on the processor, or on one of the GPUs.
+"""The default device for models: CPU or one of the GPUs.
 
-What is chosen here holds for the whole process, as with `torch.set_default_device`; whoever names a device in a call
-gets that one. torch is imported only where a GPU is meant.
+The choice holds for the whole process, as with `torch.set_default_device`; an explicit `device=` argument wins.
 """
 
 from __future__ import annotations
@@ -18,38 +17,38 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _NAME = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-_chosen = AUTO
+_device = AUTO
 
 
 def choose_device(name: str) -> None:
-    """Set where models compute from now on: auto (a GPU where there is one), cpu, cuda, cuda:N, or mps.
+    """Set the default device: auto (a GPU if there is one), cpu, cuda, cuda:N or mps.
 
-    Raises UsageError for a name that means nothing, or a device that isn't there.
+    Raises UsageError for an unknown name or a device that this machine doesn't have.
     """
-    global _chosen
+    global _device
     name = name.strip().lower()
     if not _NAME.fullmatch(name) or (name not in (AUTO, "cpu") and name not in devices()):
         raise UsageError(
             f"--device {name!r}: {'is no device' if not _NAME.fullmatch(name) else 'is not there'}; expected one of "
             f"this machine's: {', '.join(devices())}. Leave it out to have a GPU where there is one."
         )
-    _chosen = name
+    _device = name
 
 
 def chosen_device() -> str | None:
-    """The device that was asked for; None where topa may choose."""
-    return None if _chosen == AUTO else _chosen
+    """Return the device that the user chose, or None for auto."""
+    return None if _device == AUTO else _device
 
 
 def default_device() -> torch.device:
-    """The device that was chosen, or else the first GPU of CUDA where there is one, or the processor."""
+    """Return the chosen device, or by default the first CUDA GPU if there is one, else the CPU."""
     import torch
 
     return torch.device(chosen_device() or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def devices() -> tuple[str, ...]:
-    """What `choose_device` takes on this machine."""
+    """Return the names that `choose_device` accepts on this machine."""
     import torch
 
     gpus = ("cuda", *(f"cuda:{number}" for number in range(torch.cuda.device_count())))
@@ -63,10 +62,10 @@ def devices() -> tuple[str, ...]:
 
 @contextmanager
 def restored_device() -> Iterator[None]:
-    """A stretch of time after which the choice is what it was before."""
-    global _chosen
-    before = _chosen
+    """Restore the default device when the block ends."""
+    global _device
+    before = _device
     try:
         yield
     finally:
-        _chosen = before
+        _device = before

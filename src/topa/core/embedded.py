@@ -1,4 +1,4 @@
-"""The models that come inside the package, and what a model's name is loaded from."""
+"""The micro models that ship with the package, and where a model name is loaded from."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .registry import unknown
 
 _WEIGHTS = Path(__file__).parents[1] / "microworld" / "weights"
 PAPER_ENCODER = "openai/clip-vit-large-patch14"
-"""The encoder of the paper and of everything that its authors released; the default of verbs that encode."""
+"""The encoder of the paper and of all released features; the default of verbs that encode."""
 NAMES = {"microworld/clip": _WEIGHTS / "clip", "microworld/llm": _WEIGHTS / "llm"}
 
 
 def fingerprint() -> str:
-    """Eight hex digits that change when the weights of a micro model do."""
+    """Return eight hex digits that identify the weights of the micro models."""
     digest = hashlib.sha256()
     for folder in NAMES.values():
         digest.update(bytes.fromhex(sha256(folder / "model.safetensors")))
@@ -24,10 +24,11 @@ def fingerprint() -> str:
 
 
 def resolve(name: str, *, weights: bool = True) -> str:
-    """What a model is loaded from: the folder behind `microworld/clip` or `microworld/llm`, or behind a revision of a
-    repository on the hub, `org/name@revision`; any other name as it is. weights: False where a configuration will do.
+    """Return what `from_pretrained` loads a model from.
 
-    Raises UsageError for an unknown `microworld/...` name, and what `core.hub` raises.
+    `microworld/clip` and `microworld/llm` give the folder in the package, `org/name@revision` the folder of the
+    downloaded revision, any other name itself. weights: False to download only the configuration.
+    Raises UsageError for an unknown `microworld/...` name, and the errors of `core.hub`.
     """
     if name in NAMES:
         return str(NAMES[name])

@@ -1,6 +1,6 @@
-"""Names of models: a folder, or a repository of the Hugging Face hub, `org/name` or `org/name@revision`.
+"""Resolve model names: a local folder, or a Hugging Face Hub repository, `org/name` or `org/name@revision`.
 
-The one place that tells the two apart, and that downloads. A revision is a branch, a tag or a commit.
+The one place that tells the two apart and that downloads. A revision is a branch, a tag or a commit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _REVISION = re.compile(r"[\w][\w./-]*")
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A model on the hub. revision: None for the newest."""
+    """A repository on the Hub. revision: None for the newest."""
 
     id: str
     revision: str | None = None
@@ -29,10 +29,11 @@ class Repository:
 
 
 def locate(name: str | Path, what: str, *, revision: str | None = None) -> Path | Repository:
-    """The folder or the repository that a name means. What is there is itself, whatever it is called; what looks like a
-    path and isn't there is no repository. what: the thing that was expected, for messages.
+    """Return the folder or repository that a name refers to.
 
-    Raises InputError for a path that leads nowhere, UsageError for what can be no repository.
+    An existing path is always that path, whatever its name; a missing path is never taken for a repository.
+    what: a description of what is expected, for error messages.
+    Raises InputError for a path that doesn't exist, UsageError for an invalid repository name.
     """
     text = str(name)
     path = Path(text).expanduser()
@@ -50,7 +51,7 @@ def locate(name: str | Path, what: str, *, revision: str | None = None) -> Path 
 
 
 def locate_saved(name: str | Path, revision: str | None = None) -> Path | Repository:
-    """The same for a model that topa saved, which on the hub belongs to somebody: `org/name`. Raises as `locate`."""
+    """Apply `locate` to a model saved by topa, which on the Hub always has an owner: `org/name`."""
     what = "a model saved by topa"
     place = locate(name, what, revision=revision)
     if isinstance(place, Repository) and "/" not in place.id:
@@ -59,9 +60,9 @@ def locate_saved(name: str | Path, revision: str | None = None) -> Path | Reposi
 
 
 def download(repository: Repository, patterns: list[str] | None = None) -> Path:
-    """The folder of a repository's files, from the cache or the hub. patterns: of the files that are needed.
+    """Return the folder of a repository's files, downloading them if they aren't cached.
 
-    Raises ArtifactError where they can't be had.
+    patterns: glob patterns of the files to download; None for all. Raises ArtifactError if that fails.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError

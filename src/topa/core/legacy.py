@@ -1,6 +1,6 @@
-"""Folders that hold no record of topa's files: made before there were records, or copied without hidden files.
+"""Find topa's files in folders without a record: made before there were records, or copied without hidden files.
 
-What is topa's in them is what their own manifests, settings and catalogues say.
+The folders' own manifests, settings and catalogues say what topa wrote.
 """
 
 from __future__ import annotations
@@ -44,43 +44,44 @@ _MARKS: tuple[tuple[str, frozenset[str], tuple[str, ...]], ...] = (
     ("reproduced.json", frozenset({"recipe", "rows"}), ("reproduced.json", "reproduced.md")),
     ("stories.jsonl", frozenset({"id", "video", "scenes", "changes", "events", "description"}), _VIDEOS),
 )
-"""A file, the keys of the JSON object in it (or in its first line), and what topa has put beside it then."""
+"""(file, keys of the JSON object in it or in its first line, patterns of the files that topa wrote beside it)."""
 _MANIFEST = frozenset({"format", "kind", "counts", "config", "parents", "files", "versions"})
-_DEPTH = 2  # folders from a mark to a file that it speaks of
+_DEPTH = 2  # folders between a marker file and the files that its patterns name
 
 
 def inherited_names(folder: Path) -> dict[str, str | None]:
-    """The files of a folder that topa has written, with their SHA-256 where a manifest has it.
+    """Return the files of a folder that topa wrote, with their SHA-256 if a manifest has it.
 
-    A model card isn't among them: it is there to be written on.
+    Model cards (README.md) are left out: users are meant to edit them.
     """
-    found: dict[str, str | None] = {}
+    names: dict[str, str | None] = {}
     if not folder.is_dir():
-        return found
+        return names
     try:
         inside = [path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
     except OSError:
-        return found
+        return names
     place, prefix = folder, ""
     for _ in range(_DEPTH + 1):
         for mark, keys, patterns in _MARKS:
             if keys <= _first_object(place / mark).keys():
-                wanted = [p for p in patterns if p.count("/") == prefix.count("/")]
-                found |= {name: None for name in inside if any(fnmatchcase(prefix + name, p) for p in wanted)}
+                allowed_patterns = [p for p in patterns if p.count("/") == prefix.count("/")]
+                names |= {name: None for name in inside if any(fnmatchcase(prefix + name, p) for p in allowed_patterns)}
         prefix, place = f"{place.name}/{prefix}", place.parent
-    if _is_ledger(folder / "ledger.sqlite"):
-        found |= {name: None for name in inside if name in _SET or name.startswith("ledger.sqlite")}
+    if _head_contains(folder / "ledger.sqlite", b"CREATE TABLE calls", 1 << 16):
+        names |= {name: None for name in inside if name in _SET or name.startswith("ledger.sqlite")}
     manifest = _first_object(folder / "manifest.json")
     if manifest.keys() >= _MANIFEST and isinstance(manifest["files"], dict):
-        found |= {"manifest.json": None} | {name: str(digest) for name, digest in manifest["files"].items()}
+        names |= {"manifest.json": None} | {name: str(digest) for name, digest in manifest["files"].items()}
         if manifest["kind"] == "tideos":
-            found |= {name: None for name in inside if name in _CARD}
-    found |= {name: None for name in inside if name.endswith(".jsonl.index") and _is_index(folder / name)}
-    return {name: digest for name, digest in found.items() if name in inside}
+            names |= {name: None for name in inside if name in _CARD}
+    indexes = [name for name in inside if name.endswith(".jsonl.index")]
+    names |= {name: None for name in indexes if _head_contains(folder / name, b'"line_ends"', 1 << 12)}
+    return {name: digest for name, digest in names.items() if name in inside}
 
 
 def _first_object(path: Path) -> Mapping[str, Any]:
-    """The JSON object in a file, or in its first line; an empty one where there is none."""
+    """Return the JSON object in a file or in its first line; an empty one if there is none."""
     if not path.is_file():
         return {}
     try:
@@ -91,17 +92,10 @@ def _first_object(path: Path) -> Mapping[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _is_ledger(path: Path) -> bool:
+def _head_contains(path: Path, mark: bytes, size: int) -> bool:
+    """Whether the first `size` bytes of a file contain a mark; False if the file can't be read."""
     try:
         with path.open("rb") as file:
-            return b"CREATE TABLE calls" in file.read(1 << 16)
-    except OSError:
-        return False
-
-
-def _is_index(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b'"line_ends"' in file.read(1 << 12)
+            return mark in file.read(size)
     except OSError:
         return False

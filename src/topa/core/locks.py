@@ -1,7 +1,6 @@
-"""Locks that the kernel frees when their process ends, however it ends. On every system, by filelock.
+"""File locks that the kernel releases when their process ends, however it ends; by filelock on every system.
 
-A lock file is never written to, and never opened through a link: what stands at its name is a regular file, made by
-us, or the lock is refused.
+A lock file is never written to and never opened through a symbolic link: it is a regular file, or it is refused.
 """
 
 from __future__ import annotations
@@ -20,20 +19,19 @@ from .errors import OutputError
 from .progress import console
 
 LOCK = "run.lock"
-_OPENED = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe is not waited for
+_OPENED = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # never block on a pipe
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class LocksUnsupported(OutputError):
-    """A file system, or a Python, without locks."""
+    """The file system, or this build of Python, has no file locks."""
 
 
 @contextmanager
-def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold a folder; the kernel frees it when the process ends, however that is. Where there are no locks, a warning
-    says so, once.
+def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock of a folder. If locks aren't supported there, warn once and go on without.
 
-    wait: until another one has ended. Raises OutputError where another process has the folder, or it can't be written.
+    wait: block until the lock is free. Raises OutputError if another process holds it or the folder can't be written.
     """
     with ExitStack() as stack:
         try:
@@ -45,7 +43,7 @@ def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock of a file, see `take`. Raises OutputError where another process has it, and what `take` raises."""
+    """Hold the lock of a file. Raises OutputError if another process holds it, and the errors of `take`."""
     handle = take(path, wait=wait)
     if handle is None:
         raise OutputError(
@@ -58,11 +56,11 @@ def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
 
 
 def take(path: Path, *, wait: bool = False) -> int | None:
-    """Lock a file, which is made where there is none. Return its descriptor, which holds the lock until it is closed;
-    None where somebody else has it.
+    """Lock a file, creating it if necessary.
 
-    wait: until it is free. Raises OutputError where the file can't be opened or is something else than a file of its
-    own, such as a link; LocksUnsupported where there are no locks.
+    Return a descriptor that holds the lock until it is closed, or None if another process holds it. wait: block until
+    the lock is free. Raises OutputError if the file can't be opened or isn't a regular file, LocksUnsupported if locks
+    aren't supported.
     """
     while True:
         try:
@@ -72,20 +70,23 @@ def take(path: Path, *, wait: bool = False) -> int | None:
                 f"{path}: can't be written ({error.strerror}). Name another folder with --out."
             ) from error
         try:
-            held = not _lock(handle, path, wait=wait)
-            if not held and _is_at(path, handle):
+            is_taken = not _lock(handle, path, wait=wait)
+            if not is_taken and _is_at(path, handle):
                 return handle
         except BaseException:
             os.close(handle)
             raise
         os.close(handle)
-        if held:
+        if is_taken:
             return None
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock of a file; nobody does where there is no file. To look takes the lock for a
-    moment: of two that look at once, one may take the other for the holder. Raises as `take` does."""
+    """Whether a process holds the lock of a file; False if the file doesn't exist.
+
+    The check takes the lock for a moment, so of two simultaneous checks one may see the other as the holder. Raises as
+    `take` does.
+    """
     try:
         handle = _open(path, 0)
     except FileNotFoundError:
@@ -99,18 +100,18 @@ def is_held(path: Path) -> bool:
 
 
 def _open(path: Path, flags: int) -> int:
-    """Open a lock file. Raises OSError, and OutputError for what isn't a regular file of that very name."""
+    """Open a lock file. Raises OSError, and OutputError if it isn't a regular file."""
     with suppress(FileNotFoundError):
-        _check(path, path.lstat())  # a device may act when it is opened
+        _check(path, path.lstat())  # opening a device may have side effects
     try:
         handle = os.open(path, _OPENED | flags, 0o644)
     except OSError:
-        if path.is_symlink():  # made since: O_NOFOLLOW has its own error on every system
+        if path.is_symlink():  # created since the check; the error for O_NOFOLLOW differs between systems
             _check(path, path.lstat())
         raise
     try:
         _check(path, os.fstat(handle))
-        if not _is_at(path, handle) and path.is_symlink():  # where there is no O_NOFOLLOW
+        if not _is_at(path, handle) and path.is_symlink():  # systems without O_NOFOLLOW
             _check(path, path.lstat())
     except FileNotFoundError:  # its holder has just removed it
         return handle
@@ -121,7 +122,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _is_at(path: Path, handle: int) -> bool:
-    """Whether an open file still is the one of this name."""
+    """Whether an open file is still the one at this path."""
     try:
         return os.path.samestat(os.fstat(handle), path.lstat())
     except FileNotFoundError:

@@ -1,7 +1,6 @@
-"""What pages of ours have in common: one HTML file that fetches nothing, light and dark, wide and narrow.
+"""The shell of all HTML reports: one self-contained file, responsive, with a light and a dark theme.
 
-Takes HTML: whoever calls has escaped what comes from data (`html.escape`). Where a parameter is called text, it is
-escaped here.
+Parameters are HTML, and callers escape data with `html.escape`; parameters documented as text are escaped here.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+
+from .formatting import percent
 
 _POLICY = ("default-src 'none'", "style-src 'unsafe-inline'", "img-src data:", "base-uri 'none'", "form-action 'none'")
 
@@ -25,11 +26,11 @@ def document(
     allow: Iterable[str] = (),
     script: str = "",
 ) -> str:
-    """The whole page. Even if something hostile got past the escaping, the browser would run and fetch nothing.
+    """Return the whole page. Its Content-Security-Policy blocks all other scripts and all requests.
 
-    title: text. style: rules after those of `page.css`. sections: id -> (heading, content); empty ones are left out,
-    and the header ends with links to the others. allow: more directives of the Content-Security-Policy. script: it
-    alone may run, by its hash.
+    title: text. style: CSS appended to `page.css`. sections: id -> (heading, content); empty ones are left out, and the
+    header ends with links to the others. allow: further directives of the policy. script: the only script that may
+    run, allowed by its hash.
     """
     filled = {key: section for key, section in sections.items() if section[1]}
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, (heading, _) in filled.items())
@@ -53,12 +54,12 @@ def document(
 
 
 def resource(package: str | None, name: str) -> str:
-    """A style sheet or a script that lies beside a package's modules."""
+    """Read a style sheet or a script that lies beside a package's modules."""
     return files(package or "").joinpath(name).read_text(encoding="utf-8")
 
 
 def scroller(label: str, content: str) -> str:
-    """Something wide that scrolls by itself, by keyboard too. label: text, for screen readers."""
+    """Wrap wide content in a region that scrolls, also by keyboard. label: text, for screen readers."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">{content}</div>\n'
 
 
@@ -87,25 +88,25 @@ def cards(label: str, numbers: Iterable[tuple[str, str, str, str]]) -> str:
 
 
 def command(label: str, text: str) -> str:
-    """A command to copy. label: text, for screen readers."""
+    """Format a command to copy. label: text, for screen readers."""
     return f'<pre tabindex="0" role="region" aria-label="{escape(label)}"><code>{escape(text)}</code></pre>\n'
 
 
 def bullets(texts: Iterable[str]) -> str:
-    """A list of notes; nothing of none."""
+    """Format texts as a list of notes; "" if there are none."""
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f'<ul class="notes">{items}</ul>\n' if items else ""
 
 
 def terms(values: Mapping[str, str]) -> str:
-    """Names and values, both text, as the rows of a `dl`."""
+    """Format names and values, both text, as the rows of a `dl`."""
     return "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in values.items())
 
 
 def options(texts: Sequence[str], probabilities: Sequence[float], choice: int | None, answer: int | None) -> str:
-    """The options of a question, what was chosen and what is right; with probabilities, their bars.
+    """Format the options of a question, marking the choice and the right answer; with probabilities, as bars.
 
-    answer: None where it isn't known; choice: None where nothing was chosen.
+    choice: index of the chosen option, None without one. answer: index of the right option, None if unknown.
     """
 
     def option(k: int, text: str) -> str:
@@ -117,17 +118,17 @@ def options(texts: Sequence[str], probabilities: Sequence[float], choice: int | 
         elif k == answer:
             state, words = "missed", "✓ the right one"
         mark = f" <em>{words}</em>" if words else ""
-        shown = f"<span>{escape(text) or '<i>no text</i>'}{mark}</span>"
+        content = f"<span>{escape(text) or '<i>no text</i>'}{mark}</span>"
         if probabilities:
-            shown += (
-                f"<b>{100 * probabilities[k]:.0f} %</b>"
+            content += (
+                f"<b>{percent(probabilities[k], 0)}</b>"
                 f'<i style="--share:{min(max(probabilities[k], 0), 1):.3f}" aria-hidden="true"></i>'
             )
-        return f'<li class="{state}">{shown}</li>'
+        return f'<li class="{state}">{content}</li>'
 
     return f'<ol class="options">{"".join(option(k, text) for k, text in enumerate(texts))}</ol>'
 
 
 def hash_source(text: str) -> str:
-    """A script or a style sheet as a Content-Security-Policy names it: 'sha256-...', in its quotes."""
+    """Return the source expression of a script or style sheet for a Content-Security-Policy: 'sha256-...', quoted."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

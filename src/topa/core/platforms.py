@@ -1,4 +1,4 @@
-"""Modules that only some systems have, such as `resource`, which Windows lacks."""
+"""Import modules that only some systems have, such as `resource`, which Windows lacks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def optional_module(name: str) -> ModuleType | None:
-    """Return a module; None where there is none."""
+    """Return a module, or None if this system doesn't have it."""
     try:
         return import_module(name)
     except ImportError:

@@ -1,7 +1,7 @@
-"""The record of a folder: which files in it topa has written.
+"""The record of a folder: which of its files topa wrote.
 
-A file is recorded before it is put in its place, so that a process that is killed leaves nothing of ours that looks
-like somebody else's. Lines are only ever appended, each with one call: several processes may share a folder.
+A file is recorded before it is renamed to its place, so that a killed process leaves no unrecorded file. Lines are only
+appended, each with one system call, so that processes can share a folder.
 """
 
 from __future__ import annotations
@@ -21,30 +21,33 @@ from .legacy import inherited_names
 
 RECORD = ".topa-files"
 _HEADER = {"topa": "files that topa wrote into this folder; what isn't named here is left alone", "format": 1}
-_HEAD = 16  # bytes of a file by which its kind is known
+_HEAD = 16  # bytes of a file that show its kind
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as hex."""
+    """Return the SHA-256 of a file, as hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 KINDS: dict[str, Callable[[bytes], bool]] = {
-    "arrays": lambda head: head[8:9] in (b"", b"{"),  # safetensors, or the beginning of one
+    "arrays": lambda head: head[8:9] in (b"", b"{"),  # safetensors, possibly cut off
     "database": lambda head: head.startswith(b"SQLite format 3\0"),
     "lines": lambda head: head.startswith(b"{"),
     "beside a database": lambda head: True,
     "unfinished": lambda head: True,
 }
-"""Files that are known by how they begin: they grow, or hold gigabytes. One that is empty may be of any kind."""
+"""Files recognised by their first bytes, since they grow or hold gigabytes. An empty file may be of any kind."""
 _KIND_OF_SUFFIX = {".safetensors": "arrays", ".index": "arrays", ".jsonl": "lines", ".sqlite": "database"}
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFile:
-    """What is known of a file that topa wrote. kind: one of `KINDS`, else `sha256` is that of its content, and `size`,
-    `changed` (nanoseconds) and `number` (its inode) tell without reading it that nobody touched it."""
+    """One version of a file that topa wrote.
+
+    kind: one of `KINDS`, or None for a file that is known by the `sha256` of its content; then `size`, `changed` (mtime
+    in ns) and `number` (inode) show without reading it that the file is untouched.
+    """
 
     kind: str | None = None
     sha256: str | None = None
@@ -54,27 +57,27 @@ class RecordedFile:
 
     @classmethod
     def of(cls, path: Path, kind: str | None = None) -> RecordedFile:
-        """The file as it is now."""
+        """Record the current state of a file."""
         if kind is not None:
             return cls(kind)
-        found = path.stat()
-        return cls(None, sha256(path), found.st_size, found.st_mtime_ns, found.st_ino)
+        status = path.stat()
+        return cls(None, sha256(path), status.st_size, status.st_mtime_ns, status.st_ino)
 
-    def fits(self, path: Path, found: os.stat_result) -> bool:
-        """Whether a file is still this one."""
+    def fits(self, path: Path, status: os.stat_result) -> bool:
+        """Whether a file is still this version. status: its `lstat`."""
         if self.kind is not None:
             with path.open("rb") as file:
                 head = file.read(_HEAD)
             return not head or KINDS[self.kind](head)
-        if (self.size, self.changed, self.number) == (found.st_size, found.st_mtime_ns, found.st_ino):
+        if (self.size, self.changed, self.number) == (status.st_size, status.st_mtime_ns, status.st_ino):
             return True
-        return self.size in (None, found.st_size) and sha256(path) == self.sha256
+        return self.size in (None, status.st_size) and sha256(path) == self.sha256
 
 
 class FolderRecord:
-    """The record of one folder. What others append is read when it is asked for.
+    """The record of one folder; lines that other processes append are read on the next access.
 
-    Raises OutputError where a file of its name is somebody else's.
+    Raises OutputError if topa didn't write the file of the record's name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -83,35 +86,35 @@ class FolderRecord:
         self._forget()
 
     def versions(self, name: str) -> tuple[RecordedFile, ...]:
-        """What was written under a name, the newest last; nothing for a name that isn't ours."""
+        """Return the versions of a file, newest last; empty if topa didn't write it."""
         with self._lock:
             self._read()
             return tuple(self._files.get(name, ()))
 
     def names(self, kind: str) -> list[str]:
-        """The names of files of a kind."""
+        """Return the names of the files of a kind."""
         with self._lock:
             self._read()
             return [name for name, files in self._files.items() if any(file.kind == kind for file in files)]
 
     def add(self, name: str, file: RecordedFile, *, sync: bool = False) -> None:
-        """Record a file. sync: wait until that is on the disk."""
-        known = {key: value for key, value in asdict(file).items() if value is not None}
-        self._append({"name": name, **known}, sync=sync)
+        """Record a file. sync: wait until the record is on the disk."""
+        fields = {key: value for key, value in asdict(file).items() if value is not None}
+        self._append({"name": name, **fields}, sync=sync)
 
     def discard(self, name: str) -> None:
-        """Record that a file is gone: what has its name from now on is somebody else's."""
+        """Record that a file is gone; a new file of its name isn't topa's."""
         if self.versions(name):
             self._append({"name": name, "gone": True})
 
     def exists(self) -> bool:
-        """Whether there is one on the disk."""
+        """Whether the record exists on the disk."""
         with self._lock:
             self._read()
             return self._there
 
     def remove_empty(self) -> None:
-        """Remove it from the disk where it names no file that is there."""
+        """Remove the record from the disk if none of its files exists."""
         with self._lock:
             self._read()
             if self._there and not any((self.folder / name).exists() for name in self._files):
@@ -127,7 +130,7 @@ class FolderRecord:
             text = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o644)
             try:
-                # A line that a full disk cut off must not take the next one with it.
+                # Start a new line if a full disk cut off the last one.
                 text = b"\n" + text if self._cut_off else text
                 if os.write(handle, text) < len(text):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -141,12 +144,12 @@ class FolderRecord:
         self._end, self._number, self._there, self._cut_off = 0, -1, False, False
 
     def _read(self) -> None:
-        """Read what is new. Without a record, what an older topa left is taken over by its own manifests."""
+        """Read new lines. Without a record, adopt the files that an older topa's manifests name."""
         try:
-            found = self.path.lstat()
+            status = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            found = None
-        if found is None or (stat.S_ISREG(found.st_mode) and not found.st_size):
+            status = None
+        if status is None or (stat.S_ISREG(status.st_mode) and not status.st_size):
             self._forget()
             self._files = {
                 name: [RecordedFile(_KIND_OF_SUFFIX.get(Path(name).suffix), digest)]
@@ -155,12 +158,12 @@ class FolderRecord:
                 for name, digest in inherited_names(self.folder).items()
             }
             return
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise self._foreign()
-        if not self._there or found.st_ino != self._number or found.st_size < self._end:
+        if not self._there or status.st_ino != self._number or status.st_size < self._end:
             self._forget()
-            self._there, self._number = True, found.st_ino
-        if found.st_size == self._end:
+            self._there, self._number = True, status.st_ino
+        if status.st_size == self._end:
             return
         with self.path.open("rb") as file:
             file.seek(self._end)
@@ -184,11 +187,11 @@ class FolderRecord:
                 self._files.pop(name, None)
             elif entry.get("kind") is None or entry["kind"] in KINDS:
                 file = RecordedFile(**entry)
-                known = self._files.setdefault(name, [])
-                if file not in known:
-                    known.append(file)
+                versions = self._files.setdefault(name, [])
+                if file not in versions:
+                    versions.append(file)
         except (ValueError, TypeError, AttributeError):
-            return  # a line that was cut off, or isn't of our form
+            return  # a line that was cut off or is malformed
 
     def _foreign(self) -> OutputError:
         return OutputError(
@@ -202,7 +205,7 @@ _opening = threading.Lock()
 
 
 def record_of(folder: Path) -> FolderRecord:
-    """The record of a folder, which need not be there yet."""
+    """Return the record of a folder, which need not exist yet."""
     key = os.path.abspath(folder)
     with _opening:
         if key not in _records:
@@ -215,7 +218,7 @@ def _plain(file: RecordedFile) -> dict[str, object]:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is that of a file in the folder itself: a record may come with a stranger's folder."""
+    """Whether a name is that of a file in the folder itself; a record in somebody else's folder may hold any path."""
     return name not in ("", os.curdir, os.pardir) and os.path.basename(name) == name
 
 

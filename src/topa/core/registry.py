@@ -1,4 +1,4 @@
-"""Registries of real families (encoders, writers, benchmarks): a name to a lazy import path."""
+"""Registries that map the names of a family (encoders, benchmarks) to lazy import paths."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from .errors import UsageError
 _FEW = 24
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
-    """The answer to a name nobody knows: the nearest known one, and all of them where they are few or none is near."""
-    names = sorted(known)
+def unknown(what: str, name: str, choices: Iterable[str]) -> UsageError:
+    """Return the error for an unknown name: it suggests the nearest choice, and lists all if they are few."""
+    names = sorted(choices)
     near = difflib.get_close_matches(name, names, n=1)
     if near and len(names) > _FEW:
         return UsageError(f"unknown {what} {name!r}; did you mean {near[0]!r}? There are {len(names)} of them.")
@@ -23,7 +23,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> UsageError:
 
 
 class Registry:
-    """Names of one family. Values are `module:attribute` strings, imported when they are asked for."""
+    """The names of one family. Values are `module:attribute` strings, imported on use."""
 
     def __init__(self, what: str, entries: dict[str, str]) -> None:
         self._what = what
@@ -36,7 +36,7 @@ class Registry:
         return name in self._entries
 
     def load(self, name: str) -> Any:
-        """The object behind a name. Raises UsageError with the nearest known name."""
+        """Import the object behind a name. Raises UsageError, with the nearest known name."""
         if name not in self._entries:
             raise unknown(self._what, name, self._entries)
         module, _, attribute = self._entries[name].partition(":")

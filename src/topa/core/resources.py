@@ -1,4 +1,4 @@
-"""Seconds and peak memory of a stage of work."""
+"""Measure the time and peak memory of a stage."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 @dataclass(slots=True)
-class Spent:
-    """Filled in when the stage ends. peak_mb: the process' largest resident memory during it, in MB (10^6 bytes)."""
+class ResourceUsage:
+    """Filled in when the stage ends. peak_mb: the process's largest resident memory during it, in MB (10^6 bytes)."""
 
     seconds: float = 0.0
     peak_mb: float = 0.0
 
 
 @contextmanager
-def measure() -> Iterator[Spent]:
-    """Measure what happens inside. Where the system can't reset the peak (no /proc), it is the peak since the start."""
+def measure() -> Iterator[ResourceUsage]:
+    """Measure a block. Without /proc the peak can't be reset; it is then the peak since the process started."""
     with suppress(OSError):
         _CLEAR.write_bytes(b"5")
-    spent, began = Spent(), time.monotonic()
+    usage, start = ResourceUsage(), time.monotonic()
     try:
-        yield spent
+        yield usage
     finally:
-        spent.seconds = time.monotonic() - began
-        spent.peak_mb = _peak_mb()
+        usage.seconds = time.monotonic() - start
+        usage.peak_mb = _peak_mb()
 
 
 def _peak_mb() -> float:
-    if _STATUS.is_file() and (found := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"))):
-        return int(found[1]) * 1024 / 1e6
+    if _STATUS.is_file() and (match := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text(encoding="utf-8"))):
+        return int(match[1]) * 1024 / 1e6
     if (resource := optional_module("resource")) is not None:
         peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .calibration import Forecast, seconds_per_pass
-from .durations import rough_duration
+from .formatting import rough_duration
 from .progress import console
 from .resources import measure
 
@@ -26,13 +26,13 @@ def run_stages(stages: Sequence[WorkStage], need: str = "") -> list[tuple[str, f
     need: what else the work takes, said beside the time.
     """
     forecast = Forecast(sum(stage.work for stage in stages), seconds_per_pass())
-    console.print(f"expect {rough_duration(forecast.left)} on this machine as busy as it is{need}")
+    console.print(f"expect {rough_duration(forecast.remaining_seconds)} on this machine as busy as it is{need}")
     costs = []
     for stage in stages:
         with measure() as spent:
             stage.do()
         costs.append((stage.name, round(spent.seconds, 2), round(spent.peak_mb, 1)))
         forecast.advance(stage.work, spent.seconds)
-        left = f"  {rough_duration(forecast.left)} left" if forecast.left >= 1 else ""
+        left = f"  {rough_duration(forecast.remaining_seconds)} left" if forecast.remaining_seconds >= 1 else ""
         console.print(f"{stage.name:<46} {spent.seconds:6.1f} s  {spent.peak_mb:7.0f} MB{left}", soft_wrap=True)
     return costs

@@ -1,4 +1,4 @@
-"""Pictures small enough for a report."""
+"""Thumbnails for reports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 192
-"""Pixels of a thumbnail's longer side at most: sharp in a column of the page, about 6 kB."""
+"""Maximum length of a thumbnail's longer side, in pixels: sharp in a column of the page, about 6 kB."""
+
+
+def shrink(picture: Image.Image, side: int) -> Image.Image:
+    """Return an RGB copy, scaled down so that its longer side has at most `side` pixels."""
+    small = picture.convert("RGB")
+    small.thumbnail((side, side))
+    return small
+
+
+def jpeg(picture: Image.Image, side: int = SIDE) -> bytes:
+    """Return a picture as JPEG, scaled down by `shrink`."""
+    file = io.BytesIO()
+    shrink(picture, side).save(file, "JPEG", quality=85)
+    return file.getvalue()
 
 
 def thumbnail(picture: Image.Image, side: int = SIDE) -> str:
-    """A picture as a data URI (JPEG), made smaller where its longer side has more than `side` pixels."""
-    small = picture.convert("RGB")
-    small.thumbnail((side, side))
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    """Return a picture as a JPEG data URI, scaled down by `shrink`."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, side)).decode()

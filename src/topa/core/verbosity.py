@@ -1,7 +1,7 @@
-"""How much is said beside the results: by topa, and by the libraries that it stands on.
+"""How much topa and the libraries below it print besides results.
 
-Libraries talk in four ways: Python's warnings, Python's logging, loggers of their own, and progress bars. This module
-alone switches them. Only the command line does so; `import topa` changes nothing in the process that imports it.
+Libraries print through Python's warnings, Python's logging, loggers of their own, and progress bars. Only this module
+switches them, and only the command line calls it: `import topa` changes nothing in the importing process.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _SILENT = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "TORCH_LOGS": "-all",
 }
-"""What libraries, and the processes that are started, read from the environment; what is set there already stays."""
+"""Environment variables that libraries and child processes read; values that the user has set are kept."""
 _LEVELS = {"quiet": logging.ERROR, "normal": logging.WARNING, "verbose": logging.INFO}
 _level: Verbosity = "normal"
 
 
 @contextmanager
 def session() -> Iterator[None]:
-    """A stretch of time in which `set_verbosity` decides; afterwards everything is as it was before."""
+    """Restore all verbosity settings when the block ends."""
     root, own = logging.getLogger(), logging.getLogger("topa")
     environment = {name: os.environ.get(name) for name in _SILENT}
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in (root, own)]
@@ -52,11 +52,10 @@ def session() -> Iterator[None]:
 
 
 def set_verbosity(level: Verbosity) -> None:
-    """Set how much is said.
+    """Set how much is printed.
 
-    quiet: results and errors. normal: also notes and progress. verbose: also what libraries say, how long things took,
-    and where they were loaded from. What `python -W`, PYTHONWARNINGS or a library's own variable ask for is done in any
-    case.
+    quiet: results and errors. normal: also notes and progress. verbose: also the libraries' messages, timings, and
+    where models are loaded from. `python -W`, PYTHONWARNINGS and the libraries' own variables take precedence.
     """
     global _level
     _level = level
@@ -78,7 +77,7 @@ def set_verbosity(level: Verbosity) -> None:
 
 
 def silence_bars() -> None:
-    """The same for transformers' progress bars, of which it draws one for every file, where it is loaded already."""
+    """Disable transformers' progress bars, one per file, if it is loaded and the level isn't verbose."""
     if "transformers" in sys.modules and _level != "verbose":
         from transformers.utils import logging as theirs
 
@@ -86,13 +85,13 @@ def silence_bars() -> None:
 
 
 def note(text: str) -> None:
-    """Print what is good to know, on stderr; not where only results are asked for."""
+    """Print a note on stderr, unless the level is quiet."""
     if _level != "quiet":
         print(in_this_shell(text), file=sys.stderr, flush=True)
 
 
 def hint(text: str) -> None:
-    """Print what can be done next, on stdout below the results; not where only these are asked for."""
+    """Print a suggestion for the next step on stdout, unless the level is quiet."""
     if _level != "quiet":
         print(in_this_shell(text), flush=True)
 

@@ -23,13 +23,13 @@ from ..core.command import command
 from ..core.embedded import resolve
 from ..core.errors import AllFailed, InputError, UsageError
 from ..core.failures import all_failed
-from ..core.locks import alone
+from ..core.locks import exclusive
 from ..core.processes import Processes
 from ..core.protocols import Protocol
+from ..features.feature_cache import FeatureCache
 from ..features.frames import FrameFeatures
-from ..features.gathered import Gathered
 from ..features.run import FILES as STORE
-from ..features.subtitles import WORDS, Cue, read_subtitles, spoken
+from ..features.subtitles import WORDS, Cue, read_subtitles, subtitle_excerpt
 from ..inference.engine import Topa
 from ..inference.request import check_permutations
 from ..microworld.writer import FILES as VIDEO_FILES
@@ -163,7 +163,7 @@ def evaluate(
     """
     processes = Processes()
     out = output_folder(asked.out, *FILES, *_elsewhere(asked))
-    with alone(out) if processes.first else nullcontext():
+    with exclusive(out) if processes.first else nullcontext():
         # What can be wrong without a model is told before one is made or loaded.
         setup = _set_up(asked, out, processes, show)
         engine = load(setup.folder, device=str(processes.device))
@@ -344,15 +344,15 @@ def _frame_count(asked: Evaluation, config: SavedConfig) -> int:
     return frames
 
 
-def _known(asked: Evaluation, config: SavedConfig) -> Gathered | PublishedFeatures:
+def _known(asked: Evaluation, config: SavedConfig) -> FeatureCache | PublishedFeatures:
     """Features that are there. Raises ArtifactMismatch for those of another encoder or number of frames."""
     frames = _frame_count(asked, config)
     if asked.features is not None and is_released(asked.features):
         return PublishedFeatures(asked.features, config.encoder_identity, config.feature_width)
-    return Gathered(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
+    return FeatureCache(asked.features or asked.out / FEATURES, config.encoder_identity, frames)
 
 
-def _missing(known: Gathered | PublishedFeatures, examples: Sequence[Example], root: Path) -> list[str]:
+def _missing(known: FeatureCache | PublishedFeatures, examples: Sequence[Example], root: Path) -> list[str]:
     """What can't be had for want of a video, or of its released features: each once."""
     if isinstance(known, PublishedFeatures):
         return list(dict.fromkeys(e.video for e in examples if e.video not in known))
@@ -391,7 +391,7 @@ def _speech(asked: Evaluation) -> Callable[[Example, FrameFeatures], str]:
         if example.subtitles is None or not example.subtitles.is_file():
             return ""
         times = None if features.times is None else features.times.tolist()
-        return spoken(cues(example.subtitles), times, start=example.start, end=example.end)
+        return subtitle_excerpt(cues(example.subtitles), times, start=example.start, end=example.end)
 
     return heard
 

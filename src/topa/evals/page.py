@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core import pages
-from ..core.durations import duration
+from ..core.formatting import duration
 from .formatting import NONE, interval, label, measured, percent
 from .html import facts, kinds_table
 from .plots import accuracy_plot, difference_plot, letters_plot, parts_plot, reliability_plot

@@ -68,7 +68,7 @@ class PublishedFeatures:
         if not ((norms > 0) & norms.isfinite()).all():
             raise InputError(f"{where}: found rows that are zero, infinite or NaN; expected features. {_NEXT}")
         unit = F.normalize(values, dim=-1)
-        return FrameFeatures(unit, torch.ones(len(unit), dtype=torch.bool), "image", self._encoder)
+        return FrameFeatures.image(unit, self._encoder)
 
     def _rows(self, video: str) -> tuple[str, Tensor]:
         where = f"{self.path}: {video}"

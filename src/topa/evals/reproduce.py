@@ -21,7 +21,7 @@ from ..models import saved
 from ..training.align import align
 from ..training.config import read_recipe as read_training
 from ..training.finetune import configuration, finetune
-from ..training.labelled import Source
+from ..training.labelled import LabelledVideos
 from ..training.loop import Watch
 from ..training.pretrained import default_model
 from .evaluate import Evaluation, evaluate
@@ -188,12 +188,12 @@ def _tuned(described: Finetune, out: Path, place: _Places) -> _Missing | None:
         file = folder / "questions.jsonl"
         if not file.is_file():
             make_videos(folder, described.data, _LABELLED_SEED, show=place.show)
-        source = Source(file, features=folder / "features")
+        source = LabelledVideos(file, features=folder / "features")
     else:
         file = (place.data or Path()) / described.data
         if place.data is None or not file.is_file():
             return _Missing("no data", f"{file} isn't there")
-        source = Source(file, described.format)
+        source = LabelledVideos(file, described.format)
     given: Mapping[str, Any] = {"bridge": described.bridge, "fraction": described.fraction}
     settings = [*described.settings, *(f"{key}={value}" for key, value in given.items() if value is not None)]
     config = configuration(base, described.recipe, settings, from_scratch=described.from_scratch)

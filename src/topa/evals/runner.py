@@ -17,9 +17,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ..core.ahead import Ahead
 from ..core.artifacts import atomic_file, open_to_append, output_folder, remove
 from ..core.errors import ArtifactError
+from ..core.formatting import percent
+from ..core.prefetch import Prefetcher
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from .answering import RecordAnswerer, spans
@@ -62,14 +63,48 @@ def answer_all(
 ) -> Answered:
     """Answer every record under every view into `out`; what is whole there is kept. Each process takes its share.
 
-    wrote: told when a block is on the disk. Raises ArtifactError for predictions of other records, and what reading
-    features raises.
+    wrote: called with the number of a block when it is on the disk. Raises ArtifactError for predictions of other
+    records, and what reading features raises.
     """
     clips = [watching.clip(example) for example in examples]
-    together: dict[str, list[int]] = {}
+    by_clip: dict[str, list[int]] = {}
     for number, clip in enumerate(clips):
-        together.setdefault(clip, []).append(number)
-    blocks = spans(together, RECORDS, CLIPS)
+        by_clip.setdefault(clip, []).append(number)
+    blocks = spans(by_clip, RECORDS, CLIPS)
+    todo = _unanswered(examples, blocks, views, out, processes)
+    mine = todo[processes.rank :: processes.of]
+    firsts = [[examples[by_clip[clip][0]] for clip in dict.fromkeys(clips[n] for n in blocks[b])] for b, _ in mine]
+    files = {view: _own(place(out, view), processes.rank) for view in views}
+    total = sum(len(blocks[number]) * len(missing) for number, missing in mine)
+    before = len(examples) * len(views) - sum(len(blocks[number]) * len(missing) for number, missing in todo)
+    progress, waited = _Progress(total), 0.0
+    with (
+        closing(Prefetcher(watching.watch(firsts), depth=2)) as features,
+        bar("answering", total + before, show=show) as line,
+    ):
+        line.advance(before)
+        for (number, missing), watched in zip(mine, features, strict=True):
+            waited += features.wait_seconds
+            records = [examples[n] for n in blocks[number]]
+            made = answerer.answer(records, [clips[n] for n in blocks[number]], watched, missing)
+            for view, predictions in made.items():
+                _append(files[view], predictions)
+            wrote(number)
+            line.advance(len(records) * len(missing), progress.after(made))
+            if show and (minutes := progress.long_estimate()) is not None:
+                console.print(f"about {minutes:,.0f} minutes are left")
+    processes.wait()
+    if processes.first:
+        for view in views:
+            _join(place(out, view), examples, processes.of)
+    processes.wait()
+    return Answered(progress.answered, before, progress.seconds, waited)
+
+
+def _unanswered(
+    examples: Sequence[Example], blocks: Sequence[Sequence[int]], views: Sequence[str], out: Path, processes: Processes
+) -> list[tuple[int, list[str]]]:
+    """The blocks that aren't whole yet, by number, with the views that they lack."""
     for view in views:
         output_folder(place(out, view).parent)
     known = {example.id for example in examples}
@@ -78,41 +113,42 @@ def answer_all(
             _tidy(place(out, view), blocks, examples, known)
     processes.wait()
     done = {view: _found(place(out, view), known).keys() for view in views}
-    left = [
-        (number, todo)
+    return [
+        (number, missing)
         for number, block in enumerate(blocks)
-        if (todo := [view for view in views if any(examples[n].id not in done[view] for n in block)])
+        if (missing := [view for view in views if any(examples[n].id not in done[view] for n in block)])
     ]
-    before = len(examples) * len(views) - sum(len(blocks[number]) * len(todo) for number, todo in left)
-    mine = left[processes.rank :: processes.of]
-    total = sum(len(blocks[number]) * len(todo) for number, todo in mine)
-    began, waited, asked, right, graded = time.monotonic(), 0.0, 0, 0.0, 0
-    firsts = [[examples[together[clip][0]] for clip in dict.fromkeys(clips[n] for n in blocks[b])] for b, _ in mine]
-    files = {view: _own(place(out, view), processes.rank) for view in views}
-    ahead = Ahead(watching.watch(firsts), ahead=2)
-    with closing(ahead) as features, bar("answering", total + before, show=show) as line:
-        line.advance(before)
-        for (number, todo), watched in zip(mine, features, strict=True):
-            waited += features.waited
-            records = [examples[n] for n in blocks[number]]
-            made = answerer.answer(records, [clips[n] for n in blocks[number]], watched, todo)
-            for view, predictions in made.items():
-                _append(files[view], predictions)
-            wrote(number)
-            asked += len(records) * len(todo)
-            credit = [p.correct for p in made.get(MODEL, ()) if p.correct is not None]
-            right, graded = right + sum(credit), graded + len(credit)
-            spent = time.monotonic() - began
-            told = f", right {right / graded:.1%}" if graded else ""
-            line.advance(len(records) * len(todo), f"{asked / spent:,.0f} answers/s{told}")
-            if show and asked < total and asked == len(records) * len(todo) and spent * total / asked > _LONG:
-                console.print(f"about {spent * (total / asked - 1) / 60:,.0f} minutes are left")
-    processes.wait()
-    if processes.first:
-        for view in views:
-            _join(place(out, view), examples, processes.of)
-    processes.wait()
-    return Answered(asked, before, time.monotonic() - began, waited)
+
+
+class _Progress:
+    """Answers so far, of this process. total: those that it is to give."""
+
+    def __init__(self, total: int) -> None:
+        self.answered = 0
+        self._total = total
+        self._began = time.monotonic()
+        self._right, self._graded, self._blocks = 0.0, 0, 0
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self._began
+
+    def after(self, made: Mapping[str, Sequence[Prediction]]) -> str:
+        """Count the predictions of a block, by view; return the note beside the bar."""
+        self._blocks += 1
+        self.answered += sum(map(len, made.values()))
+        credit = [p.correct for p in made.get(MODEL, ()) if p.correct is not None]
+        self._right, self._graded = self._right + sum(credit), self._graded + len(credit)
+        right = f", right {percent(self._right / self._graded)}" if self._graded else ""
+        return f"{self.answered / self.seconds:,.0f} answers/s{right}"
+
+    def long_estimate(self) -> float | None:
+        """Minutes that are left, after the first block of a long run."""
+        if self._blocks != 1 or self.answered >= self._total:
+            return None
+        whole = self.seconds * self._total / self.answered
+        return (whole - self.seconds) / 60 if whole > _LONG else None
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:

@@ -1,7 +1,7 @@
 """Features of the videos that a benchmark asks about: those at hand, and those that are decoded and encoded now.
 
 Reads video files through processes that decode ahead of the encoder; what was encoded stays in a folder (see
-`features.gathered`), a part for each block of questions, for the next run.
+`features.feature_cache`), a part for each block of questions, for the next run.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..core.errors import InputError
 from ..features.clips import Clip, clip_below
 from ..features.decoding import decoders
 from ..features.encoder import Encoder
+from ..features.feature_cache import FeatureCache
 from ..features.frames import FrameFeatures
-from ..features.gathered import Gathered
 from ..features.store import FeatureStoreWriter
 from .example import Example
 from .released import PublishedFeatures, Rows
@@ -100,10 +100,10 @@ class Videos:
     frames: int
     workers: int = 1
     truncated: list[str] = field(default_factory=list)
-    _known: Gathered = field(init=False)
+    _known: FeatureCache = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = Gathered(self.folder, self.encoder.identity, self.frames)
+        self._known = FeatureCache(self.folder, self.encoder.identity, self.frames)
 
     def clip(self, example: Example) -> str:
         """The id of `clip_of`."""
@@ -136,8 +136,7 @@ class Videos:
                         continue
                     values = self.encoder.encode_images(sampled.frames)
                     times = torch.tensor(sampled.times, dtype=torch.float64)
-                    valid = torch.ones(len(values), dtype=torch.bool)
-                    made[clip.id] = FrameFeatures(values, valid, "image", self.encoder.identity, times)
+                    made[clip.id] = FrameFeatures.image(values, self.encoder.identity, times)
                     if sampled.truncated:
                         self.truncated.append(clip.id)
                 self._keep(made)

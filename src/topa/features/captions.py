@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS captions (id INTEGER PRIMARY KEY, cut INTEGER NOT NUL
 
 
 class Captions:
-    """Captions to rows, through a scratch file. A context manager; the file stays until it is removed.
+    """A cache of captions' rows in a scratch file. A context manager; the file stays until it is removed.
 
     encoded: how many captions were computed.
     Raises OutputError where the file can't be written.
@@ -58,38 +58,39 @@ class Captions:
         self._database.close()
 
     def empty(self, number: int) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """Room for what `rows` gives."""
+        """Allocate the arrays that `rows` returns."""
         return np.empty((number, self._encoder.width), np.float16), np.zeros(number, bool)
 
     def rows(self, texts: list[str]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
-        """Unit rows of texts that are all different, float16 [N, D], and which of them were cut, bool [N]."""
+        """Return unit rows of distinct texts, float16 [N, D], and which texts were cut, bool [N]."""
         hashes = [blake2b(text.encode(), digest_size=16).digest() for text in texts]
         rows, cut = self.empty(len(texts))
         missing = []
         query = "SELECT cut, row FROM hashes JOIN captions USING (id) WHERE hash = ?"
         with self._explained():
             for number, name in enumerate(hashes):
-                found = self._database.execute(query, (name,)).fetchone()
-                if found is None:
+                row = self._database.execute(query, (name,)).fetchone()
+                if row is None:
                     missing.append(number)
                 else:
-                    cut[number], rows[number] = found[0], np.frombuffer(found[1], np.float16)
+                    cut[number], rows[number] = row[0], np.frombuffer(row[1], np.float16)
         self.encoded += len(missing)
         if missing:
-            made, shortened = self._encoder.encode_distinct([texts[number] for number in missing], self._batch_size)
-            rows[missing] = made.half().numpy()
+            computed, shortened = self._encoder.encode_distinct([texts[number] for number in missing], self._batch_size)
+            rows[missing] = computed.half().numpy()
             cut[[missing[number] for number in shortened]] = True
             self._keep([(hashes[number], bool(cut[number]), rows[number].tobytes()) for number in missing])
         return rows, cut
 
-    def _keep(self, made: list[tuple[bytes, bool, bytes]]) -> None:
+    def _keep(self, captions: list[tuple[bytes, bool, bytes]]) -> None:
         with self._explained(), self._database:
             first = self._database.execute("SELECT coalesce(max(id), 0) + 1 FROM captions").fetchone()[0]
             self._database.executemany(
-                "INSERT INTO captions VALUES (?, ?, ?)", ((first + n, cut, row) for n, (_, cut, row) in enumerate(made))
+                "INSERT INTO captions VALUES (?, ?, ?)",
+                ((first + n, cut, row) for n, (_, cut, row) in enumerate(captions)),
             )
             self._database.executemany(
-                "INSERT INTO hashes VALUES (?, ?)", ((name, first + n) for n, (name, _, _) in enumerate(made))
+                "INSERT INTO hashes VALUES (?, ?)", ((name, first + n) for n, (name, _, _) in enumerate(captions))
             )
 
     def _open(self) -> sqlite3.Connection:
@@ -113,6 +114,6 @@ class Captions:
 
 
 def remove_scratch(path: Path) -> None:
-    """Delete such a file, and what SQLite keeps beside it."""
+    """Delete a scratch file, and what SQLite keeps beside it."""
     for own in (path, *path.parent.glob(f"{path.name}-*")):
         remove(own)

@@ -34,7 +34,7 @@ class Clip:
 
 
 def name_below(folder: Path, video: Path) -> str:
-    """What a video is called beside others of a folder: its path in it."""
+    """Return the name of a video among those of a folder: its path below it."""
     inside = video.relative_to(folder) if video.is_relative_to(folder) else video
     return Path(os.path.normpath(inside)).as_posix()
 
@@ -42,7 +42,7 @@ def name_below(folder: Path, video: Path) -> str:
 def clip_below(
     folder: Path, video: Path, start: float | None = None, end: float | None = None, fps: float | None = None
 ) -> Clip:
-    """A video of a folder, or a part of it. The id is its path in the folder, with `#1.5-8` behind it for a part."""
+    """Make a clip of a video in a folder, or of a part of it. The id is its path there, with `#1.5-8` for a part."""
     name = name_below(folder, video)
     if start is not None or end is not None:
         first, last = ("" if seconds is None else f"{seconds:.10g}" for seconds in (start, end))
@@ -51,7 +51,7 @@ def clip_below(
 
 
 def find_clips(inputs: Sequence[Path], here: Path | None = None) -> list[Clip]:
-    """All clips, in the order of the inputs; those of a folder, and of the folders in it, by name.
+    """Return all clips, in the order of the inputs; those of a folder and its subfolders by name.
 
     .txt: a path a line; .csv: a column path or video, and id, start, end where there are such. Their relative paths
     are looked up beside the list. here: the folder that the inputs are relative to, by default the working folder.
@@ -73,27 +73,27 @@ def find_clips(inputs: Sequence[Path], here: Path | None = None) -> list[Clip]:
     return list(clips.values())
 
 
-def _clips(given: Path, here: Path) -> Iterator[tuple[Clip, str]]:
-    """Clips of one input, each with where it stands."""
-    path = here / given
+def _clips(place: Path, here: Path) -> Iterator[tuple[Clip, str]]:
+    """Yield the clips of one input, each with where it stands."""
+    path = here / place
     if path.is_dir():
         for folder, folders, files in os.walk(path):
             folders.sort()
             for name in sorted(files):
                 own = Path(folder, name)
                 if own.suffix.lower() in SUFFIXES:
-                    called = (given / own.relative_to(path)).as_posix()
+                    called = (place / own.relative_to(path)).as_posix()
                     yield Clip(called, str(own)), called
     elif not path.exists():
-        raise InputError(f"{given}: found nothing there; expected videos, or a list of videos. Check the name.")
+        raise InputError(f"{place}: found nothing there; expected videos, or a list of videos. Check the name.")
     elif path.suffix.lower() == ".txt":
         for number, line in enumerate(_read(path).split("\n"), start=1):
             if name := line.strip():
-                yield Clip(name, _beside(path, name)), f"{given}:{number}"
+                yield Clip(name, _beside(path, name)), f"{place}:{number}"
     elif path.suffix.lower() == ".csv":
         yield from _rows(path)
     else:
-        yield Clip(str(given), str(path)), str(given)
+        yield Clip(str(place), str(path)), str(place)
 
 
 def _rows(path: Path) -> Iterator[tuple[Clip, str]]:

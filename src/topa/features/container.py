@@ -28,7 +28,7 @@ _NEXT = "Check that it plays in a video player, or give another file."
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """When a video stream is on screen, from its packets and not from its header.
+    """The times of a video stream, from its packets and not from its header.
 
     start, end: in units of `unit` seconds, on the stream's own clock; the end is where the last frame ends.
     delay: how far presentation lies behind decoding at a keyframe (B-frames), in the same units.
@@ -43,7 +43,7 @@ class Timeline:
 
     @property
     def duration(self) -> Fraction:
-        """Seconds between the first frame's start and the last one's end."""
+        """Seconds from the first frame's start to the last one's end."""
         return (self.end - self.start) * self.unit
 
 
@@ -88,35 +88,35 @@ class VideoFile:
             self._reopen()
 
     def _measure(self) -> Timeline:
-        """The true timeline, cheaply: the packets behind the last keyframe tell where the video ends.
+        """Measure the true timeline, cheaply: the packets behind the last keyframe say where the video ends.
 
         A header may claim anything (cut files, variable frame rates, recordings that were never closed). Where
         nothing can be read near the claimed end, all packets are looked at.
         """
         start, claimed = self.stream.start_time, self._claimed_end()
-        seen = _Packets(self.stream.index)
+        packets = _Packets(self.stream.index)
         if start is not None and claimed is not None and self.seek(max(start, claimed - _reorder(self.stream))):
-            seen.read(self.container)
-        if seen.end is None or start is None:
+            packets.read(self.container)
+        if packets.end is None or start is None:
             self._reopen()
-            before, seen = seen, _Packets(self.stream.index)
-            seen.read(self.container)
-            seen.complete &= before.complete
-            start = seen.start if start is None else start
-        if seen.end is None or start is None:
+            before, packets = packets, _Packets(self.stream.index)
+            packets.read(self.container)
+            packets.complete &= before.complete
+            start = packets.start if start is None else start
+        if packets.end is None or start is None:
             raise VideoError(
                 f"{self.path}: found not one whole video packet with a time; expected at least one frame. {_NEXT}"
             )
         unit = Fraction(self.stream.time_base)
-        complete = seen.complete
+        complete = packets.complete
         if claimed is not None:
             # Slack, because headers round, and a still picture at the end may be shown for longer than is stored.
-            missing = claimed * unit - max(seen.end * unit, seen.others_end)
+            missing = claimed * unit - max(packets.end * unit, packets.others_end)
             complete &= missing <= max(Fraction(1), (claimed - start) * unit / 20)
-        return Timeline(start, max(seen.end, start + 1), unit, max(seen.delay, 0), complete)
+        return Timeline(start, max(packets.end, start + 1), unit, max(packets.delay, 0), complete)
 
     def _claimed_end(self) -> int | None:
-        """Where the header says the video ends, on the stream's clock."""
+        """Return the end of the video according to its header, on the stream's clock."""
         start = self.stream.start_time or 0
         if self.stream.duration:
             return int(start + self.stream.duration)
@@ -130,7 +130,7 @@ class VideoFile:
 
 
 class _Packets:
-    """What the packets of one stream say about time."""
+    """The times of the packets of one stream."""
 
     def __init__(self, index: int) -> None:
         self._index = index
@@ -141,7 +141,7 @@ class _Packets:
         self.complete = True
 
     def read(self, container: Any) -> None:
-        """Look at every packet from here to the end of the file."""
+        """Read every packet from here to the end of the file."""
         latest: list[int] = []
         length = 0
         try:
@@ -169,7 +169,7 @@ class _Packets:
 
 
 def _reorder(stream: Any) -> int:
-    """Two seconds on the stream's clock: more than packets are ever out of order."""
+    """Return two seconds on the stream's clock: more than packets are ever out of order."""
     return int(2 / stream.time_base)
 
 

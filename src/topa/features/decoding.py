@@ -36,7 +36,7 @@ _GONE = (BrokenPipeError, EOFError, ValueError)  # what reading from, or writing
 
 @contextmanager
 def decoders(workers: int) -> Iterator[Decoders]:
-    """Processes that decode, up to `workers` at a time; they end with the block."""
+    """Start processes that decode, up to `workers` at a time; they end with the block."""
     pool = Decoders(workers)
     try:
         yield pool
@@ -59,13 +59,13 @@ class Decoders:
             self._idle.put(None)
 
     def submit(self, clip: Clip, frames: int | Rate, short_side: int | None = None) -> Future[SampledVideo]:
-        """A clip, decoded when a process is free. The future raises VideoError, whatever is wrong with the video."""
+        """Decode a clip when a process is free. The future raises VideoError, whatever is wrong with the video."""
         return self._threads.submit(self._decode, clip, frames, short_side)
 
     def ahead(
         self, clips: Iterable[Clip], frames: int | Rate, short_side: int | None = None
     ) -> Iterator[tuple[Clip, Future[SampledVideo]]]:
-        """Clips in their order, decoded a few ahead of their use: never all in memory. Futures as of `submit`."""
+        """Yield clips in order with futures as of `submit`, decoded a few ahead of their use: never all in memory."""
         waiting: deque[tuple[Clip, Future[SampledVideo]]] = deque()
         for clip in clips:
             waiting.append((clip, self.submit(clip, frames, short_side)))
@@ -75,7 +75,7 @@ class Decoders:
             yield waiting.popleft()
 
     def close(self) -> None:
-        """End all processes; what they are at is given up."""
+        """End all processes, and drop what they are working on."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for process in list(self._alive):
             process.kill()
@@ -131,7 +131,8 @@ class _Process:
         )
 
     def ask(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
-        """Have a clip decoded. Raises VideoError with what the decoder said, one of `_GONE` where it died."""
+        """Request the decoding of a clip. Raises VideoError with the decoder's message, one of `_GONE` where it
+        died."""
         if self._guard is None:
             return self._ask(clip, frames, short_side)
         with _Deadline(self._guard.seconds, self):
@@ -141,15 +142,15 @@ class _Process:
         return sampled
 
     def _ask(self, clip: Clip, frames: int | Rate, short_side: int | None) -> SampledVideo:
-        asked, told = self._pipes()
+        requests, replies = self._pipes()
         count = asdict(frames) if isinstance(frames, Rate) else frames
         request = {"clip": asdict(clip), "frames": count, "short_side": short_side}
-        asked.write(json.dumps(request).encode() + b"\n")
-        asked.flush()
-        reply = json.loads(told.readline())  # of nothing, this is a ValueError
+        requests.write(json.dumps(request).encode() + b"\n")
+        requests.flush()
+        reply = json.loads(replies.readline())  # of nothing, this is a ValueError
         if "error" in reply:
             raise VideoError(reply["error"])
-        pictures = [_picture(told, *size) for size in reply["sizes"]]
+        pictures = [_picture(replies, *size) for size in reply["sizes"]]
         return SampledVideo(
             [pictures[number] for number in reply["shown"]],
             reply["times"],
@@ -158,15 +159,15 @@ class _Process:
         )
 
     def kill(self) -> None:
-        """End it at once: whoever waits for its reply learns that it died."""
+        """Kill the process: whoever waits for its reply learns that it died."""
         self._process.kill()
 
     def end(self) -> int:
-        """End it, if it is not dead; gives its exit code, negative for a signal."""
-        asked, told = self._pipes()
+        """End the process, if it still runs; return its exit code, negative for a signal."""
+        requests, replies = self._pipes()
         with suppress(OSError):
-            asked.close()
-        told.close()
+            requests.close()
+        replies.close()
         try:
             return self._process.wait(1)
         except subprocess.TimeoutExpired:
@@ -180,7 +181,7 @@ class _Process:
 
 
 class _Deadline:
-    """Kills a process that is still at a video after so many seconds."""
+    """A timer that kills a process which takes too many seconds for a video."""
 
     def __init__(self, seconds: float, process: _Process) -> None:
         self._process = process
@@ -214,8 +215,8 @@ def _picture(source: IO[bytes], width: int, height: int) -> Image.Image:
 def sample_clip(
     clip: Clip, frames: int | Rate, short_side: int | None = None, guard: Guard | None = None
 ) -> SampledVideo:
-    """A clip's frames, of a video file or of a folder of pictures, in this process. A rate and a guard are for video
-    files. Raises what `sample_frames` and `sample_pictures` raise."""
+    """Sample a clip's frames, of a video file or a folder of pictures, in this process. A rate and a guard are for
+    video files. Raises what `sample_frames` and `sample_pictures` raise."""
     part: dict[str, Any] = {"start": clip.start, "end": clip.end, "short_side": short_side}
     if clip.fps is None or isinstance(frames, Rate) or guard is not None:
         return sample_frames(clip.path, frames, **part, guard=guard)
@@ -223,19 +224,19 @@ def sample_clip(
 
 
 def serve(requests: IO[bytes], replies: IO[bytes], guard: Guard | None = None) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     for line in requests:
         if guard is not None:
             guard.meter()
-        asked = json.loads(line)
+        request = json.loads(line)
         pictures: list[Image.Image] = []
         try:
-            frames = Rate(**asked["frames"]) if isinstance(asked["frames"], dict) else asked["frames"]
-            sampled = sample_clip(Clip(**asked["clip"]), frames, asked["short_side"], guard)
+            frames = Rate(**request["frames"]) if isinstance(request["frames"], dict) else request["frames"]
+            sampled = sample_clip(Clip(**request["clip"]), frames, request["short_side"], guard)
         except TopaError as error:
             reply: dict[str, Any] = {"error": str(error)}
         except Exception as error:  # whatever a library makes of a broken file is that file's failure
-            reply = {"error": f"{asked['clip']['path']}: can't be decoded ({type(error).__name__}: {error})."}
+            reply = {"error": f"{request['clip']['path']}: can't be decoded ({type(error).__name__}: {error})."}
         else:
             reply, pictures = _reply(sampled)
         replies.write(json.dumps(reply).encode() + b"\n")
@@ -245,7 +246,7 @@ def serve(requests: IO[bytes], replies: IO[bytes], guard: Guard | None = None) -
 
 
 def _reply(sampled: SampledVideo) -> tuple[dict[str, Any], list[Image.Image]]:
-    """A frame that is shown several times is sent once."""
+    """Send the frames; one that is shown several times is sent once."""
     pictures = list({id(picture): picture for picture in sampled.frames}.values())
     places = {name: place for place, name in enumerate(dict.fromkeys(map(id, sampled.frames)))}
     reply = {

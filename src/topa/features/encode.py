@@ -16,13 +16,13 @@ from ..core.embedded import resolve
 from ..core.errors import ArtifactMismatch, UsageError
 from ..core.registry import unknown
 from ..tideos.assemble import TIDEOS
-from ..tideos.shards import Shard
+from ..tideos.shards import ShardSpec
 from . import run
 from .clips import find_clips
 from .encoder import Encoder, identify
 from .fusion import Fusion
-from .run import Result
-from .sources import Clips, Source, Tideos
+from .run import EncodeResult
+from .sources import ClipSource, Source, TideoSource
 
 FRAMES = 10
 _WORKERS = 8  # at most, unless more are asked for
@@ -38,7 +38,7 @@ class Plan:
     inputs: tuple[Path, ...]
     out: Path
     encoder: str
-    part: Shard | None = None
+    part: ShardSpec | None = None
     frames: int | None = None
     fusion: str | None = None
     workers: int | None = None
@@ -47,7 +47,7 @@ class Plan:
     here: Path = field(default_factory=Path.cwd)
 
 
-def encode(plan: Plan, *, show: bool = True) -> Result:
+def encode(plan: Plan, *, show: bool = True) -> EncodeResult:
     """Encode the inputs of a plan into a store, or go on with it; see `topa.features.run`.
 
     Raises UsageError for options that don't fit the inputs, InputError for inputs that can't be used.
@@ -65,7 +65,7 @@ def encode(plan: Plan, *, show: bool = True) -> Result:
     )
 
 
-def on_ray(plan: Plan, number: int) -> Result:
+def on_ray(plan: Plan, number: int) -> EncodeResult:
     """Encode in `number` shards on the workers of a Ray cluster, or of this machine, and join them.
 
     The folder must be one that all workers see. The same call again goes on with what is left. Raises UsageError where
@@ -73,24 +73,24 @@ def on_ray(plan: Plan, number: int) -> Result:
     """
     source_of(plan)  # what is wrong with the inputs is told once, before any worker starts
     encoder = str(Path(plan.encoder).absolute()) if Path(plan.encoder).is_dir() else plan.encoder
-    made = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
-    joined = run.join(plan.out)
-    joined.done = sum(one["done"] for one in made)
-    joined.seconds = max(one["seconds"] for one in made)
-    return joined
+    shard_results = map_shards(partial(_shard, replace(plan, out=plan.out.absolute(), encoder=encoder), number), number)
+    result = run.join(plan.out)
+    result.done = sum(one["done"] for one in shard_results)
+    result.seconds = max(one["seconds"] for one in shard_results)
+    return result
 
 
 def _shard(plan: Plan, number: int, index: int) -> dict[str, Any]:
-    return encode(replace(plan, part=Shard(index, number)), show=False).as_json()
+    return encode(replace(plan, part=ShardSpec(index, number)), show=False).as_json()
 
 
-def merge(out: Path) -> Result:
+def merge(out: Path) -> EncodeResult:
     """Join the finished shards in a folder; see `topa.features.run.join`."""
     return run.join(out)
 
 
 def source_of(plan: Plan, *, show: bool = True) -> Source:
-    """The items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
+    """Return the items of a plan: Tideos, or clips of videos. Raises UsageError and InputError."""
     if not plan.inputs:
         raise UsageError("encode: found no input; expected Tideos (.jsonl, or the folder of a set) or videos.")
     files = [tideos_in(plan.here / path) for path in plan.inputs]
@@ -100,7 +100,7 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
             raise UsageError("--fusion: videos have no captions to fuse. Leave it out.")
         workers = plan.workers or min(os.cpu_count() or 1, _WORKERS)
         paths = [plan.here / path for path in plan.inputs]
-        return Clips(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
+        return ClipSource(find_clips(plan.inputs, plan.here), paths, plan.frames or FRAMES, workers, plan.chunk)
     if len(tideos) < len(files):
         other = next(path for path, file in zip(plan.inputs, files, strict=True) if file is None)
         raise UsageError(
@@ -113,25 +113,25 @@ def source_of(plan: Plan, *, show: bool = True) -> Source:
     fusion = plan.fusion or "mean"
     if fusion not in get_args(Fusion):
         raise unknown("fusion", fusion, get_args(Fusion))
-    return Tideos(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
+    return TideoSource(tideos, fusion, plan.chunk, show=show)  # type: ignore[arg-type]
 
 
 def tideos_in(path: Path) -> Path | None:
-    """The file of Tideos that is meant; None for what is none."""
+    """Return the file of Tideos behind a path; None where it is something else."""
     if path.is_dir():
         return path / TIDEOS if (path / TIDEOS).is_file() else None
     return path if path.suffix.lower() == ".jsonl" else None
 
 
 def towers(name: str, identity: str | None = None) -> Encoder:
-    """The encoder of a name, microworld/clip among them.
+    """Load the encoder of a name, microworld/clip among them.
 
     Raises InputError where there is none, ArtifactMismatch where features are of another identity than it has now.
     """
-    found = Encoder.from_pretrained(resolve(name))
-    if identity not in (None, found.identity):
+    encoder = Encoder.from_pretrained(resolve(name))
+    if identity not in (None, encoder.identity):
         raise ArtifactMismatch(
-            f"{name}: is {found.identity} now, the features are of {identity}; expected the same. Bring the old one "
+            f"{name}: is {encoder.identity} now, the features are of {identity}; expected the same. Bring the old one "
             "back, or index the videos again: topa index VIDEOS --out ANOTHER"
         )
-    return found
+    return encoder

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..core.thumbnails import shrink
 from ..tideos.tideo import TextFrame
 from .encoder import Encoder
 from .frames import FrameFeatures
 from .fusion import Fusion, fuse
 from .video import SampledVideo, sample_frames
 
-_THUMBNAIL = (320, 320)
+_SIDE = 320  # pixels of a thumbnail's longer side
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class EncodedVideo:
 
 
 def encode_frames(frames: Sequence[TextFrame], encoder: Encoder, fusion: Fusion) -> Tensor:
-    """One unit row of text space for each textual frame: float32 [T, D]."""
+    """Encode each textual frame as one unit row of text space: float32 [T, D]."""
     captions = [[f.caption, *f.objects] if fusion == "mean" else [f.caption] for f in frames]
     rows = encoder.encode_texts([caption for texts in captions for caption in texts])
     return fuse(rows, [len(texts) for texts in captions], fusion)
@@ -50,21 +51,15 @@ def encode_video(
     end: float | None = None,
     short_side: int | None = None,
 ) -> EncodedVideo:
-    """`frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
+    """Encode `frames` frames of a video (see `sample_frames`) as unit rows of image space, with their times.
 
     Raises what `sample_frames` raises.
     """
     sampled = sample_frames(path, frames, start=start, end=end, short_side=short_side)
-    return EncodedVideo(_encode(sampled, encoder), [_thumbnail(picture) for picture in sampled.frames], sampled)
+    return EncodedVideo(_encode(sampled, encoder), [shrink(picture, _SIDE) for picture in sampled.frames], sampled)
 
 
 def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
-    return FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", encoder.identity, times)
-
-
-def _thumbnail(picture: Image.Image) -> Image.Image:
-    small = picture.copy()
-    small.thumbnail(_THUMBNAIL)
-    return small
+    return FrameFeatures.image(values, encoder.identity, times)

@@ -79,17 +79,17 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where the towers compute."""
+        """The device of the towers."""
         return next(self._model.parameters()).device  # type: ignore[no-any-return]
 
     @property
     def side(self) -> int:
-        """Pixels of a side of the pictures that the image tower sees."""
+        """Side of the image tower's input, in pixels."""
         return int(self._model.config.vision_config.image_size)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
-        """Captions as rows of text space: float32 [N, D], unit rows, on the CPU.
+        """Encode captions as rows of text space: float32 [N, D], unit rows, on the CPU.
 
         Equal captions are computed once, and captions of like length together; neither changes the result. A caption
         longer than `text_limit` tokens is cut there and counted in `truncated`.
@@ -101,7 +101,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_distinct(self, texts: list[str], batch_size: int = 256) -> tuple[Tensor, set[int]]:
-        """Captions that are all different, each computed: rows as of `encode_texts`, and which captions were cut."""
+        """Encode distinct captions; return rows as of `encode_texts`, and which captions were cut."""
         ids, cut = self._tokenise(texts)
         rows = torch.empty(len(texts), self.width)
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
@@ -113,7 +113,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image], batch_size: int = 32) -> Tensor:
-        """Pictures of any size as rows of image space: float32 [N, D], unit rows, on the CPU."""
+        """Encode pictures of any size as rows of image space: float32 [N, D], unit rows, on the CPU."""
         rows = torch.empty(len(images), self.width)
         for at in range(0, len(images), batch_size):
             batch = [image.convert("RGB") for image in images[at : at + batch_size]]
@@ -123,7 +123,7 @@ class Encoder:
         return rows
 
     def _tokenise(self, texts: list[str]) -> tuple[list[list[int]], set[int]]:
-        """Token ids of each text, and which of them were cut to the limit."""
+        """Return the token ids of each text, and which texts were cut to the limit."""
         if not texts:
             return [], set()
         ids: list[list[int]] = self._tokenizer(texts, verbose=False)["input_ids"]
@@ -150,13 +150,13 @@ class Encoder:
 
 
 def identify(name: str | Path) -> str:
-    """The identity an encoder would have, without loading it. Raises InputError for a path that leads nowhere."""
+    """Compute the identity of an encoder without loading it. Raises InputError for a path that leads nowhere."""
     folder = _folder(name)
     return str(name) if folder is None else f"{folder.resolve().name}-{_fingerprint(folder)}"
 
 
 def feature_width(name: str | Path) -> int:
-    """D of an encoder, from its configuration alone. Raises InputError where that can't be read."""
+    """Return D of an encoder, from its configuration alone. Raises InputError where that can't be read."""
     from transformers import AutoConfig
 
     folder = _folder(name)
@@ -170,13 +170,13 @@ def feature_width(name: str | Path) -> int:
 
 
 def _unit(output: Any) -> Tensor:
-    """What a tower returned, as float32 unit rows on the CPU. transformers 5 wraps the embedding."""
+    """Convert the output of a tower to float32 unit rows on the CPU. transformers 5 wraps the embedding."""
     rows: Tensor = getattr(output, "pooler_output", output)
     return normalize(rows.float(), dim=-1).cpu()
 
 
 def _width(config: Any) -> int:
-    """D, which families keep under different names."""
+    """Return D, which families keep under different names."""
     text = config.text_config
     for width in (
         getattr(config, "projection_dim", None),
@@ -189,7 +189,7 @@ def _width(config: Any) -> int:
 
 
 def _folder(name: str | Path) -> Path | None:
-    """The folder that is meant, None for a hub id. Raises InputError for a path that leads nowhere."""
+    """Return the folder behind a name, None for a hub id. Raises InputError for a path that leads nowhere."""
     path = Path(name).expanduser()
     if path.is_dir():
         if (path / "config.json").is_file():
@@ -197,9 +197,9 @@ def _folder(name: str | Path) -> Path | None:
         raise InputError(f"{path}: found a folder without config.json; expected a CLIP-like model. Give another one.")
     text = str(name)
     if isinstance(name, Path) or path.exists() or text.startswith((".", "/", "~")) or text.count("/") > 1:
-        found = "a file" if path.exists() else "nothing there"
+        kind = "a file" if path.exists() else "nothing there"
         raise InputError(
-            f"{path}: found {found}; expected the folder of a CLIP-like model, or a hub id. Check --encoder."
+            f"{path}: found {kind}; expected the folder of a CLIP-like model, or a hub id. Check --encoder."
         )
     return None
 
@@ -238,7 +238,7 @@ def _load(source: str, dtype: torch.dtype) -> tuple[Any, Any, Any]:
 
 
 def _fingerprint(folder: Path) -> str:
-    """A short hash of what decides the features: configuration, tokenizer, and the weights' headers and samples."""
+    """Hash what decides the features: configuration, tokenizer, and the weights' headers and samples."""
     digest = hashlib.sha256()
     for file in sorted(folder / name for name in _IDENTIFYING if (folder / name).is_file()):
         digest.update(f"{file.name}\0".encode() + file.read_bytes() + b"\0")

@@ -39,6 +39,21 @@ class FrameFeatures:
         if not (((norms - 1).abs() <= 1e-2) | ~self.valid).all():  # NaN compares false, and so fails
             raise InputError("frame features: found NaN, infinite or non-unit rows; expected unit rows. Encode again.")
 
+    @classmethod
+    def unpadded(cls, values: Tensor, space: Space, encoder: str, times: Tensor | None = None) -> FrameFeatures:
+        """Make features without padding: every row is a frame."""
+        return cls(values, torch.ones(len(values), dtype=torch.bool), space, encoder, times)
+
+    @classmethod
+    def image(cls, values: Tensor, encoder: str, times: Tensor | None = None) -> FrameFeatures:
+        """Make features of pictures, without padding."""
+        return cls.unpadded(values, "image", encoder, times)
+
+    @classmethod
+    def text(cls, values: Tensor, encoder: str) -> FrameFeatures:
+        """Make features of captions, without padding."""
+        return cls.unpadded(values, "text", encoder)
+
     def __len__(self) -> int:
         return self.values.shape[0]
 
@@ -48,12 +63,12 @@ class FrameFeatures:
         return self.values.shape[1]
 
     def take(self, numbers: Tensor) -> FrameFeatures:
-        """The frames of these numbers, int64 [N], in this order."""
+        """Select frames by their numbers, int64 [N], in this order."""
         times = None if self.times is None else self.times[numbers]
         return replace(self, values=self.values[numbers], valid=self.valid[numbers], times=times)
 
     def resample(self, frames: int) -> FrameFeatures:
-        """Exactly `frames` frames: index (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
+        """Resample to exactly `frames` frames: (j*n)//frames of the n valid ones; fewer are padded with invalid rows.
 
         Source: TOPA, released code (sampling of textual frames). Padding is masked here, there it is not.
         """

@@ -18,7 +18,7 @@ Fusion = Literal["mean", "caption"]
 
 
 def fuse(rows: Tensor, counts: Sequence[int], mode: Fusion = "mean") -> Tensor:
-    """One unit row per frame.
+    """Fuse the captions of each frame to one unit row.
 
     rows: float32 [N, D], the captions of all frames in order, each frame's own caption before its objects'.
     counts: how many rows belong to each of the T frames, at least one each, N in all. Returns float32 [T, D].

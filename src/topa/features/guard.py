@@ -35,7 +35,7 @@ class Guard:
     pixels: int
 
     def check_duration(self, path: Path, duration: Fraction) -> None:
-        """Raises VideoError for a video that is too long."""
+        """Raise VideoError for a video that is too long."""
         if duration > self.longest:
             raise VideoError(
                 f"{path}: found a video of {float(duration):.1f} s; expected at most {self.longest:g} s. "
@@ -43,7 +43,7 @@ class Guard:
             )
 
     def check_pixels(self, path: Path, width: int, height: int) -> None:
-        """Raises VideoError for pictures that are too large."""
+        """Raise VideoError for pictures that are too large."""
         if width * height > self.pixels:
             raise VideoError(
                 f"{path}: found pictures of {width} x {height} pixels; expected at most {self.pixels} pixels in one. "
@@ -51,43 +51,44 @@ class Guard:
             )
 
     def confine(self) -> None:
-        """Bind this process, for good: its memory, no files written, none of them a core dump. See `unbound`."""
+        """Limit this process for good: its memory, and no files written, core dumps included. See `unbound`."""
         if sys.platform != "darwin":
             _lower("RLIMIT_AS", self.memory)
         _lower("RLIMIT_FSIZE", 0)
         _lower("RLIMIT_CORE", 0)
 
     def meter(self) -> None:
-        """Bind the next video's time on the processor: whoever watches the clock may be gone."""
+        """Limit the processor time of the next video: whoever watches the clock may be gone."""
         if _resource is None:
             return
         spent = _resource.getrusage(_resource.RUSAGE_SELF)
         allowed = ceil(spent.ru_utime + spent.ru_stime + self.seconds * THREADS)
-        _, most = _resource.getrlimit(_resource.RLIMIT_CPU)
-        _resource.setrlimit(_resource.RLIMIT_CPU, (_at_most(allowed, most), most))
+        _, hard_limit = _resource.getrlimit(_resource.RLIMIT_CPU)
+        _resource.setrlimit(_resource.RLIMIT_CPU, (_at_most(allowed, hard_limit), hard_limit))
 
 
 def unbound() -> str:
-    """What of a process `Guard` can't bind on this system, in words; nothing on Linux."""
+    """Say what `Guard` can't limit on this system; nothing on Linux."""
     if _resource is None:
         return "its memory, its time on the processor and the files that it writes"
     return "its memory" if sys.platform == "darwin" else ""  # whose kernel has no such limit
 
 
 def bare(environment: dict[str, str]) -> dict[str, str]:
-    """What of an environment a confined process needs: no secrets. Its allocator reserves little address space."""
-    kept = {name: environment[name] for name in _KEPT if name in environment}
-    return kept | {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    """Reduce an environment to what a confined process needs: no secrets. Its allocator reserves little address
+    space."""
+    needed = {name: environment[name] for name in _KEPT if name in environment}
+    return needed | {"MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _lower(name: str, value: int) -> None:
     if _resource is None:
         return
     kind = getattr(_resource, name)
-    _, most = _resource.getrlimit(kind)
-    value = _at_most(value, most)
+    _, hard_limit = _resource.getrlimit(kind)
+    value = _at_most(value, hard_limit)
     _resource.setrlimit(kind, (value, value))
 
 
-def _at_most(value: int, most: int) -> int:
-    return value if _resource is None or most == _resource.RLIM_INFINITY else min(value, most)
+def _at_most(value: int, hard_limit: int) -> int:
+    return value if _resource is None or hard_limit == _resource.RLIM_INFINITY else min(value, hard_limit)

@@ -13,8 +13,8 @@ from ..core.artifacts import output_folder, remove, write_atomically
 from ..core.embedded import PAPER_ENCODER
 from ..core.errors import InputError
 from ..tideos.assemble import TIDEOS
+from ..tideos.drop_counts import DropCounts
 from ..tideos.jsonl import write_jsonl
-from ..tideos.tally import Tally
 from ..tideos.textvid import read_textvid
 
 LEFT_OUT = "left-out.json"
@@ -26,17 +26,18 @@ class Imported:
     """tideos: how many, in `out/tideos.jsonl`. left_out: what is not in it, or not whole, by reason."""
 
     tideos: int
-    left_out: Tally
+    left_out: DropCounts
 
 
 def import_textvid(path: Path, out: Path, features: Path | None = None, encoder: str = PAPER_ENCODER) -> Imported:
-    """TextVid as `out/tideos.jsonl`, `out/left-out.json` and, from a folder of `IDX.pkl`, the store `out/features`.
+    """Import TextVid as `out/tideos.jsonl`, `out/left-out.json` and, from a folder of `IDX.pkl`, the store
+    `out/features`.
 
     With features, Tideos that have none are left out, so that the two fit each other.
     Raises InputError where nothing can be used, OutputError where `out` can't be written.
     """
     output_folder(out, TIDEOS, LEFT_OUT, *_store_files(features))
-    tally = Tally()
+    tally = DropCounts()
     tideos = read_textvid(path, tally)
     if features is None:
         number = write_jsonl(tideos, out / TIDEOS)

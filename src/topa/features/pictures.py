@@ -29,7 +29,7 @@ def sample_pictures(
     end: float | None = None,
     short_side: int | None = None,
 ) -> SampledVideo:
-    """`count` pictures at the centres of `count` equal segments of time.
+    """Sample `count` pictures at the centres of `count` equal segments of time.
 
     Picture n, from 1 on, appears at (n - 1) / fps seconds; where there is a number 0, picture n at n / fps. Where the
     picture of a time is missing, the last one before it is shown, or the first one of all, as a player would. start,
@@ -41,14 +41,14 @@ def sample_pictures(
     """
     path = Path(folder)
     if count < 1 or (short_side is not None and short_side < 1) or not (isfinite(fps) and fps > 0):
-        found = f"count={count}, fps={fps:g}, short_side={short_side}"
-        raise UsageError(f"{path}: found {found}; expected positive numbers. Ask for more.")
+        options = f"count={count}, fps={fps:g}, short_side={short_side}"
+        raise UsageError(f"{path}: found {options}; expected positive numbers. Ask for more.")
     pictures = _Pictures(path, short_side)
     clock = Timeline(0, pictures.length, 1 / Fraction(fps).limit_denominator(10**6), 0, True)
-    shown = [pictures.shown_at(target) for target in targets(path, clock, count, start, end)]
-    times = [float(place * clock.unit) for place, _ in shown]
+    numbers = [pictures.shown_at(target) for target in targets(path, clock, count, start, end)]
+    times = [float(place * clock.unit) for place, _ in numbers]
     info = VideoInfo(*pictures.size, float(clock.duration), 0, pictures.codec, pictures.count)
-    return SampledVideo([picture for _, picture in shown], times, pictures.damaged, info)
+    return SampledVideo([picture for _, picture in numbers], times, pictures.damaged, info)
 
 
 class _Pictures:
@@ -73,19 +73,19 @@ class _Pictures:
         """The last picture at or before a place, or the first one, and where it stands. Raises VideoError where no
         picture can be read."""
         while self._places:
-            found = self._places[max(0, bisect_right(self._places, place) - 1)]
-            if found in self._read:
-                return found, self._read[found]
+            frame = self._places[max(0, bisect_right(self._places, place) - 1)]
+            if frame in self._read:
+                return frame, self._read[frame]
             try:
-                with Image.open(self._files[found]) as opened:
+                with Image.open(self._files[frame]) as opened:
                     codec = opened.format or "unknown"
                     picture = ImageOps.exif_transpose(opened).convert("RGB")
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what a broken file may raise
                 self.damaged = True
-                self._places.remove(found)
+                self._places.remove(frame)
                 continue
             self.size, self.codec = picture.size, codec.lower()
-            self._read[found] = _shrunk(picture, self._short_side)
+            self._read[frame] = _shrunk(picture, self._short_side)
         raise VideoError(
             f"{self._path}: found not one picture that can be read; expected at least one. Copy or download it again."
         )
@@ -93,10 +93,8 @@ class _Pictures:
 
 def _numbered(path: Path) -> dict[int, Path]:
     if not path.is_dir():
-        found = "a file" if path.exists() else "nothing there"
-        raise InputError(
-            f"{path}: found {found}; expected a folder of pictures, 00001.jpg and so on. Look at the path."
-        )
+        kind = "a file" if path.exists() else "nothing there"
+        raise InputError(f"{path}: found {kind}; expected a folder of pictures, 00001.jpg and so on. Look at the path.")
     try:
         matches = [(match, own) for own in sorted(path.iterdir()) if (match := _NAME.fullmatch(own.name))]
     except OSError as error:

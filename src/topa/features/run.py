@@ -23,13 +23,13 @@ from ..core.artifacts import (
     sha256,
     write_atomically,
 )
-from ..core.differences import difference
-from ..core.durations import rough_duration
+from ..core.config_diff import config_diff
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError, UsageError
 from ..core.failures import all_failed, nameless
-from ..core.locks import alone
+from ..core.formatting import rough_duration
+from ..core.locks import exclusive
 from ..core.progress import bar, console, track
-from ..tideos.shards import Shard, parts
+from ..tideos.shards import ShardSpec, parts
 from .captions import SCRATCH, remove_scratch
 from .encoder import Encoder
 from .frames import Space
@@ -47,8 +47,8 @@ _AGAIN = "What is encoded is kept: free some space, then run the same command ag
 
 
 @dataclass(slots=True)
-class Result:
-    """What a run left. path: of the store. whole: False where `path` is a part, and others are not finished. items,
+class EncodeResult:
+    """The result of a run. path: of the store. whole: False where `path` is a part, and others are not finished. items,
     rows: in it. done: items that were there before. failed: why others are not in it, by id. truncated: ids of damaged
     videos that are. cut: captions longer than the encoder reads. bytes: on the disk."""
 
@@ -75,10 +75,10 @@ def encode(
     identity: str,
     load: Callable[[], Encoder],
     *,
-    part: Shard | None = None,
+    part: ShardSpec | None = None,
     batch_size: int | None = None,
     show: bool = True,
-) -> Result:
+) -> EncodeResult:
     """Encode all items of a source, or a part of them, into a store; what is there already is kept.
 
     identity: of the encoder. load: gives it, and is called where there is something left to encode. The part that is
@@ -97,7 +97,7 @@ def encode(
     config = {"encoder": identity, **source.config, "chunk": source.chunk, "shard": None if part is None else str(part)}
     if part is not None:
         _check(out, {**config, "shard": _all(part.of)})
-    with alone(folder):
+    with exclusive(folder):
         _begin(folder, config, source.paths)
         left = _left(folder, chunks, source, show)
         done = len(numbers) - sum(len(chunks[number]) for number in left)
@@ -122,7 +122,7 @@ def encode(
     return result
 
 
-def join(out: Path) -> Result:
+def join(out: Path) -> EncodeResult:
     """Make one store of the finished parts in a folder; their features stay where they are.
 
     Raises InputError where there are no parts or not all, ArtifactError for one that isn't finished, ArtifactMismatch
@@ -133,17 +133,17 @@ def join(out: Path) -> Result:
     manifests = [read_manifest(folder, KIND) for folder in folders]
     runs = [_read(folder) for folder in folders]
     for shard, run in zip(shards, runs, strict=True):
-        if other := difference({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
+        if other := config_diff({**run["config"], "shard": "0"}, {**runs[0]["config"], "shard": "0"}):
             raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Encode all shards with the same options.")
     config = {**runs[0]["config"], "shard": _all(len(shards))}
     output_folder(out, *FILES)
-    with alone(out, wait=True):
+    with exclusive(out, wait=True):
         _begin(out, config, runs[0]["paths"])
         remove(out / MANIFEST)
         known = {
-            f"{folder.name}/{name}": found
+            f"{folder.name}/{name}": digest
             for folder, manifest in zip(folders, manifests, strict=True)
-            for name, found in manifest.files.items()
+            for name, digest in manifest.files.items()
             if name.startswith("features-")
         }
         first = manifests[0]
@@ -152,7 +152,7 @@ def join(out: Path) -> Result:
 
 
 def paths_of(store: FeatureStore) -> list[Path]:
-    """The files that a store was made of, as far as that was noted."""
+    """Return the files that a store was made of, as far as they were recorded."""
     try:
         return [Path(path) for path in _read(store.path)["paths"]]
     except ArtifactError:
@@ -160,7 +160,7 @@ def paths_of(store: FeatureStore) -> list[Path]:
 
 
 def _left(folder: Path, chunks: Sequence[Sequence[int]], source: Source, show: bool) -> list[int]:
-    """The numbers of chunks that have no whole file yet, or one in which videos failed that have changed since."""
+    """Return the numbers of chunks without a whole file, or with failed videos that have changed since."""
     left = []
     there = any((folder / NAME.format(number)).exists() for number in range(len(chunks)))
     for number in track(range(len(chunks)), "check", len(chunks), show=show and there):
@@ -189,21 +189,21 @@ def _write(
     batch_size: int | None,
     show: bool,
 ) -> None:
-    """Encode the chunks that are left, a file each."""
+    """Encode the remaining chunks, a file each."""
     total = sum(map(len, chunks))
     done = total - sum(len(chunks[number]) for number in left)
     if show:
         before = f", {done:,} of them before" if done else ""
         _tell(f"encode: {total:,} {source.noun}{before}; {encoder.identity} on {encoder.device}")
     began = time.monotonic()
-    made = failed = 0
+    encoded_items = failed = 0
     with bar("encode", total, show=show) as line:
         line.advance(done)
 
         def step(items: int) -> None:
-            nonlocal made
-            made += items
-            note = f"{made / max(time.monotonic() - began, 1e-9):,.1f} {source.noun}/s"
+            nonlocal encoded_items
+            encoded_items += items
+            note = f"{encoded_items / max(time.monotonic() - began, 1e-9):,.1f} {source.noun}/s"
             line.advance(items, f"{note}, {failed:,} failed" if failed else note)
 
         encoded = source.encode([chunks[number] for number in left], encoder, folder, batch_size, step)
@@ -224,7 +224,7 @@ def _write(
 
 
 def _estimate(folder: Path, first: Encoded, width: int, total: int, seconds: float, noun: str) -> None:
-    """Say what a long run will take, by its first chunk."""
+    """Print an estimate of a long run, from its first chunk."""
     share = (len(first.items) + len(first.failed)) / total
     size = sum(len(item.values) for item in first.items) * (2 * width + 8) / share
     free = shutil.disk_usage(folder).free
@@ -245,7 +245,7 @@ def _finish(
     parents: Mapping[str, str],
     known: Mapping[str, str] | None = None,
 ) -> None:
-    """Make a store of the files that are there, and say beside it what failed."""
+    """Make a store of the finished files, and write what failed beside it."""
     shards = [read_shard(folder / name) for name in names]
     failed = {name: failure.reason for shard in shards for name, failure in _failed(shard.about).items()}
     if failed:
@@ -255,20 +255,20 @@ def _finish(
     if not any(len(shard.ends) for shard in shards):
         failures = [(name, nameless(text, [name])) for name, text in failed.items()]
         raise all_failed("encode", "videos", failures, f"{folder / FAILED} has all reasons.")
-    told: dict[str, Any] = {k: v for k, v in config.items() if k not in ("encoder", *parents)}
+    about: dict[str, Any] = {k: v for k, v in config.items() if k not in ("encoder", *parents)}
     if space == "text":
-        told["cut_captions"] = sum(shard.about["cut"] for shard in shards)
+        about["cut_captions"] = sum(shard.about["cut"] for shard in shards)
     else:
-        told["failed"] = failed
-        told["truncated"] = [name for shard in shards for name in shard.about["truncated"]]
+        about["failed"] = failed
+        about["truncated"] = [name for shard in shards for name in shard.about["truncated"]]
     width = shards[0].values.shape[1]
-    finish_store(folder, names, config["encoder"], width, space, parents, told, known)
+    finish_store(folder, names, config["encoder"], width, space, parents, about, known)
 
 
-def _result(folder: Path, noun: str) -> Result:
+def _result(folder: Path, noun: str) -> EncodeResult:
     store = FeatureStore.open(folder)
     config = store.manifest.config
-    return Result(
+    return EncodeResult(
         folder,
         noun,
         items=len(store),
@@ -282,22 +282,22 @@ def _result(folder: Path, noun: str) -> Result:
 
 def _failed(about: Mapping[str, Any]) -> dict[str, Failure]:
     return {
-        name: Failure(told["reason"], None if told["file"] is None else tuple(told["file"]))
-        for name, told in about["failed"].items()
+        name: Failure(failure["reason"], None if failure["file"] is None else tuple(failure["file"]))
+        for name, failure in about["failed"].items()
     }
 
 
 def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> None:
-    """Note what a folder is to hold, or refuse it where it holds something else."""
+    """Record what a folder is to hold, or refuse it where it holds something else."""
     _check(folder, config)
     remove_unfinished(folder)
-    noted = {"format": _FORMAT, "config": config, "paths": paths}
-    write_atomically(folder / RUN, json.dumps(noted, ensure_ascii=False, indent=1) + "\n")
+    record = {"format": _FORMAT, "config": config, "paths": paths}
+    write_atomically(folder / RUN, json.dumps(record, ensure_ascii=False, indent=1) + "\n")
 
 
 def _check(folder: Path, config: Mapping[str, Any]) -> None:
     if (folder / RUN).exists():
-        if other := difference(config, _read(folder)["config"]):
+        if other := config_diff(config, _read(folder)["config"]):
             raise ArtifactMismatch(
                 f"{folder}: holds another run of topa encode: {other}. Give the same inputs and options as before, or "
                 "another folder with --out."
@@ -323,10 +323,10 @@ def _finished(folder: Path) -> bool:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        noted = json.loads((folder / RUN).read_bytes())
-        if noted["format"] != _FORMAT:
-            raise ValueError(f"format version {noted['format']}; this topa reads {_FORMAT}")
-        return {"config": dict(noted["config"]), "paths": list(noted["paths"])}
+        record = json.loads((folder / RUN).read_bytes())
+        if record["format"] != _FORMAT:
+            raise ValueError(f"format version {record['format']}; this topa reads {_FORMAT}")
+        return {"config": dict(record["config"]), "paths": list(record["paths"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"{folder / RUN}: can't be read ({error}); expected the notes of topa encode. Encode into another folder."

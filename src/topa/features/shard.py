@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..core.arrays import parse_arrays, pieces, write_arrays
+from ..core.arrays import parse_arrays, serialize, write_arrays
 from ..core.errors import ArtifactError
-from ..core.texts import Texts
+from ..core.string_table import StringTable
 
 NAME = "features-{:05d}.safetensors"
 
@@ -47,7 +47,7 @@ class Shard:
     times: NDArray[np.float64]
     ends: NDArray[np.int64]
     numbers: NDArray[np.int64]
-    names: Texts
+    names: StringTable
     about: Mapping[str, Any]
 
 
@@ -58,7 +58,7 @@ def write_shard(path: Path, items: Sequence[Item], width: int, about: Mapping[st
         "times": np.concatenate([np.empty(0), *(_times(item) for item in items)]),
         "ends": np.cumsum([len(item.values) for item in items], dtype=np.int64),
         "numbers": np.array([item.number for item in items], np.int64),
-        **Texts.of(item.name for item in items).arrays(),
+        **StringTable.of(item.name for item in items).arrays(),
     }
     write_arrays(path, arrays, {**(about or {}), "sha256": _digest(arrays)})
 
@@ -67,22 +67,22 @@ def read_shard(path: Path, *, verify: bool = False) -> Shard:
     """Map a file of a store; with `verify`, what is in it is hashed. Raises ArtifactError where it isn't whole."""
     try:
         # Mapped by torch, as Python's mmap holds a descriptor for each of what may be thousands of files.
-        found = parse_arrays(torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8).numpy())
-        arrays = found.arrays
+        mapped = parse_arrays(torch.from_file(str(path), size=path.stat().st_size, dtype=torch.uint8).numpy())
+        arrays = mapped.arrays
         shard = Shard(
             arrays["values"],
             arrays["times"],
             arrays["ends"],
             arrays["numbers"],
-            Texts.from_arrays(arrays),
-            found.about,
+            StringTable.from_arrays(arrays),
+            mapped.about,
         )
         rows, items = len(shard.values), len(shard.ends)
         if len(shard.times) != rows or (int(shard.ends[-1]) if items else 0) != rows:
             raise ValueError("its arrays don't fit each other")
         if len(shard.names) != items or len(shard.numbers) != items:
             raise ValueError("its ids don't fit its rows")
-        if verify and found.about.get("sha256") != _digest(arrays):
+        if verify and mapped.about.get("sha256") != _digest(arrays):
             raise ValueError("what is in it is not what was written")
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise ArtifactError(
@@ -98,6 +98,6 @@ def _times(item: Item) -> NDArray[np.float64]:
 
 def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256()
-    for piece in pieces(arrays):
+    for piece in serialize(arrays):
         digest.update(piece)
     return digest.hexdigest()

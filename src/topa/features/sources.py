@@ -22,7 +22,7 @@ import torch
 
 from ..core.artifacts import sha256
 from ..core.errors import InputError
-from ..core.texts import Names
+from ..core.string_table import NameTable
 from ..tideos.index import TideoFile
 from ..tideos.tideo import Tideo
 from .captions import SCRATCH, Captions
@@ -59,7 +59,7 @@ Step = Callable[[int], None]
 """Told how many items more have been encoded."""
 
 
-class Tideos:
+class TideoSource:
     """Tideos of one or more files. Raises InputError where one can't be used, or an id comes twice."""
 
     noun = "Tideos"
@@ -72,8 +72,8 @@ class Tideos:
         self._ends = list(accumulate(map(len, self._files)))
         self._fusion = fusion
         if len(paths) > 1:
-            ids = Names.of(name for file in self._files for name in file.ids)
-            if (double := ids.double()) is not None:
+            ids = NameTable.of(name for file in self._files for name in file.ids)
+            if (double := ids.duplicate()) is not None:
                 first, second = (self._where(number) for number in double)
                 raise InputError(
                     f"{second}: found the id {ids[double[1]]!r}, which is also in {first}; expected ids that differ. "
@@ -90,53 +90,53 @@ class Tideos:
 
     @staticmethod
     def hash(paths: Sequence[Path]) -> str:
-        """The SHA-256 of the file; of several files, that of theirs in a row."""
+        """Return the SHA-256 of a file; of several files, that of theirs in a row."""
         hashes = [sha256(path) for path in paths]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     @property
     def config(self) -> dict[str, Any]:
-        """What the texts are decides, not where they lie."""
+        """The identity of the texts, not where they lie."""
         return {**self.parents, "items": len(self), "fusion": self._fusion}
 
     def same(self, failed: Mapping[str, Failure]) -> bool:
-        """No Tideo fails."""
+        """Return whether nothing failed: no Tideo does."""
         return not failed
 
     def encode(
         self, chunks: Sequence[Sequence[int]], encoder: Encoder, folder: Path, batch_size: int | None, step: Step
     ) -> Iterator[Encoded]:
-        """Each frame as one row; see `topa.features.fusion`. Captions are encoded once in all chunks."""
+        """Encode each frame as one row; see `topa.features.fusion`. Captions are encoded once in all chunks."""
         with Captions(folder / SCRATCH, encoder, batch_size or 256) as captions:
             for numbers in chunks:
                 yield self._chunk(numbers, captions, step)
 
-    def _chunk(self, numbers: Sequence[int], captions: Captions, step: Step) -> Encoded:
+    def _chunk(self, numbers: Sequence[int], cache: Captions, step: Step) -> Encoded:
         tideos = [self._tideo(number) for number in numbers]
-        told = [[self._told(frame) for frame in tideo.frames] for tideo in tideos]
-        distinct = list(dict.fromkeys(text for frames in told for texts in frames for text in texts))
+        captions_of = [[self._captions_of(frame) for frame in tideo.frames] for tideo in tideos]
+        distinct = list(dict.fromkeys(text for frames in captions_of for texts in frames for text in texts))
         place = {text: row for row, text in enumerate(distinct)}
-        rows, cut = captions.empty(len(distinct))
+        rows, cut = cache.empty(len(distinct))
         for start in range(0, len(distinct), _TOGETHER):
             part = slice(start, start + _TOGETHER)
-            rows[part], cut[part] = captions.rows(distinct[part])
+            rows[part], cut[part] = cache.rows(distinct[part])
             step(
                 len(tideos) * min(start + _TOGETHER, len(distinct)) // len(distinct)
                 - len(tideos) * start // len(distinct)
             )
-        made = Encoded()
+        chunk = Encoded()
         for start in range(0, len(tideos), _FUSED):
-            some = told[start : start + _FUSED]
+            some = captions_of[start : start + _FUSED]
             counts = [len(texts) for frames in some for texts in frames]
             places = np.array([place[text] for frames in some for texts in frames for text in texts])
-            made.cut += int(cut[places].sum())
+            chunk.cut += int(cut[places].sum())
             values = fuse(torch.from_numpy(rows[places]).float(), counts, self._fusion)
             split = torch.split(values, [len(frames) for frames in some])
             for number, own in enumerate(split, start=start):
-                made.items.append(Item(tideos[number].id, own.half(), None, numbers[number]))
-        return made
+                chunk.items.append(Item(tideos[number].id, own.half(), None, numbers[number]))
+        return chunk
 
-    def _told(self, frame: Any) -> list[str]:
+    def _captions_of(self, frame: Any) -> list[str]:
         return [frame.caption, *frame.objects] if self._fusion == "mean" else [frame.caption]
 
     def _tideo(self, number: int) -> Tideo:
@@ -148,7 +148,7 @@ class Tideos:
         return f"{self._files[file].path}:{number - (self._ends[file - 1] if file else 0) + 1}"
 
 
-class Clips:
+class ClipSource:
     """Clips of videos, `frames` pictures each, decoded by `workers` processes."""
 
     noun = "videos"
@@ -166,7 +166,7 @@ class Clips:
 
     @cached_property
     def parents(self) -> dict[str, str]:
-        """A hash of the list: what is in the files isn't looked at."""
+        """A hash of the list, not of the files."""
         digest = hashlib.sha256()
         for clip in self._clips:
             pictures = "" if clip.fps is None else f" {clip.fps}"
@@ -175,11 +175,11 @@ class Clips:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Which videos, and of how many frames."""
+        """The list of videos, and the number of frames."""
         return {**self.parents, "items": len(self), "frames": self._frames}
 
     def same(self, failed: Mapping[str, Failure]) -> bool:
-        """Whether none of the files that failed has changed, or appeared, since."""
+        """Return whether none of the files that failed has changed, or appeared, since."""
         if not failed:
             return True
         paths = {clip.id: clip.path for clip in self._clips if clip.id in failed}
@@ -188,34 +188,35 @@ class Clips:
     def encode(
         self, chunks: Sequence[Sequence[int]], encoder: Encoder, folder: Path, batch_size: int | None, step: Step
     ) -> Iterator[Encoded]:
-        """Each picture as one row; while a video is encoded, the next ones are decoded, also those of other chunks."""
-        wanted = (self._clips[number] for numbers in chunks for number in numbers)
+        """Encode each picture as one row; while a video is encoded, the next ones are decoded, also those of other
+        chunks."""
+        clips = (self._clips[number] for numbers in chunks for number in numbers)
         with decoders(self._workers) as pool:
-            decoded = pool.ahead(wanted, self._frames)
+            decoded = pool.ahead(clips, self._frames)
             for numbers in chunks:
-                made = Encoded()
+                chunk = Encoded()
                 for number in numbers:
                     clip, decoding = next(decoded)
                     try:
                         sampled = decoding.result()
                     except InputError as error:
-                        made.failed[clip.id] = Failure(str(error), _state(clip.path))
+                        chunk.failed[clip.id] = Failure(str(error), _state(clip.path))
                     else:
                         values = encoder.encode_images(sampled.frames, batch_size or 32)
                         times = torch.tensor(sampled.times, dtype=torch.float64)
-                        made.items.append(Item(clip.id, values.half(), times, number))
+                        chunk.items.append(Item(clip.id, values.half(), times, number))
                         if sampled.truncated:
-                            made.truncated.append(clip.id)
+                            chunk.truncated.append(clip.id)
                     step(1)
-                yield made
+                yield chunk
 
 
 def _state(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-Source = Tideos | Clips
+Source = TideoSource | ClipSource

@@ -24,7 +24,7 @@ from torch import Tensor
 from ..core.arrays import map_arrays, write_arrays
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
-from ..core.texts import Names
+from ..core.string_table import NameTable
 from .frames import FrameFeatures, Space
 from .shard import NAME, Item, Shard, read_shard, write_shard
 
@@ -43,7 +43,7 @@ class _Index:
     length int32, each [n]."""
 
     files: tuple[str, ...]
-    names: Names
+    names: NameTable
     file: NDArray[np.int32]
     start: NDArray[np.int64]
     length: NDArray[np.int32]
@@ -70,13 +70,13 @@ class FeatureStore:
         path = Path(folder)
         manifest = read_manifest(path, KIND)
         try:
-            found = map_arrays(path / INDEX)
+            mapped = map_arrays(path / INDEX)
             index = _Index(
-                tuple(map(str, found.about["files"])),
-                Names.from_arrays(found.arrays),
-                found.arrays["file"],
-                found.arrays["start"],
-                found.arrays["length"],
+                tuple(map(str, mapped.about["files"])),
+                NameTable.from_arrays(mapped.arrays),
+                mapped.arrays["file"],
+                mapped.arrays["start"],
+                mapped.arrays["length"],
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise _damaged(path / INDEX, f"can't be read ({error})") from error
@@ -101,37 +101,37 @@ class FeatureStore:
         return iter(self._index.names)
 
     def __getitem__(self, name: str) -> FrameFeatures:
-        """Features of one item: float32 unit rows, all valid. Raises InputError for an unknown id, or where its rows
-        are no unit rows."""
+        """Return the features of one item: float32 unit rows, all valid. Raises InputError for an unknown id, or where
+        its rows are no unit rows."""
         shard, start, end = self._find(name)
         times = shard.times[start:end]
-        return FrameFeatures(
-            values=self._rows(shard.values[start:end], [name], end - start),
-            valid=torch.ones(end - start, dtype=torch.bool),
-            space=self.space,
-            encoder=self.encoder,
-            times=None if np.isnan(times[0]) else torch.from_numpy(times.copy()),
+        return FrameFeatures.unpadded(
+            self._rows(shard.values[start:end], [name], end - start),
+            self.space,
+            self.encoder,
+            None if np.isnan(times[0]) else torch.from_numpy(times.copy()),
         )
 
     def items(self) -> Iterator[tuple[str, FrameFeatures]]:
-        """All ids with their features, in the order in which they were written."""
+        """Yield all ids with their features, in the order in which they were written."""
         return ((name, self[name]) for name in self)
 
     def length(self, name: str) -> int:
-        """How many rows an item has. Raises InputError for an unknown id."""
+        """Return the number of rows of an item. Raises InputError for an unknown id."""
         return self._index.length.item(self._number(name))
 
     def lengths(self, names: Sequence[str] | None = None) -> NDArray[np.int32]:
-        """How many rows each of some items has, int32 [n]; by default all items. Raises InputError for unknown ids."""
+        """Return the number of rows of each item, int32 [n]; by default of all items. Raises InputError for unknown
+        ids."""
         return self._index.length if names is None else self._index.length[self._numbers(names)]
 
     def rows(self, name: str) -> Tensor:
-        """The values of one item alone, float32 [T, D] unit rows. Raises as `store[id]` does."""
+        """Return the values of one item, float32 [T, D] unit rows. Raises as `store[id]` does."""
         shard, start, end = self._find(name)
         return self._rows(shard.values[start:end], [name], end - start)
 
     def batch(self, ids: Sequence[str], frames: int) -> tuple[Tensor, Tensor]:
-        """Many items at once, each as `FrameFeatures.resample(frames)` makes it.
+        """Read many items at once, each as `FrameFeatures.resample(frames)` makes it.
 
         Returns values, float32 [B, T, D], unit rows where valid and else zero, and which are valid, bool [B, T].
         Raises InputError that names the ids that have no features, or whose rows hold NaN or are no unit rows.
@@ -150,11 +150,11 @@ class FeatureStore:
         return values, valid
 
     def shards(self) -> Iterator[Shard]:
-        """Its files, in their order. Raises ArtifactError for one that is damaged."""
+        """Map its files, in their order. Raises ArtifactError for one that is damaged."""
         return (self._shard(number) for number in range(len(self._shards)))
 
     def pick(self, ids: Sequence[str], frames: Sequence[int]) -> Tensor:
-        """Single rows: frame frames[i] of item ids[i], float32 [len(ids), D]. Raises as `batch` does."""
+        """Read single rows: frame frames[i] of item ids[i], float32 [len(ids), D]. Raises as `batch` does."""
         numbers = self._numbers(ids)
         values = np.empty((len(ids), self.width), np.float16)
         index = self._index
@@ -164,7 +164,8 @@ class FeatureStore:
         return self._rows(values, ids, 1)
 
     def expect(self, encoder: str, space: Space) -> FeatureStore:
-        """Itself, where it was made by this encoder in this space; else raises ArtifactMismatch with the remedy."""
+        """Return the store itself, where it is of this encoder and space; else raise ArtifactMismatch with the
+        remedy."""
         if self.encoder != encoder:
             raise ArtifactMismatch(
                 f"{self.path}: features were made by {self.encoder} ({self.width} wide); expected {encoder}. "
@@ -201,8 +202,8 @@ class FeatureStore:
     ) -> Tensor:
         """Float32 unit rows of stored ones [N, D], `each` of them of each name. padded: where to put the rows, and
         which of them are no padding, bool [N, 1]; padding is zero. Raises InputError with the names of bad rows."""
-        found = torch.from_numpy(stored)
-        rows = found.float() if padded is None else padded[0].copy_(found)
+        stored_rows = torch.from_numpy(stored)
+        rows = stored_rows.float() if padded is None else padded[0].copy_(stored_rows)
         lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
         unit = (lengths - 1).abs() <= _UNIT  # NaN compares false
         if padded is not None:
@@ -240,24 +241,24 @@ class FeatureStore:
         if (numbers < 0).any():
             unknown = [names[i] for i in np.flatnonzero(numbers < 0)[:3]]
             more = int((numbers < 0).sum()) - len(unknown)
-            shown = ", ".join(map(repr, unknown)) + (f" and {more} more" if more else "")
+            examples = ", ".join(map(repr, unknown)) + (f" and {more} more" if more else "")
             known = f"ids of it, e.g. {self.ids[0]!r}" if len(self) else "an id, but it is empty"
             raise InputError(
-                f"{self.path}: found no features of {shown} among {len(self)} items; expected {known}. "
+                f"{self.path}: found no features of {examples} among {len(self)} items; expected {known}. "
                 "Encode it: topa encode INPUT --encoder ENCODER --out DIR"
             )
         return numbers
 
     def _not_unit(self, names: Sequence[str]) -> InputError:
-        shown = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        examples = ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return InputError(
-            f"{self.path}: features of {shown} hold NaN, infinite or non-unit rows; expected unit rows. "
+            f"{self.path}: features of {examples} hold NaN, infinite or non-unit rows; expected unit rows. "
             "Encode again: the same topa encode command writes damaged files anew."
         )
 
 
 class FeatureStoreWriter:
-    """Writes a store, file by file; `close` makes it one. An older store in the folder is gone from the start.
+    """A writer of a store, file by file, which `close` finishes. It removes an older store in the folder first.
 
     shard_rows: rows after which a file is full. Raises OutputError where the folder can't be written.
     """
@@ -280,20 +281,20 @@ class FeatureStoreWriter:
         Raises InputError where the id was there before or no frame is valid, ArtifactMismatch where the features are
         of another encoder, width or space.
         """
-        found = (features.encoder, features.width, features.space)
+        signature = (features.encoder, features.width, features.space)
         expected = (self._encoder, self._width, self._space)
-        if found != expected:
+        if signature != expected:
             raise ArtifactMismatch(
-                f"{self.path}: {name!r} has features (encoder, width, space) {found}; expected {expected}. "
+                f"{self.path}: {name!r} has features (encoder, width, space) {signature}; expected {expected}. "
                 "Encode all items of a store with one encoder."
             )
         if name in self._ids:
             raise InputError(f"{self.path}: found the id {name!r} twice; expected unique ids. Rename one of the two.")
-        kept = torch.nonzero(features.valid).flatten()
-        values = features.values.index_select(0, kept)
+        frames = torch.nonzero(features.valid).flatten()
+        values = features.values.index_select(0, frames)
         if not len(values):
             raise InputError(f"{self.path}: {name!r} has no valid frame; expected at least one. Leave it out.")
-        times = None if features.times is None else features.times.index_select(0, kept)
+        times = None if features.times is None else features.times.index_select(0, frames)
         self._waiting.append(Item(name, values.half(), times, len(self._ids)))
         self._ids[name] = None
         self._rows += len(values)
@@ -324,7 +325,7 @@ def finish_store(
     config: Mapping[str, Any] | None = None,
     known: Mapping[str, str] | None = None,
 ) -> FeatureStore:
-    """Make a store of files that are there, named below `folder`; its items are in the order of their numbers.
+    """Make a store of existing files, named below `folder`; its items are in the order of their numbers.
 
     known: hashes of files that another manifest has.
     Raises ArtifactError for a file that isn't whole, InputError where two items have one id.
@@ -332,9 +333,9 @@ def finish_store(
     shards = [read_shard(folder / name) for name in files]
     lengths = [np.diff(shard.ends, prepend=0) for shard in shards]
     order = np.argsort(np.concatenate([np.empty(0, np.int64), *(shard.numbers for shard in shards)]), kind="stable")
-    told = [name for shard in shards for name in shard.names]
-    names = Names.of(told[number] for number in order.tolist())
-    if (double := names.double()) is not None:
+    unsorted = [name for shard in shards for name in shard.names]
+    names = NameTable.of(unsorted[number] for number in order.tolist())
+    if (double := names.duplicate()) is not None:
         raise InputError(f"{folder}: found the id {names[double[0]]!r} twice; expected unique ids. Rename one of them.")
 
     def sorted_by_number(parts: Sequence[NDArray[Any]], kind: type) -> NDArray[Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core.errors import InputError
 
 WORDS = 120
-"""Of what is said, read with one question at most."""
+"""Most words of subtitles that are read with one question."""
 _KINDS = (".srt", ".vtt")
 _STAMP = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _CUE = re.compile(rf"\s*{_STAMP}\s*-->\s*{_STAMP}(?:\s.*)?")
@@ -38,7 +38,7 @@ class Cue:
 
 
 def read_subtitles(path: str | Path) -> tuple[Cue, ...]:
-    """The cues of a `.srt` or `.vtt` file, by their start; cues without words are left out.
+    """Read the cues of a `.srt` or `.vtt` file, by their start; cues without words are left out.
 
     UTF-8 and UTF-16, with or without a byte order mark; other bytes are read as Latin-1. Raises InputError where there
     is no file, or a cue's time stamps can't be understood, with its line.
@@ -56,28 +56,28 @@ def read_subtitles(path: str | Path) -> tuple[Cue, ...]:
     return tuple(sorted(cues, key=lambda cue: (cue.start, cue.end)))
 
 
-def said(
+def subtitle_text(
     cues: Sequence[Cue], times: Sequence[float] | None = None, *, start: float | None = None, end: float | None = None
 ) -> str:
-    """What is said at one of these times, or in a part of the video: each cue once, in order, joined by blanks.
+    """Return the words at some times, or in a part of the video: each cue once, in order, joined by blanks.
 
     times: seconds of frames. start, end: of the part; None for the video's own. A cue is on the screen from its start
     to its end; one that only touches the part doesn't count. With neither, everything.
     """
     if times is not None:
-        heard = [cue for cue in cues if any(cue.start <= time < cue.end or time == cue.start for time in times)]
+        cues_in_range = [cue for cue in cues if any(cue.start <= time < cue.end or time == cue.start for time in times)]
     else:
         first, last = start or 0.0, float("inf") if end is None else end
-        heard = [cue for cue in cues if cue.start < last and (cue.end > first or cue.start == cue.end == first)]
+        cues_in_range = [cue for cue in cues if cue.start < last and (cue.end > first or cue.start == cue.end == first)]
     # Karaoke and live captions repeat what stands there already.
-    return " ".join(cue.text for n, cue in enumerate(heard) if not n or cue.text != heard[n - 1].text)
+    return " ".join(cue.text for n, cue in enumerate(cues_in_range) if not n or cue.text != cues_in_range[n - 1].text)
 
 
-def spoken(
+def subtitle_excerpt(
     cues: Sequence[Cue], times: Sequence[float] | None = None, *, start: float | None = None, end: float | None = None
 ) -> str:
-    """What a model is told of it: `said`, of which the first `WORDS` words."""
-    return " ".join(said(cues, times, start=start, end=end).split()[:WORDS])
+    """Return the first `WORDS` words of `subtitle_text`, which a model reads beside a question."""
+    return " ".join(subtitle_text(cues, times, start=start, end=end).split()[:WORDS])
 
 
 def find_subtitles(video: str | Path) -> Path | None:
@@ -110,35 +110,35 @@ def _text(raw: bytes) -> str:
 
 
 def _cues(lines: Sequence[str], path: Path) -> list[Cue]:
-    found: list[Cue] = []
+    cues: list[Cue] = []
     words: list[str] | None = None
-    begun: tuple[float, float] | None = None
+    span: tuple[float, float] | None = None
     note = False
 
     def close() -> None:
-        if begun is not None and words is not None:
-            found.append(Cue(*begun, " ".join(" ".join(words).split())))
+        if span is not None and words is not None:
+            cues.append(Cue(*span, " ".join(" ".join(words).split())))
 
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             close()
-            words, begun, note = None, None, False
-        elif note or (begun is None and _NOTES.match(line)):
+            words, span, note = None, None, False
+        elif note or (span is None and _NOTES.match(line)):
             note = True
         elif "-->" in line and (match := _CUE.fullmatch(line)) is not None:
             if words:
                 # No empty line before it: what stands above is the number of this cue.
                 words = words[:-1] if words[-1].strip().isdecimal() else words
             close()
-            begun, words = _span(match), []
-            if begun[1] < begun[0]:
+            span, words = _span(match), []
+            if span[1] < span[0]:
                 raise _malformed(path, number, line, "an end that isn't before its start")
-        elif "-->" in line and begun is None:
+        elif "-->" in line and span is None:
             raise _malformed(path, number, line, "00:01:02,500 --> 00:01:04,000")
         elif words is not None:
             words.append(_bare(line))
     close()
-    return found
+    return cues
 
 
 def _span(match: re.Match[str]) -> tuple[float, float]:
@@ -156,7 +156,7 @@ def _bare(line: str) -> str:
 
 
 def _malformed(path: Path, number: int, line: str, expected: str) -> InputError:
-    found = " ".join(line.split())[:100]
+    text = " ".join(line.split())[:100]
     return InputError(
-        f"{path}, line {number}: found {found!r}; expected {expected}. Correct the line or remove the cue."
+        f"{path}, line {number}: found {text!r}; expected {expected}. Correct the line or remove the cue."
     )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import InputError
+from ..tideos.drop_counts import DropCounts
 from ..tideos.jsonl import write_jsonl
-from ..tideos.tally import Tally
 from ..tideos.tideo import Tideo
 from .frames import FrameFeatures
 from .fusion import fuse
@@ -38,22 +38,22 @@ def read_tensor(path: Path, width: int = WIDTH) -> Tensor:
         with path.open("rb") as file:
             zipped = file.read(len(_ZIP)) == _ZIP
             file.seek(0)
-            found = torch.load(file, map_location="cpu", weights_only=True) if zipped else _Tensors(file).load()
+            tensor = torch.load(file, map_location="cpu", weights_only=True) if zipped else _Tensors(file).load()
     except Exception as error:  # a damaged pickle may raise anything
         raise InputError(
             f"{path}: can't be read safely as a tensor: {error}. Expected a pickled tensor [rows, {width}]. "
             "Download it again."
         ) from error
-    if not isinstance(found, Tensor) or found.ndim != 2 or found.shape[1] != width or not found.is_floating_point():
-        shape = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+    if not isinstance(tensor, Tensor) or tensor.ndim != 2 or tensor.shape[1] != width or not tensor.is_floating_point():
+        shape = f"{tensor.dtype} {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
         raise InputError(f"{path}: found {shape}; expected a pickled tensor of floats [rows, {width}].")
     # Strides of 0 let some bytes claim to be terabytes.
-    if found.numel() * found.element_size() > found.untyped_storage().nbytes():
-        raise InputError(f"{path}: found {tuple(found.shape)} with fewer values than that. Download it again.")
-    norms = torch.linalg.vector_norm(found, dim=-1, dtype=torch.promote_types(found.dtype, torch.float32))
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise InputError(f"{path}: found {tuple(tensor.shape)} with fewer values than that. Download it again.")
+    norms = torch.linalg.vector_norm(tensor, dim=-1, dtype=torch.promote_types(tensor.dtype, torch.float32))
     if not ((norms > 0) & norms.isfinite()).all():
         raise InputError(f"{path}: found rows that are zero, infinite or NaN; expected features. Download it again.")
-    return found.detach()
+    return tensor.detach()
 
 
 def import_features(
@@ -61,7 +61,7 @@ def import_features(
     folder: Path,
     out: Path,
     encoder: str,
-    tally: Tally,
+    tally: DropCounts,
     *,
     width: int = WIDTH,
     also: Path | None = None,
@@ -75,8 +75,8 @@ def import_features(
     """
     writer = FeatureStoreWriter(out, encoder, width, "text")
     added = _added(tideos, folder, writer, encoder, tally, width)
-    taken = write_jsonl(added, also) if also else sum(1 for _ in added)
-    if not taken:
+    count = write_jsonl(added, also) if also else sum(1 for _ in added)
+    if not count:
         raise InputError(
             f"{folder}: found features of none of the Tideos ({'; '.join(tally.lines()) or 'there are none'}); "
             "expected a file IDX.pkl for each. Name the folder that holds them."
@@ -86,7 +86,7 @@ def import_features(
 
 
 def _added(
-    tideos: Iterable[Tideo], folder: Path, writer: FeatureStoreWriter, encoder: str, tally: Tally, width: int
+    tideos: Iterable[Tideo], folder: Path, writer: FeatureStoreWriter, encoder: str, tally: DropCounts, width: int
 ) -> Iterator[Tideo]:
     for tideo in tideos:
         path = folder / f"{tideo.id}.pkl"
@@ -104,7 +104,7 @@ def _added(
             tally.add("features: rows don't fit the captions", f"{tideo.id} ({len(rows)} for {sum(counts)})")
             continue
         values = fuse(rows.float(), counts)
-        writer.add(FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "text", encoder), tideo.id)
+        writer.add(FrameFeatures.text(values, encoder), tideo.id)
         yield tideo
 
 

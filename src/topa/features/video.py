@@ -49,7 +49,7 @@ class Rate:
     most: int
 
     def count(self, seconds: float) -> int:
-        """Of a video that is so long."""
+        """Return the number of frames for a duration in seconds."""
         return max(1, min(self.most, round(seconds * self.per_second)))
 
 
@@ -86,7 +86,7 @@ def sample_frames(
     short_side: int | None = None,
     guard: Guard | None = None,
 ) -> SampledVideo:
-    """`count` frames at the centres of `count` equal segments of time; of the whole video, a rate says how many.
+    """Sample `count` frames at the centres of `count` equal segments of time; a rate says how many of the whole video.
 
     start, end: seconds after the first frame; by default the whole video. An end behind the last frame means the last
     frame. short_side: shrink pictures so that their shorter side has this many pixels; never enlarges.
@@ -98,8 +98,8 @@ def sample_frames(
     Raises UsageError for an impossible count or range, InputError where there is no file or the range lies behind the
     end, VideoError where not a single frame can be had, or a stranger's video is more than its guard allows.
     """
-    given = count.per_second * count.most if isinstance(count, Rate) else count
-    if given <= 0 or (short_side is not None and short_side < 1):
+    limit = count.per_second * count.most if isinstance(count, Rate) else count
+    if limit <= 0 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
     with VideoFile(Path(path), guard) as file, _blame(file):
         clock, decoder = file.timeline, _Decoder(file)
@@ -116,8 +116,9 @@ def sample_frames(
 
 
 def targets(path: Path, clock: Timeline, count: int, start: float | None, end: float | None) -> list[int]:
-    """The centres of `count` equal segments of [start, end], in units of the clock; exact, because they often fall on a
-    frame's first tick. Raises UsageError for an impossible range, InputError for one that lies behind the end."""
+    """Return the centres of `count` equal segments of [start, end], in units of the clock; exact, because they often
+    fall on a frame's first tick. Raises UsageError for an impossible range, InputError for one that lies behind the
+    end."""
     # Seconds typed by people are decimal: 0.3 means 3/10, not the binary number just below it.
     first = Fraction(0) if start is None else Fraction(start).limit_denominator(10**6)
     last = clock.duration if end is None else min(Fraction(end).limit_denominator(10**6), clock.duration)
@@ -133,7 +134,7 @@ def targets(path: Path, clock: Timeline, count: int, start: float | None, end: f
 
 
 class _Decoder:
-    """Decodes forward from target to target, and jumps only where a keyframe lies between."""
+    """A decoder that goes forward from target to target, and jumps only where a keyframe lies between."""
 
     def __init__(self, file: VideoFile) -> None:
         self._file = file
@@ -144,7 +145,7 @@ class _Decoder:
         self.damaged = False
 
     def shown_at(self, target: int) -> tuple[int, Any]:
-        """The last frame that appears at or before a time, and when it does; the first one where there is none.
+        """Return the last frame that appears at or before a time, and when it does; the first one where there is none.
 
         Targets must ascend. Raises VideoError where nothing can be decoded.
         """
@@ -156,23 +157,23 @@ class _Decoder:
             self._newest = next(self._run, None)
             if self._newest is None:
                 break
-        shown = self._before or self._newest
-        if shown is None:
+        frame = self._before or self._newest
+        if frame is None:
             raise VideoError(
                 f"{self._file.path}: found not one frame that can be decoded; expected at least one. "
                 "Copy or download it again, or give another file."
             )
-        return shown
+        return frame
 
     def _keyframe_between(self, target: int) -> bool:
-        """Whether a keyframe lies between the newest decoded frame and a target."""
+        """Return whether a keyframe lies between the newest decoded frame and a target."""
         clock, entries = self._file.timeline, self._file.stream.index_entries
-        found = entries.search_timestamp(target - clock.delay)
-        if found < 0:
+        entry = entries.search_timestamp(target - clock.delay)
+        if entry < 0:
             return False
         newest = self._newest or self._before
         # The index carries decoding times.
-        return bool(entries[found].timestamp + clock.delay > (clock.start if newest is None else newest[0]))
+        return bool(entries[entry].timestamp + clock.delay > (clock.start if newest is None else newest[0]))
 
     def _jump(self, target: int) -> None:
         """Go on from a keyframe at or before a target; from the start where none can be reached."""
@@ -189,7 +190,7 @@ class _Decoder:
         self._before, self._newest, self._run = None, None, self._decode(trusted=True)
 
     def _decode(self, *, trusted: bool) -> Iterator[tuple[int, Any]]:
-        """Frames in order of time from where the file stands.
+        """Yield frames in order of time from the file's position.
 
         Behind a seek the first frames may be built on what was never read: nothing before a keyframe is trusted.
         """
@@ -235,7 +236,7 @@ class _Decoder:
 
 @contextmanager
 def _blame(file: VideoFile) -> Iterator[None]:
-    """What FFmpeg still complains about is the file's fault: a VideoError that names it."""
+    """Turn what FFmpeg still complains about into a VideoError that names the file."""
     try:
         yield
     except MemoryError as error:
@@ -257,7 +258,7 @@ def _info(frame: Any, file: VideoFile) -> VideoInfo:
 
 
 def _picture(frame: Any, short_side: int | None) -> Image.Image:
-    """A decoded frame as an upright RGB picture."""
+    """Convert a decoded frame to an upright RGB picture."""
     turn = frame.rotation % 360
     scale = 1.0 if short_side is None else min(1.0, short_side / min(frame.width, frame.height))
     if scale < 1:

@@ -23,17 +23,17 @@ from ..core.command import command_line
 from ..core.devices import default_device
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..core.protocols import Protocol, check_protocol
-from ..features.choosing import query as query_of
 from ..features.encode_video import encode_video
 from ..features.encoder import Encoder
 from ..features.frames import FrameFeatures
-from ..features.stretches import representatives
-from ..features.subtitles import Cue, find_subtitles, read_subtitles, spoken
+from ..features.keyframes import select_keyframes
+from ..features.relevance import query as query_of
+from ..features.subtitles import Cue, find_subtitles, read_subtitles, subtitle_excerpt
 from ..features.video import sample_frames
 from ..memory.bank import FILES as MEMORY
-from ..memory.bank import MemoryBank
+from ..memory.bank import READINGS, MemoryBank, Projected
 from ..memory.projection import project
-from ..memory.shift import Shift, measure_shift
+from ..memory.shift import MeanShift, measure_shift
 from ..models import saved
 from ..models.base import load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -94,7 +94,7 @@ class Topa:
         encoder: Encoder,
         memory: MemoryBank | None,
         config: SavedConfig,
-        shift: Shift | None = None,
+        shift: MeanShift | None = None,
     ) -> None:
         _expect_parts(config, encoder, memory)
         self.model = model.eval()
@@ -131,7 +131,7 @@ class Topa:
         # The language model is by far the largest part: what is wrong with the others is told before it is read.
         state = saved.read_adapter(folder)
         memory = None if config.bridge == "raw" else MemoryBank.load(folder)
-        shift = Shift.load(folder / SHIFT) if config.bridge == "shifted" else None
+        shift = MeanShift.load(folder / SHIFT) if config.bridge == "shifted" else None
         encoder = Encoder.from_pretrained(resolve(config.encoder), place)
         _expect_parts(config, encoder, memory)
         tokenizer = load_tokenizer(config.llm, source)
@@ -163,7 +163,12 @@ class Topa:
             return saved.push(Path(folder), repository, private=private)
 
     def accustom(self, videos: Sequence[str | Path]) -> None:
-        """Get used to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
+        """Deprecated name of `adapt`."""
+        warnings.warn("Topa.accustom is now Topa.adapt; the old name goes with the next release", FutureWarning, 2)
+        self.adapt(videos)
+
+    def adapt(self, videos: Sequence[str | Path]) -> None:
+        """Adapt to a camera: measure the mean shift on unlabelled videos of it, and apply it from now on.
 
         It helps where pictures differ from those that the encoder knows, as dark or noisy ones do, and does nothing for
         good ones. Raises UsageError for a model without a memory, and what `measure_shift` and `encode_video` raise.
@@ -198,13 +203,13 @@ class Topa:
         sampled = sample_frames(video, candidates)
         values = self.encoder.encode_images(sampled.frames)
         if frame_selection == "scenes":
-            numbers = representatives(values, count)
+            numbers = select_keyframes(values, count)
             values = values[numbers]
             sampled = replace(
                 sampled, frames=[sampled.frames[n] for n in numbers], times=[sampled.times[n] for n in numbers]
             )
         times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures(values, torch.ones(len(values), dtype=torch.bool), "image", self.encoder.identity, times)
+        image = FrameFeatures.image(values, self.encoder.identity, times)
         return self.inputs_of(
             image, images=sampled.frames, truncated=sampled.truncated, frame_selection=frame_selection
         )
@@ -216,8 +221,13 @@ class Topa:
         return self.encode_video(video, frame_selection=selection, candidate_frames=among)
 
     def project(self, images: Sequence[FrameFeatures]) -> list[FrameFeatures]:
+        """The features of `project_and_read`, without the readings."""
+        return [projected.features for projected in self.project_and_read(images, top_k=0)]
+
+    def project_and_read(self, images: Sequence[FrameFeatures], *, top_k: int = READINGS) -> list[Projected]:
         """Features of pictures as the LLM is to read them: moved by the shift, projected through the memory, whichever
-        there is. Raises ArtifactMismatch for features of another encoder, or that are none of pictures."""
+        there is; with each the `top_k` captions that it is read as, where the memory has captions. Raises
+        ArtifactMismatch for features of another encoder, or that are none of pictures."""
         for image in images:
             if image.encoder != self.encoder.identity or image.space != "image":
                 raise ArtifactMismatch(
@@ -227,16 +237,13 @@ class Topa:
                 )
         if self.shift is not None:
             images = [self.shift.move(image) for image in images]
-        return list(images) if self.memory is None else self.memory.project_all(images, self.config.temperature)
+        if self.memory is None:
+            return [Projected(image) for image in images]
+        return self.memory.project_all(images, self.config.temperature, top_k=top_k)
 
     def read(self, image: FrameFeatures) -> tuple[EvidenceFrame, ...]:
         """The memory captions that each picture is read as; nothing where there is no memory with captions."""
-        if self.memory is None or self.memory.captions is None:
-            return ()
-        moved = image if self.shift is None else self.shift.move(image)
-        times: Sequence[float | None] = [None] * len(image) if image.times is None else image.times.tolist()
-        readings = self.memory.read(moved, self.config.temperature)
-        return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(times, readings, strict=True))
+        return evidence(self.project_and_read([image])[0])
 
     def inputs_of(
         self,
@@ -248,9 +255,10 @@ class Topa:
     ) -> VideoInputs:
         """Return features of pictures as inputs. images: the pictures themselves. truncated: the file is damaged or
         cut. Raises as `project` and `inputs_of_projected` do."""
+        (projected,) = self.project_and_read([image])
         return self.inputs_of_projected(
-            self.project([image])[0],
-            self.read(image),
+            projected.features,
+            evidence(projected),
             images=images,
             truncated=truncated,
             frame_selection=frame_selection,
@@ -295,7 +303,7 @@ class Topa:
             return valid
         if self.config.legacy is not None:
             return valid[torch.arange(count) * len(valid) // count]
-        return valid[torch.tensor(representatives(features.values[valid], count))]
+        return valid[torch.tensor(select_keyframes(features.values[valid], count))]
 
     def padding(self) -> torch.Tensor | None:
         """What the LLM reads in place of a missing frame, float32 [D]; None where it reads nothing there, as all but
@@ -334,7 +342,7 @@ class Topa:
         inputs = self._inputs(video, question, options, frame_selection, candidate_frames, cues)
         speech = subtitles if isinstance(subtitles, str) else ""
         if cues and isinstance(inputs, VideoInputs):
-            speech = spoken(cues, inputs.times)
+            speech = subtitle_excerpt(cues, inputs.times)
         settings = GenerationSettings(max_tokens)
         return self.answer([Request(inputs, question, options, protocol, subtitles=speech, generation=settings)])[0]
 
@@ -467,6 +475,13 @@ def _cues(video: Video, subtitles: Subtitles) -> Sequence[Cue]:
         raise UsageError("subtitles: found True for a video without a file; expected its cues, or their text.")
     path = find_subtitles(Path(video))
     return () if path is None else read_subtitles(path)
+
+
+def evidence(projected: Projected) -> tuple[EvidenceFrame, ...]:
+    """What each frame was read as, with its time; nothing where there are no readings."""
+    times = projected.features.times
+    seconds: Sequence[float | None] = [None] * len(projected.readings) if times is None else times.tolist()
+    return tuple(EvidenceFrame(t, r.captions, r.weights) for t, r in zip(seconds, projected.readings, strict=False))
 
 
 def _expect_parts(config: SavedConfig, encoder: Encoder, memory: MemoryBank | None) -> None:

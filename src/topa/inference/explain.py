@@ -26,6 +26,7 @@ from torch.nn.functional import softplus
 
 from ..core.errors import InputError
 from ..core.protocols import Protocol
+from ..models.inputs import ModelInputs
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .answer import Answer
@@ -176,8 +177,8 @@ def leave_one_out(
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
-    """Negative log-likelihoods of the targets of the same prompts about V versions of a video: [V][prompts] of float32
-    [target's length]. values, valid: as `without_each` gives them; the prompts have slots for all frames."""
+    """Negative log-likelihoods of the targets of the same prompts about V versions of a video: `[V][prompts]` of
+    float32 [target's length]. values, valid: as `without_each` gives them; the prompts have slots for all frames."""
     return nll_of_targets(model, [prompts] * len(values), values, valid, progress=progress)
 
 
@@ -195,13 +196,10 @@ def attention_to_frames(model: VideoLanguageModel, prompt: Prompt, values: Tenso
     device = model.device
     column = torch.arange(len(prompt))
     is_slot = (column >= prompt.slots[0]) & (column < prompt.slots[1])
-    weights = model.attention_to_frames(
-        torch.tensor([prompt.ids], device=device),
-        torch.arange(prompt.target[0] - 1, prompt.target[1] - 1, device=device),
-        frames=values[None].to(device),
-        frame_valid=valid[None].to(device),
-        is_slot=is_slot[None].to(device),
-    )
+    ids = torch.tensor([prompt.ids], device=device)
+    inputs = ModelInputs(ids, values[None].to(device), valid[None].to(device), is_slot[None].to(device))
+    columns = torch.arange(prompt.target[0] - 1, prompt.target[1] - 1, device=device)
+    weights = model.attention_to_frames(inputs, columns)
     return weights.mean(dim=(0, 1, 2)).cpu()
 
 

@@ -1,8 +1,8 @@
 """Which frames of a video the model reads, of many that are encoded.
 
 uniform         evenly spread, the paper's way
-scenes          those that stand for the scenes of the video (`features.stretches`)
-question        like the question and unlike each other (`features.choosing`)
+scenes          those that stand for the scenes of the video (`features.keyframes`)
+question        like the question and unlike each other (`features.relevance`)
 hierarchical    segments are compared with the question; the model answers over each of the best ones, read by the
                 frames that stand for its scenes
 """
@@ -15,9 +15,9 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from ..core.registry import unknown
-from ..features.choosing import even, likest, relevant, segments
-from ..features.stretches import representatives
-from ..features.subtitles import Cue, spoken
+from ..features.keyframes import select_keyframes
+from ..features.relevance import even, maximal_marginal_relevance, segments, top_k
+from ..features.subtitles import Cue, subtitle_excerpt
 from .projected_video import ProjectedVideo
 from .video_inputs import Segment, SegmentedInputs, VideoInputs
 
@@ -48,12 +48,12 @@ def select_frames(
     if frame_selection == "uniform":
         return video.inputs(even(len(video), count), frame_selection)
     if frame_selection == "scenes":
-        return video.inputs(representatives(video.image.values, count), frame_selection)
+        return video.inputs(select_keyframes(video.image.values, count), frame_selection)
     assert query is not None, "these selections need the question"
     if frame_selection == "question":
-        return video.inputs(relevant(video.values(), query, count), frame_selection)
+        return video.inputs(maximal_marginal_relevance(video.values(), query, count), frame_selection)
     spans = segments(len(video), count)
-    best = likest(video.values(), query, spans, SEGMENTS)
+    best = top_k(video.values(), query, spans, SEGMENTS)
     return SegmentedInputs(
         tuple(segment(video, *spans[number], similarity, cues=cues) for number, similarity in best), frame_selection
     )
@@ -64,7 +64,7 @@ def segment(
 ) -> Segment:
     """Return frames `start` to `end` of a video, the last one excluded, as a segment that is read by the frames that
     stand for its scenes. similarity: to the question. path: of the video in its library."""
-    chosen = representatives(video.image.values[start:end], video.engine.config.frames)
+    chosen = select_keyframes(video.image.values[start:end], video.engine.config.frames)
     first, last = video.span(start, end)
-    subtitles = spoken(cues, start=first, end=last) if cues else ""
+    subtitles = subtitle_excerpt(cues, start=first, end=last) if cues else ""
     return Segment(video.inputs([start + number for number in chosen]), first, last, similarity, path, subtitles)

@@ -14,7 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..models.topa_model import Context, VideoLanguageModel
+from ..models.inputs import ModelInputs
+from ..models.kv_cache import KVCache
+from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt
 from .prefix_cache import CachedVideos, PrefixCache, UniqueObjects
 from .request import Sampling
@@ -112,7 +114,7 @@ class ContinuousBatcher:
         self._prefix_cache = prefix_cache
         eos = tokenizer.eos_token_id
         self._ends = frozenset(() if eos is None else (eos,))
-        self._context: Context | None = None
+        self._context: KVCache | None = None
         self.sequences: list[GeneratedSequence] = []
         """Those that haven't ended, in the order in which they were added."""
 
@@ -126,7 +128,7 @@ class ContinuousBatcher:
         values, valid = stack([(tasks[n].values, tasks[n].valid) for n in unique.first])
         cached = None if self._prefix_cache is None else CachedVideos(self._prefix_cache, unique.objects)
         read = read_together(self._model, [task.prompt for task in tasks], values, valid, unique.index, cached)
-        self._context = read if self._context is None else Context.join([self._context, read])
+        self._context = read if self._context is None else KVCache.join([self._context, read])
         new = [GeneratedSequence(task, self._ends) for task in tasks]
         self.sequences += new
         return new
@@ -144,7 +146,7 @@ class ContinuousBatcher:
         self.drop(ended)
         if self._context is not None:
             new = torch.tensor(going, device=self._model.device)[:, None]
-            self._context = self._model.prefill(new, context=self._context)
+            self._context = self._model.prefill(ModelInputs(new), self._context)
         return ended
 
     def drop(self, sequences: Sequence[GeneratedSequence]) -> None:
@@ -153,7 +155,7 @@ class ContinuousBatcher:
             return
         rows = [row for row, one in enumerate(self.sequences) if one not in sequences]
         self.sequences = [self.sequences[row] for row in rows]
-        self._context = Context.join([self._context.take(rows)]) if rows else None
+        self._context = KVCache.join([self._context.take(rows)]) if rows else None
 
     def completion(self, sequence: GeneratedSequence) -> Completion:
         """Return what a sequence has come to."""

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..models.topa_model import Context
+from ..models.kv_cache import KVCache
 from ..prompts.prompt import Prompt
 
 _Key = tuple[int, tuple[int, ...]]
@@ -23,18 +23,18 @@ class PrefixCache:
         self._max_bytes = max_bytes
         self._bytes = 0
         # Each with its video: as long as that is kept, no other object has its identity.
-        self._entries: OrderedDict[_Key, tuple[object, Context]] = OrderedDict()
+        self._entries: OrderedDict[_Key, tuple[object, KVCache]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def read(
-        self, prefixes: Sequence[Prompt], videos: Sequence[object], read: Callable[[Sequence[int]], Context]
-    ) -> Context:
+        self, prefixes: Sequence[Prompt], videos: Sequence[object], read: Callable[[Sequence[int]], KVCache]
+    ) -> KVCache:
         """Return all prefixes, one row each. videos: what each is about, told apart by identity. read: reads the
         prefixes of some numbers."""
         keys = [(id(video), prompt.ids) for video, prompt in zip(videos, prefixes, strict=True)]
-        rows: dict[_Key, Context] = {}
+        rows: dict[_Key, KVCache] = {}
         if missing := [number for number, key in enumerate(keys) if key not in self._entries]:
             new = read(missing)
             for row, number in enumerate(missing):
@@ -45,9 +45,9 @@ class PrefixCache:
                 rows[key] = self._entries[key][1]
         while self._bytes > self._max_bytes:
             self._bytes -= self._entries.popitem(last=False)[1][1].nbytes
-        return Context.join([rows[key] for key in keys])
+        return KVCache.join([rows[key] for key in keys])
 
-    def _put(self, key: _Key, video: object, context: Context) -> Context:
+    def _put(self, key: _Key, video: object, context: KVCache) -> KVCache:
         self._entries[key] = video, context
         self._bytes += context.nbytes
         return context

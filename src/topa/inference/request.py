@@ -86,7 +86,7 @@ def check_candidates(video: object, candidate_frames: int | None, frames: int) -
 def check_shiftable(bridge: str) -> None:
     """Raise UsageError for a model without a memory, which no pictures can be moved to."""
     if bridge == "raw":
-        raise UsageError("accustom: this model reads pictures as they are; expected one with a memory to shift to.")
+        raise UsageError("adapt: this model reads pictures as they are; expected one with a memory to shift to.")
 
 
 def check_query(query: str) -> None:

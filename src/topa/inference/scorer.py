@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +15,9 @@ from torch.nn.functional import pad
 
 from ..core.errors import InputError, UsageError
 from ..core.protocols import LikelihoodProtocol, check_protocol
-from ..models.topa_model import Context, VideoLanguageModel
+from ..models.inputs import ModelInputs
+from ..models.kv_cache import KVCache
+from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
 from ..tideos.tideo import Question
 from .prefix_cache import CachedVideos
@@ -41,9 +42,9 @@ class OptionScores:
         return min(range(len(self.mean_nll)), key=self.mean_nll.__getitem__)
 
 
-def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> Context:
+def read(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> KVCache:
     """Let the model read prompts without targets. frames: [B, T, D]; valid: bool [B, T]."""
-    return model.prefill(**_inputs(model, prompts, frames, valid))
+    return model.prefill(_inputs(model, prompts, frames, valid))
 
 
 def nll_of_targets(
@@ -56,7 +57,7 @@ def nll_of_targets(
     cached: CachedVideos | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[list[Tensor]]:
-    """Negative log-likelihood of every target token of every candidate: [N][options] of float32 [target's length].
+    """Negative log-likelihood of every target token of every candidate: `[N][options]` of float32 [target's length].
 
     rows: N groups of prompts with targets; the prompts of a group are about one video. frames, valid, videos: as for
     `read`. cached: what was read of the videos before. Equal to one full forward per candidate; what the candidates
@@ -190,7 +191,7 @@ def _score(
     groups, cuts, about = [rows[i] for i in chosen], [shared[i] for i in chosen], [videos[i] for i in chosen]
     trunks = [Prompt(group[0].ids[:cut], group[0].slots, (cut, cut)) for group, cut in zip(groups, cuts, strict=True)]
     context, offsets, inputs = _heads(model, trunks, frames, valid, about, cached)
-    column = torch.arange(inputs["input_ids"].shape[1]) + torch.tensor(offsets)[:, None]
+    column = torch.arange(inputs.input_ids.shape[1]) + torch.tensor(offsets)[:, None]
     begins = torch.tensor([min(p.target[0] for p in group) for group in groups])[:, None]
     labelled = (column >= begins) & (column < torch.tensor(cuts)[:, None])
     width = max(len(group) for group in groups)
@@ -202,8 +203,8 @@ def _score(
             ids[at, option, : len(prompt) - cut] = torch.tensor(prompt.ids[cut:])
             mask[at, option, : len(prompt) - cut] = True
     device = model.device
-    common, own = model.branch_nll(
-        **inputs, branches=ids.to(device), branch_mask=mask.to(device), labelled=labelled.to(device), context=context
+    common, own = model.score_continuations(
+        inputs, ids.to(device), mask.to(device), labelled=labelled.to(device), cache=context
     )
     common, own = common.cpu(), own.cpu()
     return [
@@ -227,12 +228,12 @@ def read_together(
     valid: Tensor,
     videos: Sequence[int],
     cached: CachedVideos | None = None,
-) -> Context:
+) -> KVCache:
     """Let the model read prompts without targets; those that begin alike on the same video go on from one reading of
     it. frames: [V, T, D]; valid: bool [V, T]; videos: which of them each prompt is about. cached:
     what was read of them before."""
     context, _, inputs = _heads(model, prompts, frames, valid, videos, cached)
-    return model.prefill(**inputs, context=context)
+    return model.prefill(inputs, context)
 
 
 def _heads(
@@ -242,11 +243,11 @@ def _heads(
     valid: Tensor,
     videos: Sequence[int],
     cached: CachedVideos | None = None,
-) -> tuple[Context | None, list[int], dict[str, Any]]:
+) -> tuple[KVCache | None, list[int], ModelInputs]:
     """Prompts that begin alike on the same video go on from one reading of it.
 
     Returns what was read for each prompt (None where no two begin alike and nothing is kept), how many of its tokens
-    that are, and what is left to read as the model's arguments.
+    that are, and what is left to read.
     """
     keys = [(video, prompt.ids[: prompt.slots[1]]) for video, prompt in zip(videos, prompts, strict=True)]
     heads = dict(zip(keys, prompts, strict=True))
@@ -257,7 +258,7 @@ def _heads(
     begun = [Prompt(ids, prompt.slots, (len(ids), len(ids))) for (_, ids), prompt in heads.items()]
     row = {key: number for number, key in enumerate(heads)}
 
-    def begin(some: Sequence[int]) -> Context:
+    def begin(some: Sequence[int]) -> KVCache:
         of = [seen[number] for number in some]
         return read(model, [begun[number] for number in some], frames[of], valid[of])
 
@@ -268,23 +269,17 @@ def _heads(
     context = context.take([row[key] for key in keys])
     offsets = [prompt.slots[1] for prompt in prompts]
     ids, visible = _padded([p.ids[at:] for p, at in zip(prompts, offsets, strict=True)], model.device)
-    return context, offsets, {"input_ids": ids, "attention_mask": visible}
+    return context, offsets, ModelInputs(ids, attention_mask=visible)
 
 
-def _inputs(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> dict[str, Any]:
-    """Prompts and their videos as the model's arguments, padded on the right."""
+def _inputs(model: VideoLanguageModel, prompts: Sequence[Prompt], frames: Tensor, valid: Tensor) -> ModelInputs:
+    """Prompts and their videos as the model reads them, padded on the right."""
     device = model.device
     ids, visible = _padded([p.ids for p in prompts], device)
     column = torch.arange(ids.shape[1])
     slots = torch.tensor([p.slots for p in prompts])
     is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
-    return {
-        "input_ids": ids,
-        "attention_mask": visible,
-        "frames": frames.to(device),
-        "frame_valid": valid.to(device),
-        "is_slot": is_slot.to(device),
-    }
+    return ModelInputs(ids, frames.to(device), valid.to(device), is_slot.to(device), visible)
 
 
 def _padded(sequences: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,11 @@ Reads `Document`s and `OpenQuestion`s of `requests`, gives numbers and words to 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
+from ..core.cache import LruCache
 from ..core.errors import InputError
 from ..core.progress import Bar, bar
 from ..core.protocols import Protocol, check_protocol
@@ -47,7 +48,7 @@ class HarnessAnswerer:
         self.batch_size = batch_size
         self.log = log
         self.show = show
-        self._inputs: OrderedDict[str, VideoInputs | InputError] = OrderedDict()
+        self._inputs: LruCache[str, VideoInputs | InputError] = LruCache(_MAX_VIDEOS)
 
     def losses(self, documents: Sequence[Document]) -> list[list[Loss]]:
         """For each document, a loss of each of its options; the lowest is chosen, as the protocol has it.
@@ -92,7 +93,11 @@ class HarnessAnswerer:
             batch: dict[int, VideoInputs] = {}
             for number in order[start : start + self.batch_size]:
                 about = items[number].about
-                inputs = InputError(about.fault) if about.fault else self._encode(about.video)
+                inputs: VideoInputs | InputError
+                if about.fault:
+                    inputs = InputError(about.fault)
+                else:
+                    inputs = self._inputs.get_or_make(about.video, partial(self._encode, about.video))
                 if isinstance(inputs, InputError):
                     faults[number] = str(inputs)
                     line.advance(note=f"{len(faults)} without an answer")
@@ -102,21 +107,14 @@ class HarnessAnswerer:
                 yield batch
 
     def _encode(self, video: str) -> VideoInputs | InputError:
-        """The inputs of a video, or why there are none; either is found out once."""
-        if video not in self._inputs:
-            try:
-                encoded = encode_video(video, self.engine.encoder, self.engine.config.frames)
-            except InputError as error:
-                self._inputs[video] = error
-            else:
-                if encoded.sampled.truncated:
-                    self.log(f"{video}: damaged or cut short; answers rest on the part that could be read")
-                projected = self.engine.project([encoded.features])[0]
-                self._inputs[video] = self.engine.inputs_of_projected(projected)
-            if len(self._inputs) > _MAX_VIDEOS:
-                self._inputs.popitem(last=False)
-        self._inputs.move_to_end(video)
-        return self._inputs[video]
+        """Return the inputs of a video, or why there are none."""
+        try:
+            encoded = encode_video(video, self.engine.encoder, self.engine.config.frames)
+        except InputError as error:
+            return error
+        if encoded.sampled.truncated:
+            self.log(f"{video}: damaged or cut short; answers rest on the part that could be read")
+        return self.engine.inputs_of_projected(self.engine.project([encoded.features])[0])
 
     def _prepared(self, requests: Mapping[int, Request], faults: dict[int, str]) -> dict[int, PreparedRequest]:
         prepared = {}

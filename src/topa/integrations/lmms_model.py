@@ -24,7 +24,7 @@ from ..core.processes import started_by_launcher
 from ..inference.engine import Topa
 from ..training.pretrained import load
 from .answering import HarnessAnswerer
-from .requests import Request, documents, open_questions
+from .requests import HarnessRequest, documents, open_questions
 
 _AUTO = 16  # questions at a time where the harness is told to find out itself
 
@@ -65,7 +65,7 @@ class TopaModel(lmms):  # type: ignore[misc]
         """Where it computes."""
         return self.engine.model.device
 
-    def loglikelihood(self, requests: Sequence[Request]) -> list[GenerationResult]:
+    def loglikelihood(self, requests: Sequence[HarnessRequest]) -> list[GenerationResult]:
         """For each request (context, continuation, doc_to_visual, document, task, split), the mean loss of its
         continuation, and whether the continuation is what greedy decoding answers. All requests of a document, and all
         documents about a video, share one reading of it.
@@ -82,7 +82,7 @@ class TopaModel(lmms):  # type: ignore[misc]
                 answers |= {number: GenerationResult(loss) for number in numbers}
         return [answers[number] for number in range(len(requests))]
 
-    def generate_until(self, requests: Sequence[Request]) -> list[str]:
+    def generate_until(self, requests: Sequence[HarnessRequest]) -> list[str]:
         """The greedy answer to each request (context, settings, doc_to_visual, document, task, split). Of the settings
         `until` and `max_new_tokens` count. An answer about a video that can't be read is empty, and warned of.
 

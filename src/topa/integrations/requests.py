@@ -19,7 +19,7 @@ _TOKENS = 80  # of an answer where the task sets no limit
 _LIKELIHOOD = ("context", "continuation", "doc_to_visual", "doc_id", "task", "split")
 
 
-class Request(Protocol):
+class HarnessRequest(Protocol):
     """What is read of an `Instance`."""
 
     @property
@@ -66,14 +66,14 @@ class OpenQuestion:
     sampled: bool
 
 
-def documents(requests: Sequence[Request], datasets: Datasets) -> list[Document]:
+def documents(requests: Sequence[HarnessRequest], datasets: Datasets) -> list[Document]:
     """Requests for likelihoods by document, options in the order of their numbers.
 
     Raises UsageError for a request that isn't about one video.
     """
     known: dict[tuple[str, str, Any], About] = {}
     grouped: dict[tuple[Any, ...], dict[tuple[int, str], list[int]]] = {}
-    first: dict[tuple[Any, ...], Request] = {}
+    first: dict[tuple[Any, ...], HarnessRequest] = {}
     for number, request in enumerate(requests):
         context, said, _, *place = _parts(request)
         key = (context, *place)
@@ -95,7 +95,7 @@ def documents(requests: Sequence[Request], datasets: Datasets) -> list[Document]
     return found
 
 
-def open_questions(requests: Sequence[Request], datasets: Datasets) -> list[OpenQuestion]:
+def open_questions(requests: Sequence[HarnessRequest], datasets: Datasets) -> list[OpenQuestion]:
     """Requests for answers in words, one each. Raises UsageError for a request that isn't about one video."""
     known: dict[tuple[str, str, Any], About] = {}
     found = []
@@ -114,7 +114,7 @@ def open_questions(requests: Sequence[Request], datasets: Datasets) -> list[Open
     return found
 
 
-def _parts(request: Request) -> tuple[Any, ...]:
+def _parts(request: HarnessRequest) -> tuple[Any, ...]:
     if len(request.args) != len(_LIKELIHOOD):
         raise UsageError(
             f"lmms-eval: found a request with {len(request.args)} parts, expected {', '.join(_LIKELIHOOD)}. It is not "
@@ -123,12 +123,12 @@ def _parts(request: Request) -> tuple[Any, ...]:
     return request.args
 
 
-def _document(request: Request, datasets: Datasets) -> Any:
+def _document(request: HarnessRequest, datasets: Datasets) -> Any:
     *_, number, task, split = request.args
     return datasets[task][split][number]
 
 
-def _about(request: Request, datasets: Datasets, known: dict[tuple[str, str, Any], About]) -> About:
+def _about(request: HarnessRequest, datasets: Datasets, known: dict[tuple[str, str, Any], About]) -> About:
     *_, to_visual, number, task, split = request.args
     key = (task, split, number)
     if key not in known:
@@ -151,7 +151,7 @@ def _look_up(name: str, to_visual: Callable[[Any], Any] | None, document: Any) -
     return About(name, str(given[0]), "")
 
 
-def _right(request: Request, datasets: Datasets, options: Sequence[tuple[int, str]]) -> Callable[[], set[int]]:
+def _right(request: HarnessRequest, datasets: Datasets, options: Sequence[tuple[int, str]]) -> Callable[[], set[int]]:
     """Asks the task that the request came from, which the harness hands over with `doc_to_visual`."""
 
     def find() -> set[int]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..core import pages
+from ..core.formatting import percent
 
 if TYPE_CHECKING:
     from ..inference.explain import ExplainedFrame, Explanation
@@ -187,14 +188,14 @@ def _frame(explanation: Explanation, number: int, image: str | None, most: float
     picture = f'<img src="{image}" alt="The frame at {name}">' if image else '<p class="none">no picture</p>'
     kind = _kind(number, frame.support, explanation.strongest)
     captions = "".join(
-        f'<li style="--share:{min(max(weight, 0.0), 1.0):.3f}"><b>{100 * weight:.0f} %</b> {escape(caption)}</li>'
+        f'<li style="--share:{min(max(weight, 0.0), 1.0):.3f}"><b>{percent(weight, 0)}</b> {escape(caption)}</li>'
         for caption, weight in zip(frame.captions, frame.weights, strict=True)
     )
     read = f'<ul aria-label="Read as">{captions}</ul>' if captions else ""
     return (
         f'<li class="{kind}"><div>{picture}</div><div><h3><time>{name}</time></h3>\n<dl>'
         f"{_bar('support', signed(frame.support), abs(frame.support) / most)}"
-        f"{_bar('attention', f'{100 * frame.attention:.1f} %', frame.attention / looked)}"
+        f"{_bar('attention', percent(frame.attention), frame.attention / looked)}"
         f"{_without(explanation, frame)}</dl></div>{read}</li>\n"
     )
 
@@ -211,5 +212,5 @@ def _without(explanation: Explanation, frame: ExplainedFrame) -> str:
     if frame.choice is None or frame.probability is None:
         return ""
     if frame.choice == explanation.choice:
-        return f"<div><dt>without it</dt><dd>the same, {100 * frame.probability:.0f} %</dd></div>"
+        return f"<div><dt>without it</dt><dd>the same, {percent(frame.probability, 0)}</dd></div>"
     return f'<div class="other"><dt>without it</dt><dd>{escape(explanation.options[frame.choice])}</dd></div>'

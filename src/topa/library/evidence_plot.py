@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import UsageError
 from ..core.install import install_line
+from ..core.thumbnails import shrink
 from .evidence_page import moment, places
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def _pictures(axes: Axes, explanation: Explanation, images: Sequence[Image], at:
         if any(abs(at[number] - at[other]) < _ROOM for other in drawn):
             continue
         drawn.append(number)
-        small = images[number].convert("RGB")
-        small.thumbnail((220, 220))
+        small = shrink(images[number], 220)
         box = OffsetImage(np.asarray(small), zoom=60 / max(small.size))
         best = number == explanation.strongest
         edge = {"edgecolor": _FOR if best else _LINE, "linewidth": 2.5 if best else 0.8}

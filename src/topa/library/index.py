@@ -23,7 +23,7 @@ from ..core.artifacts import MANIFEST, output_folder, read_manifest
 from ..core.command import command_line
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, MissingVideos, UsageError
 from ..core.failures import all_failed, nameless
-from ..core.locks import alone
+from ..core.locks import exclusive
 from ..core.progress import Bar, bar, console
 from . import catalogue as kept
 from .catalogue import FEATURES, Catalogue, File, IndexSettings
@@ -98,7 +98,7 @@ def index(inputs: Sequence[str], out: Path, wanted: Wanted, towers: Towers, *, s
     if kept.read(out) is None and not inputs:  # what isn't ours is refused before anything is written
         _nothing(out)
     folder = output_folder(out, kept.CATALOGUE, MANIFEST)
-    with alone(folder, wait=wanted.wait):
+    with exclusive(folder, wait=wanted.wait):
         run = _IndexRun(folder, inputs, wanted, towers)
         run.recover()
         todo = run.compare()
@@ -374,10 +374,10 @@ class _IndexRun:
         values = encoder.encode_images([sampled.frames[n] for n in once])
         times = torch.tensor([sampled.times[n] for n in once], dtype=torch.float64)
         if (apart := self.catalogue.settings.scenes) is not None:
-            from ..features.stretches import representatives
+            from ..features.keyframes import select_keyframes
 
             cuts = int(((values[1:] * values[:-1]).sum(dim=-1) < 1 - apart).sum())
-            chosen = torch.tensor(representatives(values, cuts + 1))
+            chosen = torch.tensor(select_keyframes(values, cuts + 1))
             values, times = values[chosen], times[chosen]
         return values, times
 

@@ -30,7 +30,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class TimeSpan:
     """start, end: seconds. score: of its best frame. frames: numbers of those that belong to it, the best one first."""
 
     start: float
@@ -41,7 +41,7 @@ class Segment:
 
 def segments(
     scores: NDArray[np.float32], times: NDArray[np.float64], duration: float, floor: float, rule: Rule
-) -> list[Segment]:
+) -> list[TimeSpan]:
     """The moments of one video, best first; no two of them overlap.
 
     scores: float32 [T], -inf for a frame that may not be in one. times: float64 [T] seconds, ascending. duration: of
@@ -61,7 +61,7 @@ def segments(
     for group in groups:
         own = scores[group]
         order = group[np.argsort(-own, kind="stable")]
-        found.append(Segment(float(starts[group[0]]), float(ends[group[-1]]), float(own.max()), tuple(order.tolist())))
+        found.append(TimeSpan(float(starts[group[0]]), float(ends[group[-1]]), float(own.max()), tuple(order.tolist())))
     return sorted(found, key=lambda segment: (-segment.score, segment.start))
 
 

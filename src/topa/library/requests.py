@@ -6,17 +6,17 @@ Reads what a library holds (`contents`) and the moments that a search finds, giv
 from __future__ import annotations
 
 import difflib
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from ..core.cache import LruCache
 from ..core.command import command_line
 from ..core.errors import InputError, UsageError
 from ..core.protocols import Protocol
-from ..features.choosing import likest, query
-from ..features.subtitles import Cue, find_subtitles, read_subtitles, spoken
+from ..features.relevance import query, top_k
+from ..features.subtitles import Cue, find_subtitles, read_subtitles, subtitle_excerpt
 from ..inference.engine import Topa
 from ..inference.frame_selection import BY_QUESTION, SEGMENTS, FrameSelection, segment, select_frames
 from ..inference.projected_video import ProjectedVideo
@@ -37,7 +37,7 @@ class LibraryRequests:
         self.engine = engine
         self.contents = contents
         self.search = search
-        self._videos: OrderedDict[str, ProjectedVideo] = OrderedDict()
+        self._videos: LruCache[str, ProjectedVideo] = LruCache(_MAX_VIDEOS)
 
     def over_all(
         self,
@@ -76,7 +76,7 @@ class LibraryRequests:
             start, end = self._frames(video, moment)
             if all(other is not video or last <= start or end <= first for other, first, last in taken):
                 taken.append((video, start, end))
-                similarity = likest(video.values(start, end), looked_for, [(0, end - start)], 1)[0][1]
+                similarity = top_k(video.values(start, end), looked_for, [(0, end - start)], 1)[0][1]
                 cues = self._cues(moment.video) if subtitles else ()
                 segments.append(segment(video, start, end, similarity, path=moment.video.path, cues=cues))
         inputs = SegmentedInputs(tuple(segments), "search")
@@ -104,17 +104,13 @@ class LibraryRequests:
         if question is not None and frame_selection in BY_QUESTION:
             looked_for = query(question, options, self.engine.encoder.encode_texts)
         inputs = select_frames(self.video(own), frame_selection, looked_for, cues)
-        speech = spoken(cues, inputs.times) if cues and isinstance(inputs, VideoInputs) else ""
+        speech = subtitle_excerpt(cues, inputs.times) if cues and isinstance(inputs, VideoInputs) else ""
         settings = GenerationSettings(max_tokens)
         return Request(inputs, question, options, protocol, subtitles=speech, generation=settings)
 
     def video(self, video: Video) -> ProjectedVideo:
         """Return all frames of a video that have features. Those of the videos asked about last stay projected."""
-        projected = self._videos.pop(video.id, None) or ProjectedVideo(self.engine, self.contents.features(video))
-        self._videos[video.id] = projected
-        if len(self._videos) > _MAX_VIDEOS:
-            self._videos.popitem(last=False)
-        return projected
+        return self._videos.get_or_make(video.id, lambda: ProjectedVideo(self.engine, self.contents.features(video)))
 
     def _frames(self, video: ProjectedVideo, moment: Moment) -> tuple[int, int]:
         """The first frame of a moment and the one behind it, with neighbours where it has too few for the model."""

@@ -18,7 +18,7 @@ from ..core.errors import ArtifactMismatch, InputError, UsageError
 from ..features.frames import FrameFeatures
 from ..memory.bank import MemoryBank
 from .contents import Contents, Moment, Video
-from .moments import Rule, Segment, segments
+from .moments import Rule, TimeSpan, segments
 from .similarity import DEFAULT, FrameScorer, Similarity, compare
 
 RULE = Rule(share=0.85, gap=1.0)
@@ -228,7 +228,7 @@ def when(
     *,
     rule: Rule = ALONE,
     comparison: FrameScorer | None = None,
-) -> list[Segment]:
+) -> list[TimeSpan]:
     """When a video shows what a query says: intervals with scores, best first, no two overlapping.
 
     features: its frames in image space, with times. query: float [D], a unit row of text space. duration: seconds.
@@ -264,7 +264,7 @@ def _times(features: FrameFeatures) -> NDArray[np.float64]:
     return features.times[features.valid].numpy()
 
 
-def _moment(video: Video, segment: Segment, times: NDArray[np.float64]) -> Moment:
+def _moment(video: Video, segment: TimeSpan, times: NDArray[np.float64]) -> Moment:
     return Moment(video, segment.start, segment.end, segment.score, tuple(times[list(segment.frames)].tolist()))
 
 

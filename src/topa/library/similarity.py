@@ -15,8 +15,8 @@ from torch.nn.functional import linear, normalize
 from ..core.errors import ArtifactMismatch, UsageError
 from ..core.registry import unknown
 from ..memory.bank import MemoryBank
-from ..memory.gap import centroid
 from ..memory.projection import project
+from ..memory.shift import centroid
 
 Similarity = Literal["raw", "centred", "projected"]
 SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)

@@ -6,7 +6,6 @@ say in words what a frame was read as.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,22 +14,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ..core.arrays import map_arrays, write_arrays
-from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove, write_atomically
+from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, read_manifest, remove
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
-from ..core.texts import Texts
+from ..core.string_table import StringTable
 from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
-from .projection import explain, project
+from .projection import project_with_rows
 
 VALUES, CAPTIONS = "memory.safetensors", "captions.safetensors"
 FILES = (VALUES, CAPTIONS, MANIFEST)
 """What `MemoryBank.save` writes."""
-_READ = 1 << 13  # rows that are read from a store together
+READINGS = 3
+"""Captions that a frame is read as, where somebody looks at them."""
+_ROWS_PER_READING = 8
+_READ = 1 << 13  # rows of a store in memory at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,14 @@ class Reading:
 
     captions: tuple[str, ...]
     weights: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """A video carried into text space. readings: what each of its frames was read as, or none."""
+
+    features: FrameFeatures
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +73,19 @@ class MemoryBank:
         return len(self.values)
 
     def to(self, device: torch.device) -> MemoryBank:
-        """The same with its values on a device, where projections are computed then; features stay where they are."""
+        """Move its values to a device, where projections are computed then; features stay where they are."""
         return replace(self, values=self.values.to(device))
 
-    def project(self, frames: FrameFeatures, temperature: float) -> FrameFeatures:
-        """Image features in text space. Raises ArtifactMismatch for another encoder's, or for text features."""
-        self.expect(frames)
-        values = self._project(frames.values, frames.valid, temperature)
-        return FrameFeatures(values, frames.valid, "projected", frames.encoder, frames.times)
+    def project(self, frames: FrameFeatures, temperature: float, *, top_k: int = 0) -> Projected:
+        """Project the features of one video; see `project_all`."""
+        return self.project_all([frames], temperature, top_k=top_k)[0]
 
-    def project_all(
-        self, videos: Sequence[FrameFeatures], temperature: float, cache: Path | None = None
-    ) -> list[FrameFeatures]:
-        """Many videos in one pass over the memory; equal to `project` of each.
+    def project_all(self, videos: Sequence[FrameFeatures], temperature: float, *, top_k: int = 0) -> list[Projected]:
+        """Carry image features into text space, all of them in one pass over the memory.
 
-        cache: a folder that keeps the result, under a hash of memory, temperature and features, for the next call.
-        Raises as `project` does, and OutputError where the cache can't be written.
+        top_k: how many captions to read each frame as; equal captions are added up. Readings are empty for 0, and
+        where the memory has no captions.
+        Raises ArtifactMismatch for features of another encoder, or outside image space.
         """
         for video in videos:
             self.expect(video)
@@ -88,43 +93,31 @@ class MemoryBank:
             return []
         values = torch.cat([video.values for video in videos])
         valid = torch.cat([video.valid for video in videos])
-        kept = None if cache is None else cache / f"{self._key(values, valid, temperature)}.safetensors"
-        projected = None if kept is None else _cached(kept)
-        if projected is None:
-            projected = self._project(values, valid, temperature)
-            if kept is not None:
-                output_folder(kept.parent)
-                write_atomically(kept, to_bytes({"values": projected}), "arrays")
-        parts = torch.split(projected, [len(video) for video in videos])
+        device = self.values.device
+        # Some rows have the same caption: more of them are looked at than captions are wanted.
+        rows = 0 if self.captions is None else _ROWS_PER_READING * top_k
+        projection = project_with_rows(values.to(device), self.values, temperature, valid.to(device), top_k=rows)
+        lengths = [len(video) for video in videos]
+        weights, rows_of = (torch.split(part, lengths) for part in (projection.weights, projection.rows))
         return [
-            FrameFeatures(part, video.valid, "projected", video.encoder, video.times)
-            for part, video in zip(parts, videos, strict=True)
+            Projected(replace(video, values=own, space="projected"), self._readings(w, r, top_k))
+            for video, own, w, r in zip(
+                videos, torch.split(projection.values.to(values.device), lengths), weights, rows_of, strict=True
+            )
         ]
 
-    def _project(self, values: Tensor, valid: Tensor, temperature: float) -> Tensor:
-        device = self.values.device
-        return project(values.to(device), self.values, temperature, valid.to(device)).to(values.device)
-
-    def _key(self, values: Tensor, valid: Tensor, temperature: float) -> str:
-        known = self.hash or hashlib.sha256(self.values.half().cpu().numpy().tobytes()).hexdigest()
-        digest = hashlib.sha256(f"{known} {temperature} {tuple(values.shape)}".encode())
-        digest.update(values.numpy().tobytes() + valid.numpy().tobytes())
-        return digest.hexdigest()[:32]
-
-    def read(self, frames: FrameFeatures, temperature: float, top: int = 3) -> list[Reading]:
-        """For every frame the captions that it was read as. Rows of the same caption are added up."""
-        self.expect(frames)
-        if self.captions is None:
-            raise InputError("memory: has no captions. Build it again from Tideos to have readings in words.")
-        weights, rows = explain(frames.values.to(self.values.device), self.values, temperature, min(8 * top, len(self)))
+    def _readings(self, weights: Tensor, rows: Tensor, top_k: int) -> tuple[Reading, ...]:
+        """Turn weights and numbers of rows, [T, K] each, into captions with weights."""
+        if self.captions is None or not top_k:
+            return ()
         readings = []
         for frame_weights, frame_rows in zip(weights.tolist(), rows.tolist(), strict=True):
-            added: dict[str, float] = {}
+            shares: dict[str, float] = {}
             for weight, row in zip(frame_weights, frame_rows, strict=True):
-                added[self.captions[row]] = added.get(self.captions[row], 0.0) + weight
-            best = sorted(added.items(), key=lambda item: -item[1])[:top]
-            readings.append(Reading(tuple(c for c, _ in best), tuple(w for _, w in best)))
-        return readings
+                shares[self.captions[row]] = shares.get(self.captions[row], 0.0) + weight
+            best = sorted(shares.items(), key=lambda item: -item[1])[:top_k]
+            readings.append(Reading(tuple(caption for caption, _ in best), tuple(weight for _, weight in best)))
+        return tuple(readings)
 
     def expect(self, frames: FrameFeatures) -> None:
         """Refuse features of another encoder, another width, or of text space."""
@@ -146,7 +139,7 @@ class MemoryBank:
         write_arrays(folder / VALUES, {"values": self.values.detach().cpu().half().contiguous().numpy()})
         files = [VALUES]
         if self.captions is not None:
-            write_arrays(folder / CAPTIONS, Texts.of(self.captions).arrays())
+            write_arrays(folder / CAPTIONS, StringTable.of(self.captions).arrays())
             files.append(CAPTIONS)
         manifest = Manifest(
             kind="memory",
@@ -164,10 +157,10 @@ class MemoryBank:
         try:
             with safe_open(folder / VALUES, framework="pt") as file:
                 values = file.get_tensor("values")
-            told = None
+            texts = None
             if CAPTIONS in manifest.files:  # one that isn't named belongs to an older memory
-                told = Texts.from_arrays(map_arrays(folder / CAPTIONS).arrays)
-            bank = cls(values, manifest.encoder or "", told, manifest.files[VALUES])
+                texts = StringTable.from_arrays(map_arrays(folder / CAPTIONS).arrays)
+            bank = cls(values, manifest.encoder or "", texts, manifest.files[VALUES])
         except (OSError, SafetensorError, ValueError, KeyError, InputError) as error:
             raise ArtifactError(
                 f"{folder}: found a memory that is damaged ({error}). Build the memory again."
@@ -175,18 +168,10 @@ class MemoryBank:
         return bank
 
 
-def _cached(path: Path) -> Tensor | None:
-    """What `project_all` kept; None where there is nothing, or it is damaged."""
-    try:
-        return load_file(path)["values"]
-    except (OSError, SafetensorError, KeyError):
-        return None
-
-
 def build(
     features: Sequence[FrameFeatures], captions: Sequence[Sequence[str]] | None, rows: int, seed: int
 ) -> MemoryBank:
-    """A memory of at most `rows` frames, drawn without replacement. captions[i][t] belongs to features[i], frame t.
+    """Draw a memory of at most `rows` frames, without replacement. captions[i][t] belongs to features[i], frame t.
 
     Raises InputError where there is nothing to draw from, or features are not of text space, ArtifactMismatch where
     they are of several encoders.
@@ -205,10 +190,10 @@ def build(
     places = [(i, int(t)) for i, f in enumerate(features) for t in torch.nonzero(f.valid).flatten()]
     if rows < 1 or not places:
         raise InputError(f"memory: asked for {rows} rows of {len(places)} frames; expected one or more of each.")
-    chosen = sorted(random.Random(seed).sample(places, min(rows, len(places))))
-    values = torch.stack([features[i].values[t] for i, t in chosen])
-    told = None if captions is None else tuple(captions[i][t] for i, t in chosen)
-    return MemoryBank(values, features[0].encoder, told)
+    sample = sorted(random.Random(seed).sample(places, min(rows, len(places))))
+    values = torch.stack([features[i].values[t] for i, t in sample])
+    texts = None if captions is None else tuple(captions[i][t] for i, t in sample)
+    return MemoryBank(values, features[0].encoder, texts)
 
 
 def build_from_store(
@@ -220,7 +205,7 @@ def build_from_store(
     captions: Callable[[str], Sequence[str]] | None = None,
     near: float | None = None,
 ) -> MemoryBank:
-    """A memory of at most `rows` frames of a store, drawn without replacement; only these are read, in their order.
+    """Draw a memory of at most `rows` frames of a store, without replacement; only these are read, in their order.
 
     ids: draw among these items only. captions: gives the captions of an item's frames. near: of rows whose cosine is
     this or more, leave all but one out; see `topa.memory.near`. The same seed gives the frames that `build` draws of
@@ -238,20 +223,22 @@ def build_from_store(
     total = int(ends[-1]) if len(ends) else 0
     if rows < 1 or not total:
         raise InputError(f"{store.path}: asked for {rows} rows of {total} frames; expected one or more of each.")
-    chosen = np.array(sorted(random.Random(seed).sample(range(total), min(rows, total))), np.int64)
-    items = np.searchsorted(ends, chosen, side="right")
-    frames = chosen - np.where(items > 0, ends[items - 1], 0)
-    values = torch.empty(len(chosen), store.width, dtype=torch.float16)
-    for start in range(0, len(chosen), _READ):
+    sample = np.array(sorted(random.Random(seed).sample(range(total), min(rows, total))), np.int64)
+    items = np.searchsorted(ends, sample, side="right")
+    frames = sample - np.where(items > 0, ends[items - 1], 0)
+    values = torch.empty(len(sample), store.width, dtype=torch.float16)
+    for start in range(0, len(sample), _READ):
         part = slice(start, start + _READ)
         values[part] = store.pick([names[i] for i in items[part].tolist()], frames[part].tolist())
     if near is not None:
         from .near import distinct
 
-        kept = torch.from_numpy(distinct(values, near, seed))
-        values, items, frames = values[kept], items[kept.numpy()], frames[kept.numpy()]
-    told = None if captions is None else Texts.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
-    return MemoryBank(values, store.encoder, told)
+        distinct_rows = torch.from_numpy(distinct(values, near, seed))
+        values, items, frames = values[distinct_rows], items[distinct_rows.numpy()], frames[distinct_rows.numpy()]
+    texts = None
+    if captions is not None:
+        texts = StringTable.of(_captions(store, names, items.tolist(), frames.tolist(), captions))
+    return MemoryBank(values, store.encoder, texts)
 
 
 def _captions(
@@ -261,7 +248,7 @@ def _captions(
     frames: list[int],
     captions: Callable[[str], Sequence[str]],
 ) -> Iterator[str]:
-    """The captions of frames that are sorted by item; each item is asked for once."""
+    """Yield the captions of frames that are sorted by item; each item is looked up once."""
     before = -1
     own: Sequence[str] = ()
     for item, frame in zip(items, frames, strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..core.artifacts import output_folder
 from ..core.errors import InputError
 from ..features import run
-from ..features.sources import Tideos
+from ..features.sources import TideoSource
 from ..features.store import FeatureStore
 from ..tideos.index import TideoFile
 from .bank import FILES, MemoryBank, build_from_store
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 def build_memory(
     store: Path, out: Path, rows: int, *, seed: int = 0, near: float | None = None, tideos: Path | None = None
 ) -> MemoryBank:
-    """A memory of `rows` frames of a text-space store, fewer where it has fewer or some are near duplicates.
+    """Build a memory of `rows` frames of a text-space store; fewer where it has fewer, or some are near duplicates.
 
     tideos: where the captions are; by default what topa encode noted. Without either the memory has no captions.
     Raises what `build_from_store` raises, and InputError where the Tideos are others than those that were encoded.
     """
     opened = FeatureStore.open(store)
     output_folder(out, *FILES)
-    files = [tideos] if tideos else _noted(opened)
+    files = [tideos] if tideos else _tideo_files(opened)
     bank = build_from_store(opened, rows, seed, captions=_captions(files) if files else None, near=near)
     bank.save(out)
     return bank
 
 
 def inspect_memory(folder: Path) -> Inspection:
-    """What is in a memory; see `topa.memory.inspection`."""
+    """Inspect a memory; see `topa.memory.inspection`."""
     from ..memory.inspection import inspect
 
     return inspect(MemoryBank.load(folder))
 
 
-def _noted(store: FeatureStore) -> list[Path]:
-    """The Tideos that a store was made of, where they are still there."""
+def _tideo_files(store: FeatureStore) -> list[Path]:
+    """Return the files of Tideos that a store was made of, where they still exist."""
     paths = run.paths_of(store)
     if not paths or not all(path.is_file() for path in paths):
         return []
-    if Tideos.hash(paths) != store.manifest.parents.get("tideos_file"):
+    if TideoSource.hash(paths) != store.manifest.parents.get("tideos_file"):
         raise InputError(
             f"{paths[0]}: was changed since {store.path} was made of it. Name the Tideos that were encoded with "
             "--tideos, or encode again."

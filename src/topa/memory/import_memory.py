@@ -13,7 +13,7 @@ from .bank import FILES, MemoryBank
 
 
 def import_memory(path: Path, out: Path, encoder: str = PAPER_ENCODER) -> int:
-    """The published `memory.pkl` as a memory without captions; gives its rows.
+    """Import the published `memory.pkl` as a memory without captions; return the number of its rows.
 
     Raises InputError where the file is no tensor of features, OutputError where `out` can't be written.
     """

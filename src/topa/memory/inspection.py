@@ -35,7 +35,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What `inspect` finds. Of a sample of rows against all rows: near: the share of those that have another one at
+    """The result of `inspect`. Of a sample of rows against all rows: near: the share of those that have another one at
     such a cosine or more; distinct_rows: about how many rows are left when of nearly equal ones one is kept; cosine:
     the mean over all pairs. dimensions: how many directions the rows fill (the exponential of the entropy of their
     variances), of `width`. bad_rows: rows that are no unit rows. words: the fewest, the median and the most words of a
@@ -60,7 +60,7 @@ class Inspection:
 
 
 def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection:
-    """Look at a memory: a sample of its rows beside all of them. The same seed gives the same sample."""
+    """Compare a sample of a memory's rows with all of them. The same seed gives the same sample."""
     rng = random.Random(seed)
     count = len(bank)
     sample = torch.tensor(sorted(rng.sample(range(count), min(_SAMPLE, count))))
@@ -78,9 +78,9 @@ def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection
             scores[own, sample[own] - start] = -torch.inf
             alike += torch.stack([(scores >= limit).sum(dim=1) for limit in NEAR])
             total += scores.masked_fill(scores.isinf(), 0).sum(dim=1, dtype=torch.float64)
-            found = scores.max(dim=1)
-            nearest = torch.where(found.values > best, found.indices + start, nearest)
-            best = torch.maximum(best, found.values)
+            nearest_in_chunk = scores.max(dim=1)
+            nearest = torch.where(nearest_in_chunk.values > best, nearest_in_chunk.indices + start, nearest)
+            best = torch.maximum(best, nearest_in_chunk.values)
             line.advance(len(rows))
     words, distinct = _words(bank, rng)
     return Inspection(
@@ -101,7 +101,7 @@ def inspect(bank: MemoryBank, seed: int = 0, *, show: bool = True) -> Inspection
 
 
 def _unit(stored: Tensor) -> tuple[Tensor, int]:
-    """Float32 unit rows of stored ones, zeros for those that are none, and how many these are."""
+    """Return float32 unit rows of stored ones, with zeros for those that are none, and the number of these."""
     rows = stored.float()
     lengths = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
     unit = (lengths - 1).abs() <= _UNIT  # NaN compares false
@@ -129,7 +129,7 @@ def _dimensions(values: Tensor, rng: random.Random) -> float:
 
 
 def _examples(bank: MemoryBank, sample: Tensor, nearest: Tensor, best: Tensor) -> tuple[Neighbours, ...]:
-    """From the nearest pair of the sample to the one that is farthest apart."""
+    """Pick pairs from the nearest of the sample to the one that is farthest apart."""
     if bank.captions is None:
         return ()
     order = best.argsort(descending=True)

@@ -20,7 +20,7 @@ _READ = 1 << 13  # rows in float32 at a time
 
 
 def distinct(values: Tensor, near: float, seed: int = 0, *, trees: int = TREES, show: bool = True) -> NDArray[np.int64]:
-    """The numbers of the rows to keep, ascending, so that of rows whose cosine is `near` or more one is left.
+    """Return the numbers of the rows to keep, ascending: of rows whose cosine is `near` or more one.
 
     values: [M, D] unit rows, finite. near: above 0, at most 1; 1 leaves out equal rows only.
     Every row that is left out has one among those kept with a cosine of `near` or more: that is checked. That one of
@@ -38,18 +38,18 @@ def distinct(values: Tensor, near: float, seed: int = 0, *, trees: int = TREES, 
         generator = np.random.default_rng(seed)
         with bar("near duplicates", trees, show=show) as line:
             for _ in range(trees):
-                kept = np.flatnonzero(kept_for == np.arange(len(values)))
-                for leaf in _leaves(values, kept, generator):
+                remaining = np.flatnonzero(kept_for == np.arange(len(values)))
+                for leaf in _leaves(values, remaining, generator):
                     _thin(values, leaf, near, kept_for)
                 line.advance(note=f"{int((kept_for != np.arange(len(values))).sum()):,} found")
-                if len(kept) <= _LEAF:
+                if len(remaining) <= _LEAF:
                     break
         _put_back(values, near, kept_for)
     return np.flatnonzero(kept_for == np.arange(len(values)))
 
 
 def _equal(values: Tensor) -> NDArray[np.int64]:
-    """The first row of the same bytes, for each row."""
+    """Find for each row the first row of the same bytes."""
     rows = values.numpy()
     _, first, group = np.unique(
         rows.view(f"V{rows.shape[1] * rows.itemsize}")[:, 0], return_index=True, return_inverse=True
@@ -58,7 +58,7 @@ def _equal(values: Tensor) -> NDArray[np.int64]:
 
 
 def _leaves(values: Tensor, rows: NDArray[np.int64], generator: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Rows in groups of at most `_LEAF`, each ascending: halved again and again at the median along a direction."""
+    """Split rows into groups of at most `_LEAF`, each ascending: halved repeatedly at the median along a direction."""
     depth = max(0, int(np.ceil(np.log2(max(len(rows), 1) / _LEAF))))
     ends = generator.choice(rows, (2, depth))
     # The difference of two rows points where rows spread; a direction drawn blindly in a narrow cone would not.
@@ -84,18 +84,18 @@ def _thin(values: Tensor, leaf: NDArray[np.int64], near: float, kept_for: NDArra
     left = np.zeros(len(leaf), bool)
     for row in np.flatnonzero(np.triu(close, 1).any(axis=1)).tolist():
         if not left[row]:
-            found = np.flatnonzero(close[row, row + 1 :] & ~left[row + 1 :]) + row + 1
-            left[found] = True
-            kept_for[leaf[found]] = leaf[row]
+            duplicates = np.flatnonzero(close[row, row + 1 :] & ~left[row + 1 :]) + row + 1
+            left[duplicates] = True
+            kept_for[leaf[duplicates]] = leaf[row]
 
 
 def _put_back(values: Tensor, near: float, kept_for: NDArray[np.int64]) -> None:
-    """Keep rows that are not near to what is kept in the end: what they were left out for was left out itself."""
+    """Put back rows that are near to none that is kept in the end, as the one near to them was left out itself."""
     while (kept_for[kept_for] != kept_for).any():
         kept_for[:] = kept_for[kept_for]
     out = np.flatnonzero(kept_for != np.arange(len(kept_for)))
     for start in range(0, len(out), _READ):
         rows = out[start : start + _READ]
         cosines = cosine_similarity(values[rows].float(), values[kept_for[rows]].float()).numpy()
-        lost = rows[cosines < near - 1e-6]
-        kept_for[lost] = lost
+        apart = rows[cosines < near - 1e-6]
+        kept_for[apart] = apart

@@ -6,6 +6,7 @@ Reads frame features and the memory bank's rows, writes features the aligned lan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,6 +16,15 @@ from ..core.errors import ArtifactMismatch, UsageError
 
 _CHUNK = 1024  # memory rows in hand at a time: with their scores they stay in a processor's cache
 _CHUNK_ON_GPU = 65536  # there it is launches that cost
+
+
+class Projection(NamedTuple):
+    """values: float32 [..., T, D] unit rows, text space. weights: float32 [..., T, K], the K largest shares of the
+    softmax over all M rows, descending. rows: int64 [..., T, K], the numbers of these rows."""
+
+    values: Tensor
+    weights: Tensor
+    rows: Tensor
 
 
 def project(frames: Tensor, memory: Tensor, temperature: float = 0.01, valid: Tensor | None = None) -> Tensor:
@@ -28,35 +38,21 @@ def project(frames: Tensor, memory: Tensor, temperature: float = 0.01, valid: Te
     Source: TOPA (arXiv 2405.13911), section 3.2; after DeCap (arXiv 2303.03032).
     Deviation: padding is masked; the released code turns it into the memory's mean.
     """
+    return project_with_rows(frames, memory, temperature, valid, top_k=0).values
+
+
+def project_with_rows(
+    frames: Tensor, memory: Tensor, temperature: float = 0.01, valid: Tensor | None = None, *, top_k: int = 5
+) -> Projection:
+    """Project as `project` does, and return the `top_k` memory rows that weigh most in each frame, at most M."""
     _check(frames, memory, temperature)
-    mean = _attend(frames.reshape(-1, frames.shape[-1]).float() / temperature, memory)
-    projected = functional.normalize(mean, dim=-1).view(frames.shape)
-    return projected if valid is None else projected.masked_fill(~valid[..., None], 0)
-
-
-def explain(frames: Tensor, memory: Tensor, temperature: float = 0.01, top: int = 5) -> tuple[Tensor, Tensor]:
-    """The memory rows that weigh most in each frame's projection, and how much.
-
-    Arguments as in `project`; top: how many rows, at most M are given. Returns weights float32 [..., T, top], in
-    descending order, shares of the softmax over all M rows, and row numbers int64 [..., T, top]. Raises as `project`.
-    """
-    _check(frames, memory, temperature)
-    queries = frames.reshape(-1, frames.shape[-1]).float()
-    top = min(top, len(memory))
-    scores = queries.new_empty(len(queries), 0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
-    total = queries.new_full((len(queries),), -torch.inf)
-    start = 0
-    for chunk in _chunks(memory):
-        new = queries @ chunk.T / temperature
-        total = torch.logaddexp(total, new.logsumexp(dim=-1))
-        best = new.topk(min(top, new.shape[1]), dim=-1)
-        joined = torch.cat([scores, best.values], dim=-1)
-        scores, kept = joined.topk(min(top, joined.shape[1]), dim=-1)
-        rows = torch.cat([rows, best.indices + start], dim=-1).gather(-1, kept)
-        start += len(chunk)
-    shape = (*frames.shape[:-1], top)
-    return (scores - total[:, None]).exp().view(shape), rows.view(shape)
+    queries = frames.reshape(-1, frames.shape[-1]).float() / temperature
+    mean, weights, rows = _attend(queries, memory, min(top_k, len(memory)))
+    values = functional.normalize(mean, dim=-1).view(frames.shape)
+    if valid is not None:
+        values = values.masked_fill(~valid[..., None], 0)
+    shape = (*frames.shape[:-1], weights.shape[-1])
+    return Projection(values, weights.view(shape), rows.view(shape))
 
 
 def _check(frames: Tensor, memory: Tensor, temperature: float) -> None:
@@ -69,25 +65,35 @@ def _check(frames: Tensor, memory: Tensor, temperature: float) -> None:
         )
 
 
-def _attend(queries: Tensor, memory: Tensor) -> Tensor:
-    """softmax(q m) m for scaled queries [N, D], in one pass over the memory: never more than a chunk of scores exists.
+def _attend(queries: Tensor, memory: Tensor, top_k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return softmax(q m) m of scaled queries [N, D], and the largest weights and their rows, [N, top_k] each.
 
-    The largest score so far is subtracted, and what was summed up before is rescaled when it grows.
+    One pass over the memory, so that never more than a chunk of scores exists: the largest score so far is subtracted,
+    and what was summed up before is rescaled when it grows.
     """
     largest = queries.new_full((len(queries), 1), -torch.inf)
     total, mean = torch.zeros_like(largest), torch.zeros_like(queries)
-    for rows in _chunks(memory):
-        scores = queries @ rows.T
+    best = queries.new_empty(len(queries), 0)
+    best_rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
+    start = 0
+    for chunk in _chunks(memory):
+        scores = queries @ chunk.T
+        if top_k:
+            candidates = scores.topk(min(top_k, len(chunk)), dim=-1)
+            scores_so_far = torch.cat([best, candidates.values], dim=-1)
+            best, order = scores_so_far.topk(min(top_k, scores_so_far.shape[1]), dim=-1)
+            best_rows = torch.cat([best_rows, candidates.indices + start], dim=-1).gather(-1, order)
+            start += len(chunk)
         now = torch.maximum(largest, scores.amax(dim=1, keepdim=True))
         weights = scores.sub_(now).exp_()
         before = (largest - now).exp_()
         total = total * before + weights.sum(dim=1, keepdim=True)
-        mean = mean.mul_(before).addmm_(weights, rows)
+        mean = mean.mul_(before).addmm_(weights, chunk)
         largest = now
-    return mean / total
+    return mean / total, (best - largest).exp() / total, best_rows
 
 
 def _chunks(memory: Tensor) -> Iterator[Tensor]:
-    """The memory's rows in float32, some at a time."""
+    """Yield the memory's rows in float32, a chunk at a time."""
     size = _CHUNK_ON_GPU if memory.is_cuda else _CHUNK
     return (memory[start : start + size].float() for start in range(0, len(memory), size))

@@ -1,7 +1,7 @@
-"""The mean shift: image features moved by what lies between the means of text and of the pictures of one camera.
+"""Domain adaptation by a mean shift: image features are moved so that their mean becomes that of the memory.
 
-Measured once from videos without labels, applied before the projection. It takes away what all pictures of a camera
-share, such as darkness or noise, and leaves what they show.
+Measured once on unlabelled videos of one camera, applied before the projection. It removes what all pictures of a
+camera share, such as darkness or noise, and leaves what they show.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ..core.artifacts import write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError
 from ..features.frames import FrameFeatures
 from .bank import MemoryBank
-from .gap import centroid
 
-FEWEST = 30
-"""Videos that a shift is measured from, at least: the mean of fewer tells what they show (docs/log.md)."""
+MIN_VIDEOS = 30
+"""Fewest videos to measure a shift on: the mean of fewer reflects what they show (docs/log.md)."""
+_CHUNK = 1 << 16  # rows in double precision at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class MeanShift:
     """offset: float32 [D], the mean of text features minus that of image features; encoder: whose features."""
 
     offset: Tensor
     encoder: str
 
     def move(self, frames: FrameFeatures) -> FrameFeatures:
-        """Image features, moved, unit rows again; padding stays zero.
+        """Move image features, and scale them to unit rows again; padding stays zero.
 
         Source: arXiv 2603.29080 (moving one modality to the other's mean); C3 (arXiv 2401.08567) centres both.
         Raises ArtifactMismatch for features of another encoder, or outside image space.
@@ -42,45 +42,50 @@ class Shift:
         if frames.encoder != self.encoder or frames.space != "image":
             raise ArtifactMismatch(
                 f"mean shift: measured on images of {self.encoder}; found {frames.space} features of {frames.encoder}. "
-                "Measure it again with the encoder in use: topa accustom VIDEOS --model MODEL --out DIR"
+                "Measure it again with the encoder in use: topa adapt VIDEOS --model MODEL --out DIR"
             )
-        moved = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
-        return replace(frames, values=moved)
+        values = normalize(frames.values + self.offset, dim=-1).masked_fill(~frames.valid[:, None], 0)
+        return replace(frames, values=values)
 
     def save(self, path: Path) -> None:
-        """Write it. Raises OutputError where that fails."""
+        """Write the shift to a file. Raises OutputError where that fails."""
         write_atomically(path, to_bytes({"offset": self.offset.contiguous()}, {"encoder": self.encoder}))
 
     @classmethod
-    def load(cls, path: Path) -> Shift:
-        """Read what `save` wrote. Raises ArtifactError where there is nothing of that kind."""
+    def load(cls, path: Path) -> MeanShift:
+        """Read a file of `save`. Raises ArtifactError where it isn't one."""
         try:
             with safe_open(path, framework="pt") as file:
                 return cls(file.get_tensor("offset"), file.metadata()["encoder"])
         except (OSError, SafetensorError, KeyError, TypeError) as error:
             raise ArtifactError(
                 f"{path}: can't be read ({error}); expected a mean shift. Measure it again: topa "
-                "accustom VIDEOS --model MODEL --out DIR"
+                "adapt VIDEOS --model MODEL --out DIR"
             ) from error
 
 
-def few(videos: int) -> InputError:
-    """The error for fewer videos than a shift can be measured on."""
+def too_few_videos(videos: int) -> InputError:
+    """Return the error for fewer videos than a shift can be measured on."""
     return InputError(
-        f"mean shift: found {videos} videos with frames; expected {FEWEST} or more, as the mean of fewer tells what "
-        "they show and not how the camera sees. Give more, or go without."
+        f"mean shift: found {videos} videos with frames; expected {MIN_VIDEOS} or more, as the mean of fewer tells "
+        "what they show and not how the camera sees. Give more, or go without."
     )
 
 
-def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> Shift:
-    """The shift from the pictures of these videos to the rows of a memory.
+def measure_shift(videos: Sequence[FrameFeatures], memory: MemoryBank) -> MeanShift:
+    """Measure the shift from the pictures of these videos to the rows of a memory.
 
-    videos: image features of `FEWEST` or more videos of one camera, or one kind, that show all sorts of things. Raises
+    videos: image features of `MIN_VIDEOS` or more videos of one camera, or one kind, with varied content. Raises
     InputError for fewer, or videos without frames, ArtifactMismatch as `MemoryBank.expect` does.
     """
     for video in videos:
         memory.expect(video)
-    shown = [video.values[video.valid] for video in videos if bool(video.valid.any())]
-    if len(shown) < FEWEST:
-        raise few(len(shown))
-    return Shift((centroid(memory.values) - centroid(torch.cat(shown))).float(), memory.encoder)
+    images = [video.values[video.valid] for video in videos if bool(video.valid.any())]
+    if len(images) < MIN_VIDEOS:
+        raise too_few_videos(len(images))
+    return MeanShift((centroid(memory.values) - centroid(torch.cat(images))).float(), memory.encoder)
+
+
+def centroid(rows: Tensor) -> Tensor:
+    """Return the mean of rows [N, D] of any float type, computed in chunks: float64 [D]."""
+    return torch.stack([chunk.double().sum(dim=0) for chunk in torch.split(rows, _CHUNK)]).sum(dim=0) / len(rows)

@@ -1,7 +1,7 @@
-"""Builds the micro models from seeds: `make micro-models`, or `python -m topa.microworld.build --out DIR`.
+"""Build the micro models: `make micro-models`, or `python -m topa.microworld.build --out DIR`.
 
-Trains both by their recipes, packs them in half precision as ordinary Hugging Face folders, and writes their cards
-from tests made on the packed weights.
+Trains both, saves them in half precision as ordinary Hugging Face folders, and writes model cards from tests of the
+saved weights.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from . import train_clip, train_llm
 
 
 def pack_clip(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
-    """Half-precision weights, tokenizer, image processor and card of the micro CLIP. Returns the card's tests."""
+    """Save half-precision weights, tokenizer, image processor and card of the micro CLIP. Returns the card's tests."""
     tokenizer = CLIPTokenizer.from_pretrained(trained)
     CLIPModel.from_pretrained(trained, dtype=torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
@@ -51,22 +51,22 @@ def pack_clip(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]
 
 
 def pack_llm(trained: Path, out: Path, minutes: float | None) -> dict[str, Any]:
-    """Half-precision weights, tokenizer and card of the micro LLM. Returns the card's tests."""
+    """Save half-precision weights, tokenizer and card of the micro LLM. Returns the card's tests."""
     tokenizer = AutoTokenizer.from_pretrained(trained)
     AutoModelForCausalLM.from_pretrained(trained, dtype=torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
     model = LlamaForCausalLM.from_pretrained(out, dtype=torch.float32).eval()
-    tests = train_llm.card_tests(model, train_llm.Encoder(tokenizer))
+    tests = train_llm.card_tests(model, train_llm.CachedTokenizer(tokenizer))
     _card(
         out,
         "The micro LLM",
         "A `LlamaForCausalLM` with one token a word, trained from scratch on the micro world's words. It was never "
-        "shown a feature of any encoder: where it practised reading one vector per scene, that vector was the noisy "
-        "sum of its own embeddings of the scene's words.",
+        "trained on a feature of any encoder: where it practised reading one vector per scene, that vector was the "
+        "noisy sum of its own embeddings of the scene's words.",
         "python -m topa.microworld.train_llm --out DIR",
         minutes,
         tests,
-        "First: 500 Tideos with the questions that the demo asks, captions told as sentences. Then "
+        "First: 500 Tideos with the demo's questions, captions as sentences. Then "
         "per spelling: `choice`, accuracy among five options compared by their text; `letters`, the same "
         "by their letters; `exact`, share of greedy answers equal to the right one. New stories, by kind of question.",
     )
@@ -87,23 +87,23 @@ def _card(
 
 
 def main() -> None:
-    """Train, pack and test both models."""
+    """Train, save and test both models."""
     parser = argparse.ArgumentParser(description="Build the micro models from seeds; one to two hours on two cores.")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--clip", type=Path, help="pack this trained folder instead of training")
     parser.add_argument("--llm", type=Path, help="pack this trained folder instead of training")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         for name, train, pack in (("clip", train_clip.train, pack_clip), ("llm", train_llm.train, pack_llm)):
-            trained: Path | None = getattr(given, name)
+            trained: Path | None = getattr(arguments, name)
             minutes = None
             if trained is None:
-                trained, began = Path(scratch) / name, time.monotonic()
+                trained, start = Path(scratch) / name, time.monotonic()
                 train(trained)
-                minutes = (time.monotonic() - began) / 60
-            (given.out / name).mkdir(parents=True, exist_ok=True)
-            tests = pack(trained, given.out / name, minutes)
-            console.print(f"{name}: {given.out / name}", json.dumps(tests))
+                minutes = (time.monotonic() - start) / 60
+            (arguments.out / name).mkdir(parents=True, exist_ok=True)
+            tests = pack(trained, arguments.out / name, minutes)
+            console.print(f"{name}: {arguments.out / name}", json.dumps(tests))
 
 
 if __name__ == "__main__":

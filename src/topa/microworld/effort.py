@@ -1,19 +1,19 @@
-"""What the micro world's stages cost, in passes of `core.calibration`.
+"""The cost of the micro world's stages, in passes of `core.calibration`.
 
-Seconds on the wall beside alignment's, between what a quiet and a busy machine gave (docs/log.md): stages of one
-thread suffer more from other work than those of many.
+Measured relative to alignment, between the values of a quiet and a busy machine (docs/log.md): single-threaded stages
+suffer more from other load.
 """
 
 from __future__ import annotations
 
 START = 160.0
-"""Loading what every run needs."""
+"""Loading the models of every run."""
 WRITE, ENCODE, TRAIN = 0.03, 0.09, 0.26
-"""Of a Tideo: written, encoded with a row of the memory, and trained on once."""
+"""Per Tideo: writing it, encoding it and a row of the memory, training on it once."""
 RENDER, WATCH, ANSWER = 3.2, 2.0, 1.7
-"""Of a video: rendered, decoded and encoded, and all its questions answered once."""
+"""Per video: rendering it, decoding and encoding it, answering all its questions once."""
 
 
 def alignment(tideos: int, epochs: float) -> float:
-    """Cost of aligning the micro model, from nothing."""
+    """Return the cost of aligning the micro model, including data and features."""
     return START + tideos * (WRITE + ENCODE + TRAIN * epochs)

@@ -1,19 +1,19 @@
-"""A set of the micro world's Tideos: what `topa generate` writes where nobody is asked."""
+"""Generate a set of the micro world's Tideos, the default of `topa generate`."""
 
 from __future__ import annotations
 
 from ..core.artifacts import output_folder
 from ..core.errors import UsageError
 from ..tideos.assemble import assemble
-from ..tideos.generate import Plan
-from ..tideos.quality import Report
+from ..tideos.generate import GenerationPlan
+from ..tideos.quality import CleaningReport
 from .writer import write_tideos
 
 
-def write_microworld(plan: Plan, *, show: bool = True) -> Report:
-    """The set of a plan by the micro world. The same plan gives the same set.
+def write_microworld(plan: GenerationPlan, *, show: bool = True) -> CleaningReport:
+    """Write the set of a plan. The same plan gives the same set.
 
-    Raises UsageError without a limit, OutputError where the folder can't be written.
+    Raises UsageError without a limit, OutputError if the folder can't be written.
     """
     if plan.limit is None:
         raise UsageError("generate: the micro world writes as many as it is asked for. Give --limit.")

@@ -1,7 +1,7 @@
-"""The micro world's language: scenes and stories in words.
+"""The micro world's language: captions of scenes and descriptions of stories.
 
-A small natural grammar with synonyms. The same scene can be told in some hundreds of ways; every way names
-every aspect, so that a caption is a full description of its frame.
+A small natural grammar with synonyms. A scene has several hundred possible captions, and each of them names every
+aspect, so that a caption fully describes its frame.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ PLACE_DETAILS: dict[Place, tuple[str, ...]] = {
     "room": ("a brown floor", "a window in the room"),
 }
 FUNCTION_WORDS = frozenset(["a", "is", "the", "there", "that", "we", "see", "in", "on", "at", "by", ",", "."])
-"""Words of captions that carry no aspect of a scene."""
+"""Words of captions that express no aspect of a scene."""
 SENTENCES = (
     "a {size} {colour} {kind} is {position} {place}",
     "{position} there is a {size} {colour} {kind} {place}",
@@ -65,17 +65,17 @@ SENTENCES = (
 
 
 def position_phrase(position: Position) -> str:
-    """How questions and answers name a position: one fixed phrase."""
+    """Return the fixed phrase for a position in questions and answers."""
     return POSITION_PHRASES[position][0]
 
 
 def place_phrase(place: Place) -> str:
-    """How questions and answers name a place: one fixed phrase."""
+    """Return the fixed phrase for a place in questions and answers."""
     return PLACE_PHRASES[place][0]
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """One natural sentence that names every aspect of the scene."""
+    """Return a random caption, one sentence that names every aspect of the scene."""
     return rng.choice(SENTENCES).format(
         kind=rng.choice(KIND_WORDS[scene.kind]),
         colour=rng.choice(COLOUR_WORDS[scene.colour]),
@@ -86,13 +86,13 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def object_captions(scene: Scene, rng: random.Random) -> tuple[str, ...]:
-    """Short phrases for the things in the scene: the toy, and something of the place."""
+    """Return random captions of the objects in the scene: the toy, and a detail of the place."""
     colour, kind = rng.choice(COLOUR_WORDS[scene.colour]), rng.choice(KIND_WORDS[scene.kind])
     return (f"a {rng.choice(SIZE_WORDS[scene.size])} {colour} {kind}", rng.choice(PLACE_DETAILS[scene.place]))
 
 
 def change_sentence(before: Scene, after: Scene) -> str:
-    """What the toy does between two scenes, as a predicate: `turns red`, `goes to the beach`..."""
+    """Return what the toy does between two scenes, as a predicate: `turns red`, `goes to the beach`..."""
     if after.kind != before.kind:
         return f"gives way to a {after.colour} {after.kind}"
     if after.colour != before.colour:
@@ -107,7 +107,7 @@ def change_sentence(before: Scene, after: Scene) -> str:
 
 
 def description(story: Story) -> str:
-    """The dense description: the first scene in full, then every change in order."""
+    """Return the dense description: the first scene in full, then every change in order."""
     first = story.scenes[0]
     sentences = [
         f"a {first.size} {first.colour} {first.kind} is {position_phrase(first.position)} {place_phrase(first.place)} ."

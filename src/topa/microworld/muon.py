@@ -1,6 +1,6 @@
-"""Muon in single precision, for the recipes of the micro models.
+"""The Muon optimizer in single precision, for training the micro models on a CPU.
 
-`torch.optim.Muon` orthogonalises in bfloat16, which such CPUs emulate about thirty times slower.
+`torch.optim.Muon` orthogonalises in bfloat16, which older CPUs emulate, about thirty times slower.
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024).
 """
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose update is made orthogonal. For 2-D weights only.
+    """Momentum with orthogonalised updates, for 2-D weights only.
 
-    Without decay the weights grow with every step, attention saturates, and learning stalls.
+    Without weight decay the weights grow with every step, attention saturates, and learning stalls.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly, by a quintic Newton-Schulz iteration. [R, C] -> [R, C]."""
+    """Approximate the nearest semi-orthogonal matrix by a quintic Newton-Schulz iteration. [R, C] -> [R, C]."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -1,9 +1,9 @@
-"""Questions about stories, balanced so that their wording gives nothing away.
+"""Questions about stories, balanced so that they can't be answered without the video.
 
-Ten kinds (`KINDS_OF_QUESTION`), five options each. Two rules keep a blind model, even a trained one, at chance:
-every answer of a question's template is equally frequent (`Balance`), and the wrong options are drawn from the same
-pool as the right ones. Where a kind is about time, wrong options are taken from the video itself first, so
-that knowing *what* is shown does not tell *when*.
+There are ten kinds (`KINDS_OF_QUESTION`) with five options each. Two rules keep a blind model at chance, even a trained
+one: the answers to each question template are equally frequent (`Balance`), and wrong options come from the same pool
+as right ones. For kinds about time, wrong options come from the video itself first, so that knowing *what* is shown
+doesn't reveal *when*.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ OPTIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A question that a story can answer, before its options are laid out.
+    """A question about a story, before its options are chosen.
 
-    `template` is the question without its names: answers are balanced within it. `near` are wrong answers that
-    the video itself suggests; `pool` holds every other one.
+    template: the question without names, within which answers are balanced. near: wrong answers that occur in the
+    video. pool: all possible answers.
     """
 
     kind: str
@@ -51,7 +51,7 @@ class Candidate:
 
 
 def _spans(story: Story) -> Iterator[tuple[str, list[Scene]]]:
-    """Each toy with the scenes it is in (a toy never comes back)."""
+    """Yield each toy with its scenes, which are contiguous."""
     for kind, scenes in itertools.groupby(story.scenes, key=lambda s: s.kind):
         yield kind, list(scenes)
 
@@ -148,24 +148,24 @@ def _order(story: Story) -> Iterator[Candidate]:
 
 
 def _before_after(story: Story) -> Iterator[Candidate]:
-    # With fewer than three values shown, only one option would be shown at all, and order wouldn't matter.
+    # With fewer than three values in the video, the answer would be the only option that occurs in it.
     names: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
         ("which toy comes right {} the {} ?", KINDS, [k for k, _ in _spans(story)]),
         ("what colour comes right {} {} ?", COLOURS, _runs([s.colour for s in story.scenes])),
     )
-    for wording, everything, shown in names:
-        if len(set(shown)) < 3:
+    for wording, everything, values in names:
+        if len(set(values)) < 3:
             continue
-        for first, then in itertools.pairwise(shown):
-            for word, asked, answer in (("after", first, then), ("before", then, first)):
-                if shown.count(asked) == 1:
-                    rest = tuple(v for v in everything if v != asked)
-                    near = tuple(dict.fromkeys(v for v in shown if v != asked))
-                    template, question = wording.format(word, "#"), wording.format(word, asked)
+        for first, then in itertools.pairwise(values):
+            for word, value, answer in (("after", first, then), ("before", then, first)):
+                if values.count(value) == 1:
+                    rest = tuple(v for v in everything if v != value)
+                    near = tuple(dict.fromkeys(v for v in values if v != value))
+                    template, question = wording.format(word, "#"), wording.format(word, value)
                     yield Candidate("before_after", template, question, answer, rest, near)
 
 
-def _changed(story: Story) -> Iterator[Candidate]:
+def _what_changed(story: Story) -> Iterator[Candidate]:
     for i, aspect in enumerate(story.changes, start=1):
         question = f"what changes between scene {i} and scene {i + 1} ?"
         yield Candidate("what_changed", question, question, f"the {aspect}", CHANGES)
@@ -181,60 +181,60 @@ _MAKERS: dict[str, Callable[[Story], Iterator[Candidate]]] = {
     "action": _action,
     "order": _order,
     "before_after": _before_after,
-    "what_changed": _changed,
+    "what_changed": _what_changed,
 }
 KINDS_OF_QUESTION = tuple(_MAKERS)
 TIME_KINDS = ("order", "before_after")
-"""The kinds about order in time, which the frames without their order don't tell."""
+"""The kinds that can't be answered from unordered frames."""
 
 
 def candidates(story: Story, kind: str) -> list[Candidate]:
-    """Every question of a kind that the story can answer."""
+    """Return all questions of a kind about the story."""
     return list(_MAKERS[kind](story))
 
 
 class Balance:
-    """Chooses questions so that within a template every answer is equally frequent, give or take `slack`.
+    """Choose questions so that the answers to each template are equally frequent, up to `slack`.
 
-    One instance serves one set of stories; it remembers what it has given out.
+    An instance counts the answers over one set of stories.
     """
 
     def __init__(self, rng: random.Random, slack: int = 1) -> None:
         self._rng = rng
         self._slack = slack
-        self._given: dict[str, Counter[str]] = {}
+        self._answer_counts: dict[str, Counter[str]] = {}
 
     def choose(self, story: Story, number: int) -> tuple[Question, ...]:
-        """At most `number` questions about the story, each of another kind."""
-        chosen: list[Question] = []
+        """Choose up to `number` questions about the story, of different kinds."""
+        selection: list[Question] = []
         for kind in self._rng.sample(KINDS_OF_QUESTION, len(KINDS_OF_QUESTION)):
-            if len(chosen) == number:
+            if len(selection) == number:
                 break
             candidate = self.pick(story, kind)
             if candidate is not None:
-                chosen.append(lay_out(candidate, self._rng))
-        return tuple(chosen)
+                selection.append(lay_out(candidate, self._rng))
+        return tuple(selection)
 
     def pick(self, story: Story, kind: str) -> Candidate | None:
-        """The question of a kind whose answer has been given least; None where all have been given too often."""
+        """Pick the question of a kind with the rarest answer; None if all answers are too frequent."""
         possible = candidates(story, kind)
         self._rng.shuffle(possible)
         for candidate in sorted(possible, key=self._excess):
             if self._excess(candidate) <= self._slack:
-                self._given[candidate.template][candidate.answer] += 1
+                self._answer_counts[candidate.template][candidate.answer] += 1
                 return candidate
         return None
 
     def _excess(self, candidate: Candidate) -> int:
-        given = self._given.setdefault(candidate.template, Counter())
+        counts = self._answer_counts.setdefault(candidate.template, Counter())
         if candidate.kind in ("order",):
-            return 0  # every order of three is as likely as any other by construction
+            return 0  # all orders of three are equally likely by construction
         pool = {candidate.answer, *candidate.pool} if candidate.kind != "presence" else set(KINDS)
-        return given[candidate.answer] - min(given[answer] for answer in pool)
+        return counts[candidate.answer] - min(counts[answer] for answer in pool)
 
 
 def lay_out(candidate: Candidate, rng: random.Random) -> Question:
-    """Give a candidate its five options, in random order."""
+    """Make a question from a candidate, with five options in random order."""
     near = [a for a in candidate.near if a != candidate.answer]
     wrong = rng.sample(near, min(len(near), OPTIONS - 1))
     far = [a for a in candidate.pool if a != candidate.answer and a not in wrong]

@@ -1,7 +1,7 @@
-"""The micro world in pixels: scenes to stills, stories to frames and mp4 files.
+"""Render the micro world: scenes to stills, stories to frames and mp4 files.
 
-Everything is drawn at twice the size and reduced, so that edges are smooth. Each video has its own light, its
-own background details and its own small motions: no two renderings of a scene are alike.
+Everything is drawn at twice the size and scaled down, for smooth edges. Light, background details and small motions
+differ between videos, so that no two renderings of a scene are equal.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIDE = 128
 """Width and height of stills and videos, in pixels."""
 FPS = 8
 SECONDS_PER_SCENE = 1.0
-_FADE = 0.15  # seconds before and after a change in which the change is under way
+_FADE = 0.15  # seconds before and after a change over which it is drawn
 _SUPER = 2
 
 COLOUR_RGB: dict[Colour, RGB] = {
@@ -49,7 +49,7 @@ RADII: dict[Size, float] = {"small": 0.11, "large": 0.205}
 
 
 def render_scene(scene: Scene, rng: random.Random, side: int = SIDE) -> Image.Image:
-    """One still of a scene, RGB, `side` x `side`. `rng` decides jitter, light and details."""
+    """Render a still, RGB, `side` x `side`. rng: for jitter, light and details."""
     canvas = _background(scene.place, rng.randrange(1 << 30), side * _SUPER)
     _draw_toy(
         canvas, scene.kind, COLOUR_RGB[scene.colour], _place_toy(scene, rng), RADII[scene.size], rng.uniform(-1, 1)
@@ -63,9 +63,9 @@ def _place_toy(scene: Scene, rng: random.Random) -> Point:
 
 
 def render_frames(story: Story, seed: int, side: int = SIDE) -> Iterator[Image.Image]:
-    """The frames of a story's video at `FPS`, each scene `SECONDS_PER_SCENE` long.
+    """Yield the frames of a story's video at `FPS`, each scene `SECONDS_PER_SCENE` long.
 
-    Moves, growth and new colours happen gradually within `_FADE` of the cut; another toy or place fades in.
+    Moves, growth and new colours are interpolated within `_FADE` of the cut; a new toy or place fades in.
     """
     rng = random.Random(seed)
     scenes, side2 = story.scenes, side * _SUPER
@@ -107,7 +107,7 @@ def render_frames(story: Story, seed: int, side: int = SIDE) -> Iterator[Image.I
 
 
 def write_video(story: Story, path: Path, seed: int, side: int = SIDE) -> None:
-    """Render a story into a real h264 mp4 file."""
+    """Render a story to an h264 mp4 file."""
     with atomic_file(path, sync=False) as file, av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast", "threads": "1"})
         stream.width = stream.height = side
@@ -240,18 +240,8 @@ def _draw_toy(canvas: Image.Image, kind: Kind, rgb: RGB, centre: Point, radius: 
             inner = r - width
             draw.ellipse((cx - inner, cy - inner, cx + inner, cy + inner), outline=rgb, width=thick)
         case "car":
-            shape(
-                [
-                    (-1.15, 0.0),
-                    (-0.65, 0.0),
-                    (-0.45, -0.55),
-                    (0.4, -0.55),
-                    (0.65, 0.0),
-                    (1.15, 0.0),
-                    (1.15, 0.5),
-                    (-1.15, 0.5),
-                ]
-            )
+            roof = [(-0.65, 0.0), (-0.45, -0.55), (0.4, -0.55), (0.65, 0.0)]
+            shape([(-1.15, 0.0), *roof, (1.15, 0.0), (1.15, 0.5), (-1.15, 0.5)])
             shape([(-0.4, -0.05), (-0.28, -0.4), (0.25, -0.4), (0.4, -0.05)], (205, 230, 240))
             disc(-0.6, 0.55, 0.27, (40, 40, 40))
             disc(0.6, 0.55, 0.27, (40, 40, 40))

@@ -1,8 +1,7 @@
-"""The recipe of the micro CLIP: a small `CLIPModel`, trained on rendered stills and their captions.
+"""Train the micro CLIP, a small `CLIPModel`, on rendered stills and their captions.
 
-Batches hold groups of scenes that differ in one aspect only (hard negatives), so that every aspect must be
-encoded. The logit scale is fixed at 100: a learned one leaves hardly any modality gap on such easy data, and then
-nothing could be learned here about crossing it.
+Batches hold groups of scenes that differ in one aspect only (hard negatives), so that every aspect must be encoded.
+The logit scale is fixed at 100: with a learned one, such easy data would leave hardly any modality gap to study.
 """
 
 from __future__ import annotations
@@ -41,26 +40,26 @@ FIELDS = ("kind", "colour", "size", "position", "place")
 
 
 def draw_scene(rng: random.Random) -> Scene:
-    """Any scene, every value equally likely."""
+    """Draw a scene uniformly."""
     return Scene(*(rng.choice(v) for v in VALUES))  # type: ignore[arg-type]
 
 
 def with_value(scene: Scene, field: int, value: str) -> Scene:
-    """The scene with another value of one field."""
+    """Return the scene with another value of one field."""
     values = list(astuple(scene))
     values[field] = value
     return Scene(*values)
 
 
 def change_one(scene: Scene, rng: random.Random) -> Scene:
-    """The scene with one value changed."""
+    """Return the scene with one random value changed."""
     at = rng.randrange(len(FIELDS))
     now = astuple(scene)[at]
     return with_value(scene, at, rng.choice([v for v in VALUES[at] if v != now]))
 
 
 def draw_batch(size: int, group: int, rng: random.Random) -> list[Scene]:
-    """`size` different scenes, in groups of `group` that differ from their first in one aspect."""
+    """Draw `size` distinct scenes, in groups of `group` that differ from their first in one aspect."""
     scenes: dict[Scene, None] = {}
     while len(scenes) < size:
         base = draw_scene(rng)
@@ -70,12 +69,12 @@ def draw_batch(size: int, group: int, rng: random.Random) -> list[Scene]:
 
 
 def make_tokenizer() -> CLIPTokenizer:
-    """A byte-pair tokenizer in CLIP's own format, trained on the micro world's captions."""
+    """Train a byte-pair tokenizer in CLIP's format on the micro world's captions."""
     rng = random.Random(0)
-    told: list[str] = []
+    captions: list[str] = []
     for _ in range(4000):
         scene = draw_scene(rng)
-        told += [language.caption(scene, rng), *language.object_captions(scene, rng)]
+        captions += [language.caption(scene, rng), *language.object_captions(scene, rng)]
     inner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     inner.normalizer = normalizers.Lowercase()
     inner.pre_tokenizer = pre_tokenizers.Sequence(
@@ -88,7 +87,7 @@ def make_tokenizer() -> CLIPTokenizer:
         show_progress=False,
         min_frequency=2,
     )
-    inner.train_from_iterator(told, trainer)
+    inner.train_from_iterator(captions, trainer)
     learned = json.loads(inner.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -98,7 +97,7 @@ def make_tokenizer() -> CLIPTokenizer:
 
 
 def make_processor() -> CLIPImageProcessorPil:
-    """The image processor that a user's frames go through."""
+    """Create the image processor of the model."""
     return CLIPImageProcessorPil(
         size={"shortest_edge": PIXELS},
         crop_size={"height": PIXELS, "width": PIXELS},
@@ -108,7 +107,7 @@ def make_processor() -> CLIPImageProcessorPil:
 
 
 def build(tokenizer: CLIPTokenizer, *, width: int, layers: int, patch: int, dim: int) -> CLIPModel:
-    """An untrained micro CLIP with a fixed logit scale. `dim`: D of the shared space."""
+    """Create an untrained micro CLIP with a fixed logit scale. dim: D of the shared space."""
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -137,30 +136,30 @@ def build(tokenizer: CLIPTokenizer, *, width: int, layers: int, patch: int, dim:
 
 
 def pixels(images: list[Image.Image]) -> Tensor:
-    """What the image processor computes, for square images: float32 [N, 3, PIXELS, PIXELS]."""
+    """Preprocess square images as the image processor does: float32 [N, 3, PIXELS, PIXELS]."""
     small = [np.asarray(i.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC)) for i in images]
     return (torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
 
 
 def encode_images(model: CLIPModel, images: list[Image.Image]) -> Tensor:
-    """Unit rows of image space, [N, D]."""
+    """Encode images to unit rows of image space, [N, D]."""
     values = model.get_image_features(pixel_values=pixels(images)).pooler_output
     return nn.functional.normalize(values, dim=-1)
 
 
 def encode_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
-    """Unit rows of text space, [N, D]."""
+    """Encode texts to unit rows of text space, [N, D]."""
     tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
     return nn.functional.normalize(model.get_text_features(**tokens).pooler_output, dim=-1)
 
 
 @torch.no_grad()
 def examine(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int = 7, number: int = 1000) -> dict[str, object]:
-    """The card's tests, on stills never trained on.
+    """Run the model card's tests on new stills.
 
-    hard_negatives: per aspect, how often the right caption wins against the same caption with that aspect changed
-    to each of its other values. probe: ridge regression from text features to the five aspects, read on text, raw
-    image, centred image and projected image features (mean accuracy over aspects, and of all five at once).
+    hard_negatives: per aspect, accuracy of the right caption against the same caption with that aspect changed to each
+    of its other values. probe: ridge regression from text features to the five aspects, applied to text, raw image,
+    centred image and projected image features: [mean accuracy over aspects, accuracy of all five at once].
     """
     rng = random.Random(seed)
     hard: dict[str, float] = {}
@@ -169,14 +168,14 @@ def examine(model: CLIPModel, tokenizer: CLIPTokenizer, seed: int = 7, number: i
         [encode_images(model, [render_scene(s, rng) for s in scenes[i : i + 200]]) for i in range(0, number, 200)]
     )
     for field, (name, values) in enumerate(zip(FIELDS, VALUES, strict=True)):
-        told = [language.caption(with_value(s, field, v), rng) for s in scenes for v in values]
-        text = torch.cat([encode_texts(model, tokenizer, told[i : i + 500]) for i in range(0, len(told), 500)])
+        captions = [language.caption(with_value(s, field, v), rng) for s in scenes for v in values]
+        text = torch.cat([encode_texts(model, tokenizer, captions[i : i + 500]) for i in range(0, len(captions), 500)])
         best = torch.einsum("nd,nvd->nv", image, text.view(number, len(values), -1)).argmax(-1)
         right = torch.tensor([values.index(getattr(s, name)) for s in scenes])
         hard[name] = round((best == right).float().mean().item(), 4)
     memory_scenes = [draw_scene(rng) for _ in range(8000)]
-    told = [language.caption(s, rng) for s in memory_scenes]
-    memory = torch.cat([encode_texts(model, tokenizer, told[i : i + 500]) for i in range(0, len(told), 500)])
+    captions = [language.caption(s, rng) for s in memory_scenes]
+    memory = torch.cat([encode_texts(model, tokenizer, captions[i : i + 500]) for i in range(0, len(captions), 500)])
     text = encode_texts(model, tokenizer, [language.caption(s, rng) for s in scenes])
     projected = nn.functional.normalize((100 * image @ memory.T).softmax(-1) @ memory, dim=-1)
     centred = nn.functional.normalize(image - image.mean(0) + memory.mean(0), dim=-1)
@@ -229,10 +228,10 @@ def train(
     tokenizer = make_tokenizer()
     model = build(tokenizer, width=width, layers=layers, patch=patch, dim=dim)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embedding" not in n]
-    known = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in known and p.requires_grad]
+    matrix_ids = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in matrix_ids and p.requires_grad]
     muon, adam = Muon(matrices, rate), torch.optim.AdamW(rest, lr=adam_rate, betas=(0.9, 0.98), weight_decay=0.0)
-    began = last = time.monotonic()
+    start = last = time.monotonic()
     running = 0.0
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
@@ -258,13 +257,13 @@ def train(
         if time.monotonic() - last > 120:
             last = time.monotonic()
             print(
-                f"{(last - began) / 60:.1f} min, step {step} of {steps}, loss {running:.3f}",
+                f"{(last - start) / 60:.1f} min, step {step} of {steps}, loss {running:.3f}",
                 json.dumps(examine(model, tokenizer)),
                 flush=True,
             )
             model.save_pretrained(out)
     model.save_pretrained(out)
-    print(f"done in {(time.monotonic() - began) / 60:.1f} min", json.dumps(examine(model, tokenizer)), flush=True)
+    print(f"done in {(time.monotonic() - start) / 60:.1f} min", json.dumps(examine(model, tokenizer)), flush=True)
 
 
 if __name__ == "__main__":
@@ -277,6 +276,6 @@ if __name__ == "__main__":
     for name in ("rate", "adam-rate", "noise"):
         parser.add_argument(f"--{name}", type=float)
     parser.add_argument("--threads", type=int, default=1)
-    given = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
-    torch.set_num_threads(given.pop("threads"))
-    train(given.pop("out"), **given)
+    options = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
+    torch.set_num_threads(options.pop("threads"))
+    train(options.pop("out"), **options)

@@ -1,13 +1,13 @@
-"""The recipe of the micro LLM: a small Llama that knows the micro world's words, and nothing else.
+"""Train the micro LLM, a small Llama that knows only the micro world's words.
 
-It is never shown a feature of any encoder. What it reads is stories in three spellings:
+It is never trained on features of an encoder. It reads stories in three spellings:
 
-- *sentences*: the scenes' captions, each behind its number;
+- *sentences*: the scenes' captions, each after its number;
 - *key words*: number, kind, colour, size, position, place;
-- *bags*: one vector a scene, the sum of the embeddings of a caption's content words with random weights, plus noise.
-  A wide LLM reads a superposition of its own words anyway; a narrow one has to practise it.
+- *bags*: one vector per scene, the sum of the embeddings of a caption's content words with random weights, plus noise.
+  A wide LLM can read a superposition of its own words; a narrow one has to practise it.
 
-One sequence holds one story and many questions about it as a tree: each question sees the story and itself.
+A sequence holds one story and many questions about it, as a tree: each question attends to the story and to itself.
 """
 
 from __future__ import annotations
@@ -36,49 +36,52 @@ from .world import Story, write_story
 from .writer import write_tideos
 
 SPELLINGS = ("sentences", "key words", "bags")
-_BAG = 5**0.5  # a bag is as long as the sum of five unrelated words, however many are in it
+_BAG = 5**0.5  # norm of a bag, that of the sum of five unrelated unit vectors, whatever its number of words
 BRANCHES = {"facts": 12, "choose": 3, "answer": 7, "describe": 1}
-"""Branches per story. Listed options make `choose` long, and attention over a tree costs its square."""
+"""Branches per story; few for `choose`, whose options make it long, since attention is quadratic in the length."""
 TASKS = tuple(BRANCHES)
 _MATCH = 0.25
 _SLACK = 4
 _PRACTICE = (*questions.KINDS_OF_QUESTION, *("count", "action", "order", "before_after", "what_changed") * 2)
-"""Kinds in turn: those that need several scenes three times as often."""
+"""Kinds of question to cycle through: those that need several scenes three times as often."""
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """One story with its branches. `bags`: word ids per scene, or None when the story is spelled in tokens."""
+class StoryTree:
+    """One story with its branches. bags: word ids per scene, or None if the story is spelled in tokens."""
 
     prefix: list[int]
     bags: list[list[int]] | None
-    branches: list[tuple[list[int], list[int], str]]  # asked, target, kind
+    branches: list[tuple[list[int], list[int], str]]  # prompt, target, kind of question
 
 
-class Encoder:
-    """Strings to ids, remembering what it has seen: the micro world says few different things."""
+class CachedTokenizer:
+    """A tokenizer with a cache, since the micro world has few distinct strings."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
-        self._known: dict[str, list[int]] = {}
+        self._cache: dict[str, list[int]] = {}
         self.eos = int(tokenizer.eos_token_id)
         self.bos = int(tokenizer.bos_token_id)
 
     def __call__(self, text: str) -> list[int]:
-        """Ids of a text, without special tokens."""
-        ids = self._known.get(text)
+        """Return the ids of a text, without special tokens."""
+        ids = self._cache.get(text)
         if ids is None:
             ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            if len(self._known) < 200_000:
-                self._known[text] = ids
+            if len(self._cache) < 200_000:
+                self._cache[text] = ids
         return list(ids)
 
 
 def facts(story: Story, rng: random.Random, amount: int) -> list[tuple[str, str]]:
-    """Tiny questions in shorthand: a value by scene, a scene by value, a change, a count. They teach binding."""
+    """Draw (question, answer) pairs in shorthand: a value by scene, a scene by value, a change, a count.
+
+    They teach the model to bind values to scenes.
+    """
     names = ("toy", "colour", "size", "position", "place")
     table = [astuple(scene) for scene in story.scenes]
-    made: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for sort in rng.choices(
         ("at", "start", "end", "changes", "many", "next"), (0.15, 0.1, 0.1, 0.3, 0.2, 0.15), k=amount
     ):
@@ -86,34 +89,34 @@ def facts(story: Story, rng: random.Random, amount: int) -> list[tuple[str, str]
         column = [row[name] for row in table]
         value = column[at]
         if sort == "at":
-            made.append((f"{at + 1} {names[name]}", value))
+            pairs.append((f"{at + 1} {names[name]}", value))
         elif sort == "start":
-            made.append((f"start {value}", str(column.index(value) + 1)))
+            pairs.append((f"start {value}", str(column.index(value) + 1)))
         elif sort == "end":
-            made.append((f"end {value}", str(len(column) - column[::-1].index(value))))
+            pairs.append((f"end {value}", str(len(column) - column[::-1].index(value))))
         elif sort == "changes":
             at = rng.randrange(len(story.changes))
-            made.append((f"changes {at + 1}", story.changes[at]))
-        elif sort == "many":  # every number as often as the story allows: most values are there once
+            pairs.append((f"changes {at + 1}", story.changes[at]))
+        elif sort == "many":  # draw the number first: most values occur once
             counts = Counter(v for row in table for v in row)
             number = rng.choice(sorted(set(counts.values())))
             value = rng.choice(sorted(v for v, n in counts.items() if n == number))
-            made.append((f"many {value}", questions.NUMBERS[number - 1]))
+            pairs.append((f"many {value}", questions.NUMBERS[number - 1]))
         else:
             runs = [v for v, _ in itertools.groupby(column)]
             where = rng.randrange(len(runs))
             if runs.count(runs[where]) == 1:
                 after = runs[where + 1] if where + 1 < len(runs) else "end"
-                made.append((f"after {runs[where]}", after))
+                pairs.append((f"after {runs[where]}", after))
                 before = runs[where - 1] if where else "start"
-                made.append((f"before {runs[where]}", before))
-    return made
+                pairs.append((f"before {runs[where]}", before))
+    return pairs
 
 
-def tell(
-    story: Story, rng: random.Random, encode: Encoder, spelling: str, instruction: str
+def spell(
+    story: Story, rng: random.Random, encode: CachedTokenizer, spelling: str, instruction: str
 ) -> tuple[list[int], list[list[int]] | None]:
-    """The prompt up to the end of the story: ids, and the bags that follow them where that is the spelling."""
+    """Return the ids of instruction and story; for the spelling "bags", the story's bags instead of its ids."""
     prefix = [encode.bos, *encode(instruction)]
     if spelling == "bags":
         return prefix, [
@@ -126,23 +129,23 @@ def tell(
         return prefix + encode(
             " . ".join(f"{i} {' '.join(astuple(s))}" for i, s in enumerate(story.scenes, start=1))
         ), None
-    told = (f"{i} {language.caption(s, rng)}" for i, s in enumerate(story.scenes, start=1))
-    return prefix + encode(" . ".join(told)), None
+    sentences = (f"{i} {language.caption(s, rng)}" for i, s in enumerate(story.scenes, start=1))
+    return prefix + encode(" . ".join(sentences)), None
 
 
 def make_item(
     rng: random.Random,
-    encode: Encoder,
+    encode: CachedTokenizer,
     spelling: str,
     task: str,
     branches: int,
     balance: questions.Balance | None = None,
-) -> Item:
-    """A story in a spelling, with branches of one task. balance: over all items, so that no answer is likelier."""
+) -> StoryTree:
+    """Draw a story in a spelling, with branches of one task. balance: of the answers over all items."""
     balance = balance or questions.Balance(rng, slack=_SLACK)
     story = write_story(rng)
     instruction = {"choose": TOPA.choose, "describe": TOPA.describe}.get(task, TOPA.answer)
-    prefix, bags = tell(story, rng, encode, spelling, instruction)
+    prefix, bags = spell(story, rng, encode, spelling, instruction)
     tree: list[tuple[list[int], list[int], str]] = []
     if task == "describe":
         tree.append((encode(TOPA.description), [*encode(language.description(story)), encode.eos], "description"))
@@ -161,21 +164,25 @@ def make_item(
             assert question.answer is not None
             assert question.answer_text is not None
             if task == "choose":
-                # Now and then the question is the answer itself: that teaches to find an option, and nothing else.
+                # Sometimes use the answer as the question, which teaches only to find the matching option.
                 wording = question.answer_text if rng.random() < _MATCH else question.question
                 kind = "match" if wording == question.answer_text else kind
-                asked = encode(TOPA.choice_body(wording, question.options))
+                prompt = encode(TOPA.choice_body(wording, question.options))
                 target = encode(TOPA.choice.format(letter=LETTERS[question.answer]))
             else:
-                asked, target = encode(TOPA.open_body(question.question)), encode(question.answer_text)
-            tree.append((asked, [*target, encode.eos], kind))
-    return Item(prefix, bags, tree)
+                prompt, target = encode(TOPA.open_body(question.question)), encode(question.answer_text)
+            tree.append((prompt, [*target, encode.eos], kind))
+    return StoryTree(prefix, bags, tree)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """ids [B, S]; position [B, S]; mask bool [B, 1, S, S]; bags [B, scenes, words] at `bag_start` (or None);
-    rows/columns/targets: the labelled positions, flat; branch: which branch each labelled position is of."""
+class TreeBatch:
+    """A padded batch of trees.
+
+    ids, position: int64 [B, S]. mask: bool [B, 1, S, S]. bags: int64 [B, scenes, words], to insert at `bag_start`, or
+    None. rows, columns, targets, branch: int64 [N], of the labelled positions: where they are, their target ids, and
+    the index of their branch in `kinds`.
+    """
 
     ids: Tensor
     position: Tensor
@@ -190,8 +197,8 @@ class Batch:
     kinds: list[str]
 
 
-def collate(items: list[Item], pad: int) -> Batch:
-    """Items of one spelling and task, laid out as trees, padded on the right."""
+def collate(items: list[StoryTree], pad: int) -> TreeBatch:
+    """Batch items of one spelling and task, as trees padded on the right."""
     rows: list[int] = []
     columns: list[int] = []
     targets: list[int] = []
@@ -203,15 +210,15 @@ def collate(items: list[Item], pad: int) -> Batch:
         ids = list(item.prefix) + ([pad] * len(item.bags) if item.bags else [])
         trunk = len(ids)
         position, branch = list(range(trunk)), [0] * trunk
-        for number, (asked, target, kind) in enumerate(item.branches, start=1):
+        for number, (prompt, target, kind) in enumerate(item.branches, start=1):
             start = len(ids)
             for offset, token in enumerate(target):
                 rows.append(row)
-                columns.append(start + len(asked) - 1 + offset)
+                columns.append(start + len(prompt) - 1 + offset)
                 targets.append(token)
                 owner.append(len(kinds))
             kinds.append(kind)
-            body = [*asked, *target[:-1]]
+            body = [*prompt, *target[:-1]]
             ids += body
             position += range(trunk, trunk + len(body))
             branch += [number] * len(body)
@@ -223,11 +230,11 @@ def collate(items: list[Item], pad: int) -> Batch:
     branch_ = nn.utils.rnn.pad_sequence(owners, batch_first=True, padding_value=-1)
     length = ids_.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    seen = (branch_[:, None, :] == branch_[:, :, None]) | (branch_[:, None, :] == 0)
-    return Batch(
+    visible = (branch_[:, None, :] == branch_[:, :, None]) | (branch_[:, None, :] == 0)
+    return TreeBatch(
         ids_,
         position_,
-        (seen & causal)[:, None],
+        (visible & causal)[:, None],
         _pad_bags([i.bags or [] for i in items], pad) if items[0].bags else None,
         pad,
         bag_start,
@@ -240,17 +247,17 @@ def collate(items: list[Item], pad: int) -> Batch:
 
 
 def _pad_bags(bags: list[list[list[int]]], pad: int) -> Tensor:
-    """int64 [B, scenes, words]: padded in front, so that the number stays in the last place."""
+    """Pad bags on the left, so that the scene's number stays last: int64 [B, scenes, words]."""
     longest = max(len(bag) for item in bags for bag in item)
     return torch.tensor([[[pad] * (longest - len(bag)) + bag for bag in item] for item in bags])
 
 
-def logits(model: LlamaForCausalLM, batch: Batch, noise: float, spread: float) -> Tensor:
-    """Logits at the labelled positions [N, V]."""
+def logits(model: LlamaForCausalLM, batch: TreeBatch, noise: float, spread: float) -> Tensor:
+    """Compute the logits at the labelled positions, [N, V]."""
     embed = model.get_input_embeddings()
     inputs = embed(batch.ids)
     if batch.bags is not None:
-        weights = (batch.bags != batch.pad).float()  # [B, scenes, words], the scene's number in the last place
+        weights = (batch.bags != batch.pad).float()  # [B, scenes, words], the scene's number last
         weights = weights * (1 + spread * (2 * torch.rand(weights.shape) - 1))
         weights[..., :-1] *= _BAG / weights[..., :-1].norm(dim=-1, keepdim=True)
         bag = (embed(batch.bags) * weights[..., None]).sum(2)
@@ -265,9 +272,9 @@ def logits(model: LlamaForCausalLM, batch: Batch, noise: float, spread: float) -
 
 @torch.no_grad()
 def examine(
-    model: LlamaForCausalLM, encode: Encoder, spelling: str, task: str, stories: int = 200, seed: int = 10**6
+    model: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, task: str, stories: int = 200, seed: int = 10**6
 ) -> dict[str, float]:
-    """Share of branches whose every target token is the likeliest one, per kind of question."""
+    """Return the share of branches that greedy decoding answers exactly, by kind of question."""
     rng = random.Random(f"{seed} {spelling} {task}")
     balance = questions.Balance(rng, slack=_SLACK)
     pad = int(encode.tokenizer.pad_token_id)
@@ -281,74 +288,76 @@ def examine(
     return {k: sum(v) / len(v) for k, v in sorted(right.items())}
 
 
-def choices(model: LlamaForCausalLM, encode: Encoder, spelling: str, stories: int, seed: int) -> dict[str, float]:
-    """Share of five-option questions whose right option's text has the lowest mean NLL as a free answer, by kind."""
+def choices(
+    model: LlamaForCausalLM, encode: CachedTokenizer, spelling: str, stories: int, seed: int
+) -> dict[str, float]:
+    """Return the accuracy of choosing the option with the lowest mean NLL as a free answer, by kind of question."""
     rng = random.Random(f"{seed} {spelling} choices")
     balance = questions.Balance(rng)
-    asked = [choice for _ in range(stories) for choice in make_choices(rng, encode, spelling, balance)]
+    trees = [choice for _ in range(stories) for choice in make_choices(rng, encode, spelling, balance)]
     hits: dict[str, list[bool]] = {}
-    for (item, _), hit in zip(asked, right_choices(model, encode, asked), strict=True):
+    for (item, _), hit in zip(trees, right_choices(model, encode, trees), strict=True):
         hits.setdefault(item.branches[0][2], []).append(hit)
     return {k: sum(v) / len(v) for k, v in sorted(hits.items())}
 
 
 @torch.no_grad()
-def right_choices(model: LlamaForCausalLM, encode: Encoder, asked: list[tuple[Item, int]]) -> list[bool]:
-    """Per item, whose branches are the options of one question: does the right one have the lowest mean NLL?"""
+def right_choices(model: LlamaForCausalLM, encode: CachedTokenizer, trees: list[tuple[StoryTree, int]]) -> list[bool]:
+    """Return for each question, a tree of its options, whether the right option has the lowest mean NLL."""
     pad = int(encode.tokenizer.pad_token_id)
     hits: list[bool] = []
-    for start in range(0, len(asked), 150):
-        part = asked[start : start + 150]
+    for start in range(0, len(trees), 150):
+        part = trees[start : start + 150]
         batch = collate([item for item, _ in part], pad)
         each = nn.functional.cross_entropy(logits(model, batch, 0.0, 0.0), batch.targets, reduction="none")
         mean = torch.zeros(len(batch.kinds)).scatter_reduce(0, batch.branch, each, "mean", include_self=False)
         best = mean.view(-1, questions.OPTIONS).argmin(-1).tolist()
-        hits += [chosen == answer for chosen, (_, answer) in zip(best, part, strict=True)]
+        hits += [prediction == answer for prediction, (_, answer) in zip(best, part, strict=True)]
     return hits
 
 
-def in_words(model: LlamaForCausalLM, encode: Encoder, tideos: Iterable[Tideo]) -> float:
-    """Share of the Tideos' own questions answered right when their captions are told as sentences."""
-    asked = []
+def in_words(model: LlamaForCausalLM, encode: CachedTokenizer, tideos: Iterable[Tideo]) -> float:
+    """Return the accuracy on the Tideos' own questions, with their captions as sentences."""
+    trees = []
     for tideo in tideos:
-        told = " . ".join(f"{i} {frame.caption}" for i, frame in enumerate(tideo.frames, start=1))
-        prefix = [encode.bos, *encode(TOPA.answer), *encode(told)]
+        sentences = " . ".join(f"{i} {frame.caption}" for i, frame in enumerate(tideo.frames, start=1))
+        prefix = [encode.bos, *encode(TOPA.answer), *encode(sentences)]
         for question in tideo.questions:
             body = encode(TOPA.open_body(question.question))
             tree = [(body, [*encode(option), encode.eos], question.kind) for option in question.options]
-            asked.append((Item(prefix, None, tree), question.options.index(question.right or "")))
-    hits = right_choices(model, encode, asked)
+            trees.append((StoryTree(prefix, None, tree), question.options.index(question.right or "")))
+    hits = right_choices(model, encode, trees)
     return sum(hits) / len(hits)
 
 
 def make_choices(
-    rng: random.Random, encode: Encoder, spelling: str, balance: questions.Balance
-) -> list[tuple[Item, int]]:
-    """A story, once for each kind of question it can be asked: one branch per option, and the right option."""
+    rng: random.Random, encode: CachedTokenizer, spelling: str, balance: questions.Balance
+) -> list[tuple[StoryTree, int]]:
+    """Draw a story, and for each kind of question a tree with a branch per option, and the right option's index."""
     story = write_story(rng)
-    prefix, bags = tell(story, rng, encode, spelling, TOPA.answer)
-    made = []
+    prefix, bags = spell(story, rng, encode, spelling, TOPA.answer)
+    trees = []
     for kind in questions.KINDS_OF_QUESTION:
         if candidate := balance.pick(story, kind):
             question = questions.lay_out(candidate, rng)
-            asked = encode(TOPA.open_body(question.question))
-            tree = [(asked, [*encode(option), encode.eos], kind) for option in question.options]
-            made.append((Item(prefix, bags, tree), question.options.index(question.answer_text or "")))
-    return made
+            prompt = encode(TOPA.open_body(question.question))
+            tree = [(prompt, [*encode(option), encode.eos], kind) for option in question.options]
+            trees.append((StoryTree(prefix, bags, tree), question.options.index(question.answer_text or "")))
+    return trees
 
 
-def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict[str, Any]:
-    """The tests of the model card: per spelling, accuracy overall (mean of the kinds) and by kind."""
+def card_tests(model: LlamaForCausalLM, encode: CachedTokenizer, seed: int = 11) -> dict[str, Any]:
+    """Run the model card's tests: accuracy by spelling, by kind of question and as their mean."""
 
-    def summed(by_kind: dict[str, float]) -> dict[str, float]:
-        known = {k: round(v, 3) for k, v in by_kind.items() if k in questions.KINDS_OF_QUESTION}
-        return {"mean": round(sum(known.values()) / len(known), 3), **known}
+    def summary(by_kind: dict[str, float]) -> dict[str, float]:
+        shares = {k: round(v, 3) for k, v in by_kind.items() if k in questions.KINDS_OF_QUESTION}
+        return {"mean": round(sum(shares.values()) / len(shares), 3), **shares}
 
     spellings: dict[str, Any] = {
         spelling: {
-            "choice": summed(choices(model, encode, spelling, 300, seed)),
-            "letters": summed(examine(model, encode, spelling, "choose", 600, seed)),
-            "exact": summed(examine(model, encode, spelling, "answer", 300, seed)),
+            "choice": summary(choices(model, encode, spelling, 300, seed)),
+            "letters": summary(examine(model, encode, spelling, "choose", 600, seed)),
+            "exact": summary(examine(model, encode, spelling, "answer", 300, seed)),
             "description": examine(model, encode, spelling, "describe", 300, seed)["description"],
         }
         for spelling in SPELLINGS
@@ -360,7 +369,7 @@ def card_tests(model: LlamaForCausalLM, encode: Encoder, seed: int = 11) -> dict
 
 
 def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained micro LLM; embeddings of deviation 1 keep words apart when they are added up."""
+    """Create an untrained micro LLM. Embeddings of standard deviation 1 keep words separable in sums."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -381,10 +390,11 @@ def build(width: int, layers: int, heads: int, tokenizer: PreTrainedTokenizerFas
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A part of the training: how long, in which spellings stories come, and what is asked about them.
+class TrainingStage:
+    """A stage of training.
 
-    rate: Muon's, for matrices; adam_rate: AdamW's, for embeddings and norms.
+    spellings, tasks: sampling weights. rate: learning rate of Muon, for matrices. adam_rate: of AdamW, for embeddings
+    and norms.
     """
 
     steps: int
@@ -396,18 +406,18 @@ class Stage:
 
 _QUESTIONS = {"facts": 0.25, "answer": 0.65, "describe": 0.1}
 STAGES = (
-    Stage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}, 0.02, 3e-3),
-    Stage(500, {"bags": 0.5, "key words": 0.2, "sentences": 0.3}, _QUESTIONS, 0.02, 3e-3),
-    Stage(4200, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
+    TrainingStage(800, {"bags": 0.8, "key words": 0.2}, {"facts": 1.0}, 0.02, 3e-3),
+    TrainingStage(500, {"bags": 0.5, "key words": 0.2, "sentences": 0.3}, _QUESTIONS, 0.02, 3e-3),
+    TrainingStage(4200, {"bags": 0.5, "key words": 0.15, "sentences": 0.35}, _QUESTIONS, 0.006, 0.012),
 )
-"""Facts before questions. Later the matrices need small steps, or they forget one kind of fact over another, and the
-embeddings large ones, or synonyms never become neighbours; docs/log.md tells how that was found."""
+"""Facts come before questions. Later the matrices need small steps, or they forget some kinds of facts, and the
+embeddings large ones, or synonyms never become neighbours; see docs/log.md."""
 
 
 def train(
     out: Path,
     *,
-    stages: tuple[Stage, ...] = STAGES,
+    stages: tuple[TrainingStage, ...] = STAGES,
     seed: int = 0,
     width: int = 128,
     layers: int = 6,
@@ -423,7 +433,7 @@ def train(
     rng = random.Random(seed)
     balance = questions.Balance(rng, slack=_SLACK)
     tokenizer = make_tokenizer()
-    encode = Encoder(tokenizer)
+    encode = CachedTokenizer(tokenizer)
     pad = int(tokenizer.pad_token_id)
     model = build(width, layers, heads, tokenizer)
     if start_from:
@@ -433,7 +443,7 @@ def train(
     muon = Muon(matrices, stages[0].rate, weight_decay=decay)
     adam = torch.optim.AdamW(rest, lr=stages[0].adam_rate, betas=(0.9, 0.95), weight_decay=0.0)
     total = sum(stage.steps for stage in stages)
-    began = last = time.monotonic()
+    start = last = time.monotonic()
     running: dict[str, float] = {}
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
@@ -458,10 +468,10 @@ def train(
         if time.monotonic() - last > 120:
             last = time.monotonic()
             losses = {k: round(v, 3) for k, v in running.items()}
-            print(json.dumps({"step": step, "of": total, "minutes": round((last - began) / 60, 1), "loss": losses}))
+            print(json.dumps({"step": step, "of": total, "minutes": round((last - start) / 60, 1), "loss": losses}))
             for spelling, task in itertools.product(SPELLINGS, ("facts", "answer", "describe")):
-                got = examine(model, encode, spelling, task, 100)
-                print(f"    {spelling}/{task}", " ".join(f"{a}={b:.2f}" for a, b in got.items()), flush=True)
+                accuracy = examine(model, encode, spelling, task, 100)
+                print(f"    {spelling}/{task}", " ".join(f"{a}={b:.2f}" for a, b in accuracy.items()), flush=True)
             model.save_pretrained(out)
     model.save_pretrained(out)
 
@@ -478,8 +488,8 @@ if __name__ == "__main__":
     parser.add_argument("--start-from", type=Path)
     parser.add_argument("--steps", type=int, nargs="+", help="steps of each stage, instead of the recipe's")
     parser.add_argument("--threads", type=int, default=1)
-    given = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
-    torch.set_num_threads(given.pop("threads"))
-    if steps := given.pop("steps", None):
-        given["stages"] = tuple(replace(s, steps=n) for s, n in zip(STAGES, steps, strict=True))
-    train(given.pop("out"), **given)
+    options = {k: v for k, v in vars(parser.parse_args()).items() if v is not None}
+    torch.set_num_threads(options.pop("threads"))
+    if steps := options.pop("steps", None):
+        options["stages"] = tuple(replace(s, steps=n) for s, n in zip(STAGES, steps, strict=True))
+    train(options.pop("out"), **options)

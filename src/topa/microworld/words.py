@@ -1,6 +1,6 @@
-"""The micro world's vocabulary, as the tokenizer of the micro LLM.
+"""The tokenizer of the micro LLM: one token per word.
 
-One token a word. The words are collected from the grammar itself; anything else becomes `<unk>`.
+The vocabulary is collected from the micro world's grammar; any other word becomes `<unk>`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def vocabulary() -> list[str]:
-    """Every word of captions, descriptions, questions, options and prompts, sorted, special tokens first."""
+    """Return the words of captions, descriptions, questions, options and prompts: special tokens, then sorted words."""
     rng = random.Random(0)
     words = set(_TOKEN.findall(" ".join(str(t) for t in astuple(TOPA)).replace("{", " ").replace("}", " ")))
     words -= {"letter", "option"}
     words |= set(LETTERS[: questions.OPTIONS]) | {str(i) for i in range(1, 10)} | set(KINDS)
     for _ in range(2000):
         story = write_story(rng)
-        told = [language.description(story)]
+        sentences = [language.description(story)]
         for scene in story.scenes:
-            told += [language.caption(scene, rng), *language.object_captions(scene, rng), *astuple(scene)]
+            sentences += [language.caption(scene, rng), *language.object_captions(scene, rng), *astuple(scene)]
         for kind in questions.KINDS_OF_QUESTION:
             for candidate in questions.candidates(story, kind):
-                told += [candidate.question, candidate.answer, *candidate.pool]
-        words |= set(_TOKEN.findall(" ".join(told)))
+                sentences += [candidate.question, candidate.answer, *candidate.pool]
+        words |= set(_TOKEN.findall(" ".join(sentences)))
     return [*SPECIAL, *sorted(words)]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level Hugging Face tokenizer over `vocabulary()`."""
+    """Create a word-level Hugging Face tokenizer over `vocabulary()`."""
     words = vocabulary()
     inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

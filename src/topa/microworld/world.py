@@ -1,10 +1,10 @@
-"""The micro world's scenes: what is there, and what happens.
+"""The micro world's scenes and stories, as pure data.
 
-Pure data. `language` puts it into words, `render` into pixels, `questions` asks about it.
+`language` describes them in words, `render` draws them, `questions` asks about them.
 
-A story is a fixed number of scenes. Each scene shows **one** toy with a kind, a colour, a size and a
-position, at a place; between two scenes exactly one thing changes. A single frame therefore never tells what
-happened: whoever wants to know needs the frames *and* their order.
+A story is a fixed number of scenes. Each scene shows **one** toy with a kind, a colour, a size and a position, at a
+place; between two scenes exactly one aspect changes. So a single frame never shows what happens: that takes the frames
+*and* their order.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ PLACES: tuple[Place, ...] = get_args(Place)
 ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 SCENES = 5
-"""Scenes in a story: the number of textual frames of a Tideo, and of equal parts of a video."""
+"""Scenes per story: textual frames of a Tideo, and equal segments of a video."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What one frame shows."""
+    """The content of one frame."""
 
     kind: Kind
     colour: Colour
@@ -46,43 +46,43 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A sequence of scenes; `changes[i]` is the one aspect in which scene i + 1 differs from scene i.
+    """A sequence of scenes. changes: the aspect in which each scene differs from the previous one.
 
-    A change of `toy` brings another kind *and* another colour; size, position and place stay.
+    A change of `toy` changes both kind and colour; size, position and place stay.
     """
 
     scenes: tuple[Scene, ...]
     changes: tuple[Aspect, ...]
 
     def event_times(self, duration: float) -> tuple[tuple[float, Aspect], ...]:
-        """When each change happens in a video of `duration` seconds whose scenes are equally long."""
+        """Return (seconds, aspect) of each change in a video of `duration` seconds with equally long scenes."""
         return tuple((duration * (i + 1) / len(self.scenes), aspect) for i, aspect in enumerate(self.changes))
 
 
 def write_story(rng: random.Random, scenes: int = SCENES) -> Story:
-    """Draw a story. Equal draws of `rng` give equal stories.
+    """Draw a story; it depends on `rng` only.
 
-    Each story has its own taste for each kind of change, so that stories with many toys, or with one toy that
-    changes often, are common enough to be asked about.
+    Each story has its own probabilities of the kinds of change, so that stories with many toys, or with one toy that
+    changes often, are common enough for questions about them.
     """
     scene = Scene(rng.choice(KINDS), rng.choice(COLOURS), rng.choice(SIZES), rng.choice(POSITIONS), rng.choice(PLACES))
     taste = [rng.gammavariate(0.8, 1.0) + 1e-6 for _ in ASPECTS]
-    told, changes, seen = [scene], [], {scene.kind}
+    history, changes, past_kinds = [scene], [], {scene.kind}
     for aspect in rng.choices(ASPECTS, weights=taste, k=scenes - 1):
-        scene = _change(scene, aspect, seen, rng)
-        seen.add(scene.kind)
-        told.append(scene)
+        scene = _change(scene, aspect, past_kinds, rng)
+        past_kinds.add(scene.kind)
+        history.append(scene)
         changes.append(aspect)
-    return Story(tuple(told), tuple(changes))
+    return Story(tuple(history), tuple(changes))
 
 
-def _change(scene: Scene, aspect: Aspect, seen: set[Kind], rng: random.Random) -> Scene:
+def _change(scene: Scene, aspect: Aspect, past_kinds: set[Kind], rng: random.Random) -> Scene:
     def other(values: tuple[V, ...], value: V) -> V:
         return rng.choice([v for v in values if v != value])
 
     match aspect:
         case "toy":
-            kind = rng.choice([k for k in KINDS if k not in seen])
+            kind = rng.choice([k for k in KINDS if k not in past_kinds])
             return replace(scene, kind=kind, colour=other(COLOURS, scene.colour))
         case "colour":
             return replace(scene, colour=other(COLOURS, scene.colour))

@@ -1,7 +1,7 @@
-"""The micro world as a source of data: Tideos in text, videos and question files on disk.
+"""The micro world as a source of data, with the interfaces of real data.
 
-Speaks the same interfaces as real data: `write_tideos` yields what any writer yields, `make_videos` leaves mp4
-files, `questions.jsonl` and `stories.jsonl` behind, as a labelled data set would.
+`write_tideos` yields Tideos as any writer does; `make_videos` writes mp4 files, `questions.jsonl` and `stories.jsonl`,
+as a labelled data set has them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .world import Story, write_story
 
 QUESTIONS_PER_STORY = 6
 FILES = ("questions.jsonl", "stories.jsonl", "videos/micro-*.mp4")
-"""What `make_videos` writes."""
+"""The files that `make_videos` writes."""
 
 
 def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) -> Iterator[Tideo]:
-    """`count` Tideos with up to `questions` balanced questions each. The same arguments give the same Tideos."""
+    """Yield `count` Tideos with up to `questions` balanced questions each. Equal arguments give equal Tideos."""
     rng = random.Random(f"tideos {seed}")
     balance = Balance(rng)
     for number in range(count):
@@ -45,8 +45,7 @@ def write_tideos(count: int, seed: int, questions: int = QUESTIONS_PER_STORY) ->
 
 @dataclass(frozen=True, slots=True)
 class MicroVideo:
-    """A rendered story: its file, a caption of each scene, its true description and questions, and when what changes
-    (seconds, aspect)."""
+    """A rendered story. captions: one per scene. events: (seconds, aspect) of each change."""
 
     id: str
     path: Path
@@ -59,18 +58,18 @@ class MicroVideo:
 def make_videos(
     out: Path, count: int, seed: int, questions: int = QUESTIONS_PER_STORY, *, show: bool = True
 ) -> list[MicroVideo]:
-    """Render `count` stories to `out/videos/*.mp4`, with `out/questions.jsonl` and `out/stories.jsonl` beside them.
+    """Render `count` stories to `out/videos/*.mp4`, with `out/questions.jsonl` and `out/stories.jsonl`.
 
-    `questions.jsonl` has one question a line; `stories.jsonl` the scenes, changes, true event times and captions of
-    each video. Raises OutputError where `out` can't be written.
+    `questions.jsonl` has one question per line, `stories.jsonl` the scenes, changes, event times and captions of each
+    video. Raises OutputError if `out` can't be written.
     """
     rng = random.Random(f"videos {seed}")
     balance = Balance(rng)
     output_folder(out, *FILES)
     output_folder(out / "videos")
-    made: list[MicroVideo] = []
-    asked: list[dict[str, object]] = []
-    told: list[dict[str, object]] = []
+    videos: list[MicroVideo] = []
+    question_rows: list[dict[str, object]] = []
+    story_rows: list[dict[str, object]] = []
     for number in track(range(count), "rendering videos", count, show=show):
         story = write_story(rng)
         name = f"micro-{seed}-{number:06d}"
@@ -84,9 +83,9 @@ def make_videos(
             balance.choose(story, questions),
             story.event_times(duration(story)),
         )
-        made.append(video)
+        videos.append(video)
         file = f"videos/{path.name}"
-        told.append(
+        story_rows.append(
             {
                 "id": name,
                 "video": file,
@@ -96,12 +95,12 @@ def make_videos(
                 "captions": video.captions,
             }
         )
-        asked += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
-    for filename, rows in (("questions.jsonl", asked), ("stories.jsonl", told)):
+        question_rows += [{"id": f"{name}-{i}", "video": file, **q.model_dump()} for i, q in enumerate(video.questions)]
+    for filename, rows in (("questions.jsonl", question_rows), ("stories.jsonl", story_rows)):
         write_atomically(out / filename, "".join(json.dumps(row) + "\n" for row in rows))
-    return made
+    return videos
 
 
 def duration(story: Story) -> float:
-    """Length of a story's video in seconds."""
+    """Return the length of a story's video in seconds."""
     return round(len(story.scenes) * SECONDS_PER_SCENE * FPS) / FPS

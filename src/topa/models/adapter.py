@@ -29,7 +29,7 @@ class GatedPrompts(nn.Module):
     def forward(
         self, query: Tensor, keys: Tensor, values: Tensor, scaling: float, softcap: float | None = None
     ) -> Tensor:
-        """What the prompt says to each query: a softmax over the P prompt scores alone, times tanh(gate).
+        """Attend to the prompt: a softmax over the P prompt scores alone, times tanh(gate).
 
         query: [B, h, Q, d], any float type. keys, values: [g, P, d], the layer's own projections of the prompt,
         without rotary; key head j serves the query heads j*h/g and the h/g - 1 behind it. `scaling` and `softcap`

@@ -1,6 +1,6 @@
 """Attaching the adapter to any Hugging Face causal language model, through transformers' attention interface.
 
-Reads the layer's queries, keys and values and a `Call`; writes the layer's attention for `models.topa_model`.
+Reads the layer's queries, keys and values and an `AdapterCall`; writes the layer's attention for `models.topa_model`.
 """
 
 from __future__ import annotations
@@ -37,40 +37,40 @@ PromptStates = dict[int, tuple[Tensor, Tensor]]
 
 
 @dataclass(slots=True)
-class Watch:
-    """Attention that is to be told, of a batch of one row that goes on from nothing: columns int64 [N], the positions
-    that read; weights: by layer, float32 [h, N, K], what each of them gives to every token, rows adding up to 1. What
-    the gated prompts add has a softmax of its own and isn't in it."""
+class AttentionTrace:
+    """A record of attention in a batch of one row without a cache. columns: int64 [N], the positions that read;
+    weights: by layer, float32 [h, N, K], what each of them gives to every token, rows adding up to 1. What the gated
+    prompts add has a softmax of its own and isn't in it."""
 
     columns: Tensor
     weights: dict[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Call:
-    """What one forward pass hands to every attention layer. Travels as a keyword argument, so nothing is kept.
+class AdapterCall:
+    """What one forward pass hands to every attention layer: a keyword argument, so that no module holds state.
 
     prompts: the adapter of each adapted layer, by the layer's index. after_video: bool [B, Q], queries behind frames.
-    is_video: bool [B, K], keys that are frames; both None where there is no video. rows, columns: int64 [N], the only
-    positions whose logits are wanted. places: int64 [B, Q] and [B, K], given with a mask of pairs, by which sliding
-    windows count then. states: keys and values of the prompts if they were computed before, or an empty dict to be
-    filled; None never keeps them, which training needs. watch: takes down attention, for explanations. reached: layers
-    that used the adapter. narrowed: whether the head was given the wanted positions only.
+    is_video: bool [B, K], keys that are frames; both None where there is no video. positions: rows and columns, int64
+    [N] each, the only ones whose logits are wanted. pair_positions: int64 [B, Q] and [B, K], positions of queries and
+    keys, which sliding windows count by under a mask of pairs. states: keys and values of the prompts if they were
+    computed before, or an empty dict to fill; None never keeps them, which training needs. trace: records attention,
+    for explanations. reached: layers that used the adapter. narrowed: whether the head got the wanted positions only.
     """
 
     prompts: Mapping[int, GatedPrompts]
     after_video: Tensor | None = None
     is_video: Tensor | None = None
     positions: tuple[Tensor, Tensor] | None = None
-    places: tuple[Tensor, Tensor] | None = None
+    pair_positions: tuple[Tensor, Tensor] | None = None
     states: PromptStates | None = None
-    watch: Watch | None = None
+    trace: AttentionTrace | None = None
     reached: set[int] = field(default_factory=set)
     narrowed: bool = False
 
 
 def attach(llm: PreTrainedModel) -> None:
-    """Route the attention of `llm` through `attend`. Without a `Call` the model computes what it did before.
+    """Route the attention of `llm` through `attend`. Without an `AdapterCall` the model computes what it did before.
 
     Adds nothing to the model's state dict. Raises UsageError, with the family's name and the reason, for a model
     that can't take the adapter.
@@ -86,20 +86,20 @@ def attach(llm: PreTrainedModel) -> None:
 
 
 def refusal(llm: PreTrainedModel) -> str | None:
-    """Why this model can't take the adapter, as a sentence; None if it can."""
+    """Return why this model can't take the adapter, as a sentence; None if it can."""
     if not supports_attention_interface(llm):
         return "it doesn't call transformers' attention interface."
     config = llm.config.get_text_config()
     if getattr(config, "is_encoder_decoder", False) or not llm.can_generate():
         return "it isn't a causal language model."
-    found = {}
+    layers = {}
     for name, module in llm.base_model.named_modules():
         if "Attention" in type(module).__name__ and isinstance(getattr(module, "layer_idx", None), int):
-            found[module.layer_idx] = (name, module)
-    missing = sorted(set(range(config.num_hidden_layers)) - set(found))
+            layers[module.layer_idx] = (name, module)
+    missing = sorted(set(range(config.num_hidden_layers)) - set(layers))
     if missing:
         return f"layers {missing} have no softmax attention of their own."
-    for name, module in found.values():
+    for name, module in layers.values():
         children = {child for child, _ in module.named_children()}
         if _is_fused(module, config):
             children -= {"qkv_proj"}
@@ -117,7 +117,7 @@ def refusal(llm: PreTrainedModel) -> str | None:
 
 
 def _is_fused(module: nn.Module, config: Any) -> bool:
-    """Phi-3's layers: one projection whose rows are queries, keys and values, in this order."""
+    """Recognise Phi-3's layers: one projection whose rows are queries, keys and values, in this order."""
     fused = getattr(module, "qkv_proj", None)
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     rows = (heads + 2 * groups) * (getattr(config, "head_dim", None) or config.hidden_size // heads)
@@ -126,15 +126,15 @@ def _is_fused(module: nn.Module, config: Any) -> bool:
 
 def verify(llm: PreTrainedModel) -> None:
     """Raise UsageError unless `attend` is still the model's attention: any other would silently skip the adapter."""
-    found = attention_implementation(llm)
-    if found != IMPLEMENTATION:
+    implementation = attention_implementation(llm)
+    if implementation != IMPLEMENTATION:
         raise UsageError(
-            f"{type(llm).__name__}: found attention implementation {found!r}, expected {IMPLEMENTATION!r}; any other "
-            f"ignores the adapter. Undo it: llm.set_attn_implementation({IMPLEMENTATION!r})."
+            f"{type(llm).__name__}: found attention implementation {implementation!r}, expected {IMPLEMENTATION!r}; "
+            f"any other ignores the adapter. Undo it: llm.set_attn_implementation({IMPLEMENTATION!r})."
         )
 
 
-def verify_reached(llm: PreTrainedModel, call: Call) -> None:
+def verify_reached(llm: PreTrainedModel, call: AdapterCall) -> None:
     """Raise ArtifactMismatch if a layer ran without its adapter, as in a family that drops keyword arguments."""
     missing = sorted(set(call.prompts) - call.reached)
     if missing:
@@ -153,10 +153,10 @@ def attend(
     dropout: float = 0.0,
     scaling: float | None = None,
     softcap: float | None = None,
-    video_adapter: Call | None = None,
+    video_adapter: AdapterCall | None = None,
     **rest: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of one layer: its own, with the video bias, plus the gated prompts.
+    """Compute the attention of one layer: its own, with the video bias, plus the gated prompts.
 
     query: [B, h, Q, d]; key, value: [B, g, K, d] with the cached ones first; attention_mask: bool or additive
     [B, 1 or h, Q, K], None where the layer is plainly causal (or Q is 1). Returns [B, Q, h, d].
@@ -166,19 +166,22 @@ def attend(
     that their scores live on the scale of the text's.
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    prompts = None if video_adapter is None else video_adapter.prompts.get(int(module.layer_idx))  # type: ignore[arg-type]
-    bias = None
-    if video_adapter is not None and prompts is not None and video_adapter.is_video is not None:
-        bias = prompts.video_bias[:, None] * video_adapter.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
-    is_video = None if video_adapter is None else video_adapter.is_video
+    call = AdapterCall({}) if video_adapter is None else video_adapter
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    prompts = call.prompts.get(layer)
+    bias, is_video = None, call.is_video
+    if prompts is not None and is_video is not None:
+        bias = prompts.video_bias[:, None] * call.after_video[:, None]  # type: ignore[index]  # [B, h, Q]
     if is_video is not None:
         # A cache of fixed size has empty keys behind what was read; one of a sliding window has only the last ones.
         is_video = functional.pad(is_video, (0, max(0, key.shape[2] - is_video.shape[1])))[:, -key.shape[2] :]
-    if video_adapter is not None and video_adapter.places is not None and rest.get("sliding_window"):
-        attention_mask = _windowed(attention_mask, *video_adapter.places, rest["sliding_window"])
-    if video_adapter is not None and video_adapter.watch is not None:
-        weights = _watched(query, key, attention_mask, bias, is_video, scaling, softcap, video_adapter.watch.columns)
-        video_adapter.watch.weights[int(module.layer_idx)] = weights  # type: ignore[arg-type]
+    if call.pair_positions is not None and rest.get("sliding_window"):
+        attention_mask = _windowed(attention_mask, *call.pair_positions, rest["sliding_window"])
+    if call.trace is not None:
+        columns = call.trace.columns
+        call.trace.weights[layer] = _traced_weights(
+            query, key, attention_mask, bias, is_video, scaling, softcap, columns
+        )
     if softcap is not None:
         out = _softcapped(query, key, value, attention_mask, bias, is_video, dropout, scaling, softcap)
     elif bias is None or is_video is None:
@@ -187,15 +190,15 @@ def attend(
         folded = _fold(query, key, value, bias / scaling, is_video)
         out, _ = sdpa_attention_forward(module, *folded, attention_mask, dropout, scaling, **rest)
         out = out[..., : value.shape[-1]]
-    if video_adapter is None or prompts is None:
+    if prompts is None:
         return out, None
-    keys, values = _prompt_states(module, prompts, query, video_adapter.states)
-    video_adapter.reached.add(int(module.layer_idx))  # type: ignore[arg-type]
+    keys, values = _prompt_states(module, prompts, query, call.states)
+    call.reached.add(layer)
     return out + prompts(query, keys, values, scaling, softcap), None
 
 
 def _windowed(mask: Tensor | None, queries: Tensor, keys: Tensor, window: int) -> Tensor:
-    """A mask of pairs without those that are `window` places or more apart."""
+    """Remove pairs that are `window` positions or more apart from a mask of pairs."""
     near: Tensor = (queries[:, None, :, None] - keys[:, None, None, :]) < window
     return near if mask is None else near & mask
 
@@ -224,7 +227,7 @@ def _softcapped(
     scaling: float,
     softcap: float,
 ) -> Tensor:
-    """Attention of the families that cap their scores, which no fused kernel does. Returns [B, Q, h, d]."""
+    """Compute attention with capped scores, which no fused kernel does. Returns [B, Q, h, d]."""
     soft = _weights(query, key, mask, bias, is_video, scaling, softcap)
     weights = functional.dropout(soft.to(value), dropout)
     read: Tensor = weights @ repeat_kv(value, query.shape[1] // key.shape[1])
@@ -240,7 +243,7 @@ def _weights(
     scaling: float,
     softcap: float | None,
 ) -> Tensor:
-    """What every query gives to every key, float32 [B, h, Q, K]; arguments as in `attend`."""
+    """Compute attention weights, float32 [B, h, Q, K]; arguments as in `attend`."""
     scores = query @ repeat_kv(key, query.shape[1] // key.shape[1]).transpose(2, 3) * scaling
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
@@ -256,7 +259,7 @@ def _weights(
     return functional.softmax(scores, dim=-1, dtype=torch.float32)
 
 
-def _watched(
+def _traced_weights(
     query: Tensor,
     key: Tensor,
     mask: Tensor | None,
@@ -266,7 +269,7 @@ def _watched(
     softcap: float | None,
     columns: Tensor,
 ) -> Tensor:
-    """`_weights` of the queries at these columns alone: float32 [h, N, K] of the one row of the batch."""
+    """Compute `_weights` of the queries at these columns alone: float32 [h, N, K] of the one row of the batch."""
     if mask is None:
         mask = (torch.arange(key.shape[2], device=key.device) <= columns[:, None])[None, None]
     else:
@@ -278,7 +281,7 @@ def _watched(
 def _prompt_states(
     module: Any, prompts: GatedPrompts, query: Tensor, states: PromptStates | None
 ) -> tuple[Tensor, Tensor]:
-    """Keys and values [g, P, d] of the prompt: the layer's own frozen projections, without rotary."""
+    """Compute keys and values [g, P, d] of the prompt by the layer's own frozen projections, without rotary."""
     if states is not None and module.layer_idx in states:
         return states[module.layer_idx]
     prompt = prompts.prompt.to(query)
@@ -289,14 +292,14 @@ def _prompt_states(
         keys = norm(keys.view(len(prompt), -1, norm.weight.shape[0]))
     keys = keys.view(len(prompt), -1, module.head_dim)
     values = values.view(len(prompt), -1, module.head_dim)
-    found = keys.transpose(0, 1), values.transpose(0, 1)
+    computed = keys.transpose(0, 1), values.transpose(0, 1)
     if states is not None:
-        states[module.layer_idx] = found
-    return found
+        states[module.layer_idx] = computed
+    return computed
 
 
 def _project(module: Any, prompt: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of the prompt by the layer's own projections: [P, g*d] each."""
+    """Project the prompt to keys and values by the layer's own projections: [P, g*d] each."""
     if not hasattr(module, "qkv_proj"):
         return module.k_proj(prompt), module.v_proj(prompt)
     width = module.num_key_value_heads * module.head_dim
@@ -315,27 +318,27 @@ def _mask(
     local_size: int | None = None,
     **rest: Any,
 ) -> Tensor | None:
-    """transformers' bool mask [B, 1, Q, K] (or None), whose sliding windows count visible tokens, not slots.
+    """Build transformers' bool mask [B, 1, Q, K] (or None), whose sliding windows count visible tokens, not slots.
 
     Otherwise padding between tokens (masked frames, a right-padded prefix that goes on) would use up the window.
     """
-    counted = mask_function
+    count_visible = mask_function
     if local_size is not None and attention_mask is not None:
         padded = functional.pad(attention_mask, (0, max(0, kv_offset + kv_length - attention_mask.shape[1])))
         position = padded.long().cumsum(dim=1)
 
-        def counted(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        def count_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
             return mask_function(batch, head, position[batch, query], position[batch, key])
 
     mask: Tensor | None = sdpa_mask(
-        batch_size, q_length, kv_length, q_offset, kv_offset, counted, attention_mask, local_size, **rest
+        batch_size, q_length, kv_length, q_offset, kv_offset, count_visible, attention_mask, local_size, **rest
     )
     return mask
 
 
 def _keep_positions(module: nn.Module, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
     """Leave only the wanted positions for the head: [B, S, H] becomes [1, N, H]; no family's head is rewritten."""
-    call: Call | None = kwargs.get("video_adapter")
+    call: AdapterCall | None = kwargs.get("video_adapter")
     if call is None or call.positions is None:
         return None
     rows, columns = call.positions

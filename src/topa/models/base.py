@@ -49,7 +49,7 @@ def load_llm(
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
 ) -> PreTrainedModel:
-    """The frozen LLM behind `folder` (a folder or a hub id); `name` is for the message.
+    """Load the frozen LLM behind `folder` (a folder or a hub id); `name` is for messages.
 
     device: a GPU where there is one. dtype: float32 on a CPU, and the checkpoint's own half precision on a GPU. legacy:
     the changes a released adapter asks for. bits: 8 or 4, quantised by bitsandbytes (also on a CPU, slowly). Raises
@@ -94,7 +94,7 @@ def load_llm(
 
 
 def empty_llm(name: str, folder: str) -> PreTrainedModel:
-    """The LLM behind `folder` without its weights, on the meta device: its shapes, for estimates. Raises InputError
+    """Build the LLM behind `folder` without weights, on the meta device: its shapes, for estimates. Raises InputError
     where its configuration can't be read."""
     if is_meta_folder(folder):  # whose params.json doesn't tell all shapes
         return load_llm(name, folder, device=torch.device("cpu")).to("meta")
@@ -111,7 +111,7 @@ def empty_llm(name: str, folder: str) -> PreTrainedModel:
 
 
 def load_tokenizer(name: str, folder: str) -> Any:
-    """The tokenizer of the LLM behind `folder`; `name` is for the message. Raises InputError where there is none."""
+    """Load the tokenizer of the LLM behind `folder`; `name` is for messages. Raises InputError where there is none."""
     if is_meta_folder(folder):
         return meta_tokenizer(Path(folder))
     try:
@@ -124,7 +124,7 @@ def load_tokenizer(name: str, folder: str) -> Any:
 
 
 def shape_of(name: str, folder: str) -> dict[str, int]:
-    """layers, width and heads of the LLM behind `folder`, from its configuration alone. Raises InputError."""
+    """Return layers, width and heads of the LLM behind `folder`, from its configuration alone. Raises InputError."""
     if is_meta_folder(folder):
         params = json.loads((Path(folder) / "params.json").read_bytes())
         return {"layers": int(params["n_layers"]), "width": int(params["dim"]), "heads": int(params["n_heads"])}
@@ -140,13 +140,13 @@ def shape_of(name: str, folder: str) -> dict[str, int]:
 
 
 def window(llm: PreTrainedModel) -> int | None:
-    """How many tokens the LLM can read; None where its configuration doesn't say."""
+    """Return how many tokens the LLM can read; None where its configuration doesn't say."""
     length = getattr(llm.config.get_text_config(), "max_position_embeddings", None)
     return int(length) if length else None
 
 
 def identity(llm: PreTrainedModel) -> str:
-    """Which weights these are: a short hash of the input embeddings, and one of the matrices that read them.
+    """Identify the weights: a short hash of the input embeddings, and one of the matrices that read them.
 
     The same for any float type they are loaded in; a quantised model has "quantised" for the second.
     """
@@ -158,9 +158,9 @@ def identity(llm: PreTrainedModel) -> str:
     return f"{_hash({'embeddings': table})}-{rest}"
 
 
-def same(found: str, expected: str) -> bool:
-    """Whether two identities may be of the same weights; quantised matrices can't tell."""
-    pairs = zip(found.split("-"), expected.split("-"), strict=False)
+def same(identity: str, expected: str) -> bool:
+    """Return whether two identities may be of the same weights; quantised matrices don't decide."""
+    pairs = zip(identity.split("-"), expected.split("-"), strict=False)
     return all(a == b or "quantised" in (a, b) for a, b in pairs)
 
 
@@ -186,8 +186,8 @@ def _expect_llama(name: str, config: Any) -> None:
 
 def _keep_last(llm: PreTrainedModel, layers: int) -> None:
     """Leave the top layers only, as the released code runs a model whose lower layers have no prompts."""
-    kept = llm.model.layers[-layers:]
-    for index, layer in enumerate(kept):
+    top = llm.model.layers[-layers:]
+    for index, layer in enumerate(top):
         layer.self_attn.layer_idx = index
-    llm.model.layers = nn.ModuleList(kept)
+    llm.model.layers = nn.ModuleList(top)
     llm.config.num_hidden_layers = layers

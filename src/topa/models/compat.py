@@ -54,52 +54,53 @@ def register_attention(name: str, attention: Callable[..., Any], mask: Callable[
 
 
 def supports_attention_interface(llm: PreTrainedModel) -> bool:
-    """Whether the layers of `llm` call the attention implementation by its name."""
+    """Return whether the layers of `llm` call the attention implementation by its name."""
     return bool(llm._can_set_attn_implementation())
 
 
 def attention_implementation(llm: PreTrainedModel) -> str | None:
-    """The name of the attention implementation that the layers of `llm` call now."""
+    """Return the name of the attention implementation that the layers of `llm` call now."""
     name: str | None = llm.config.get_text_config()._attn_implementation
     return name
 
 
 def cache_argument(llm: PreTrainedModel, cache: DynamicCache | None) -> dict[str, DynamicCache | None]:
-    """The cache as the keyword argument that this model's forward pass takes."""
+    """Return the cache as the keyword argument that this model's forward pass takes."""
     return {_cache_name(type(llm).forward): cache}
 
 
 @lru_cache
 def _cache_name(forward: Callable[..., Any]) -> str:
-    """The old name where a function doesn't say: newer releases still take it."""
+    """Return the name of the cache's parameter; the old one where a function doesn't say, which new releases still
+    take."""
     parameters = inspect.signature(forward).parameters
     return next((name for name in _CACHE_NAMES if name in parameters), _CACHE_NAMES[-1])
 
 
 def passed_cache(arguments: Mapping[str, Any]) -> DynamicCache | None:
-    """The cache among the keyword arguments of a forward pass that transformers calls itself, as in `generate`."""
+    """Find the cache among the keyword arguments of a forward pass that transformers calls itself, as in `generate`."""
     return next((arguments[name] for name in _CACHE_NAMES if arguments.get(name) is not None), None)
 
 
 def cached_length(cache: DynamicCache | None) -> int:
-    """How many tokens were read."""
+    """Return the number of cached tokens."""
     return 0 if cache is None else int(cache.get_seq_length())
 
 
 def cached_layers(cache: DynamicCache) -> list[Any]:
-    """The layers that hold something: `keys` and `values` [B, g, K, d]. Others share those of a layer below."""
+    """Return the layers with `keys` and `values` [B, g, K, d]. Others share those of a layer below."""
     return [layer for layer in cache.layers if layer.get_seq_length()]
 
 
 def copy_cache(cache: DynamicCache) -> DynamicCache:
-    """A cache of its own over the same tensors. Layers grow by concatenation, so the tensors never change."""
+    """Copy a cache without its tensors. Layers grow by concatenation, so the tensors never change."""
     copied = DynamicCache()
     copied.layers = [copy.copy(layer) for layer in cache.layers]
     return copied
 
 
 def decoder_layers(llm: PreTrainedModel) -> list[nn.Module]:
-    """The layers whose activations transformers can compute again in the backward pass."""
+    """Return the layers whose activations transformers can compute again in the backward pass."""
     return [module for module in llm.base_model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
@@ -110,19 +111,19 @@ def checkpoint_layers(llm: PreTrainedModel) -> None:
 
 
 def recomputes_layers(llm: PreTrainedModel) -> bool:
-    """Whether `checkpoint_layers` was called: such layers keep no keys and values."""
+    """Return whether `checkpoint_layers` was called: such layers keep no keys and values."""
     return any(getattr(module, "gradient_checkpointing", False) for module in llm.modules())
 
 
 def llama_rotary_embedding(config: LlamaConfig) -> nn.Module:
-    """The rotary frequencies of a Llama, which follow from its configuration and are no weights."""
+    """Make the rotary frequencies of a Llama, which follow from its configuration and are no weights."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     return LlamaRotaryEmbedding(config)  # type: ignore[no-any-return]
 
 
 def tiktoken_tokenizer(path: Path, special: list[str]) -> Any:
-    """The `tokenizers.Tokenizer` of a tiktoken file. special: the tokens behind those of the file, in order.
+    """Convert a tiktoken file to a `tokenizers.Tokenizer`. special: the tokens behind those of the file, in order.
 
     Raises ImportError where tiktoken isn't installed, ValueError for a file that it can't read.
     """

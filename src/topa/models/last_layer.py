@@ -26,10 +26,10 @@ def narrow_last_layer(llm: PreTrainedModel) -> None:
         layer = llm.base_model.get_submodule(name.rpartition(".")[0])
         # On the attention, which every pass enters first, also one that is recomputed for its gradients.
         attention.register_forward_pre_hook(_enter, with_kwargs=True)
-        found = [getattr(attention, part, None) for part in _PARTS]
+        candidates = [getattr(attention, part, None) for part in _PARTS]
         # A plain MLP; experts would count the positions they are given.
-        found += [part for part in layer.children() if type(part).__name__.endswith("MLP")]
-        parts = [part for part in found if isinstance(part, nn.Module)]
+        candidates += [part for part in layer.children() if type(part).__name__.endswith("MLP")]
+        parts = [part for part in candidates if isinstance(part, nn.Module)]
         for part in parts:
             part.register_forward_pre_hook(_take)
             part.register_forward_hook(_put_back)
@@ -61,5 +61,5 @@ def _put_back(part: nn.Module, args: Any, output: Tensor) -> Tensor | None:
 
 
 def _forget(part: nn.Module, args: Any, output: Tensor) -> None:
-    """The last part is done: who calls one of them alone gets what it always gave."""
+    """Forget the positions after the last part, so that a part called alone computes everything."""
     _state.positions = None

@@ -47,12 +47,12 @@ _LLAMA3_SPECIAL = 256
 
 
 def is_meta_folder(folder: str | Path) -> bool:
-    """Whether a folder holds a model in Meta's naming."""
+    """Return whether a folder holds a model in Meta's naming."""
     return (Path(folder) / "params.json").is_file() and not (Path(folder) / "config.json").is_file()
 
 
 def load_legacy(path: Path) -> dict[str, Any]:
-    """A published `.pth` file: tensors, numbers and an argparse Namespace, without executing anything it holds.
+    """Load a published `.pth` file: tensors, numbers and an argparse Namespace, without executing anything in it.
 
     Raises InputError for anything else.
     """
@@ -73,7 +73,7 @@ def load_legacy(path: Path) -> dict[str, Any]:
 
 
 def read_meta(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The merged weights of a folder, memory-mapped where it has one shard, and what params.json says.
+    """Read the merged weights of a folder, memory-mapped where it has one shard, and params.json.
 
     Raises InputError where there are no weights, ArtifactMismatch where the shards don't belong together.
     """
@@ -90,7 +90,7 @@ def read_meta(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def merge_shards(shards: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """One set of Meta weights from its tensor-parallel shards, in order.
+    """Merge the tensor-parallel shards of Meta weights, in order.
 
     wq, wk, wv, w1, w3 and the output are split by rows, wo, w2 and the token embeddings by columns; norms are
     replicated. Raises ArtifactMismatch where the shards don't hold the same names.
@@ -120,7 +120,7 @@ def llama_from_meta(
     rope_theta: float | None = None,
     last_layers: int | None = None,
 ) -> LlamaForCausalLM:
-    """A Hugging Face Llama with Meta's weights, in the weights' float type. Meta-device weights give a checked shell.
+    """Make a Hugging Face Llama of Meta's weights, in their float type. Meta-device weights give a checked shell.
 
     weights: Meta's names, merged. params: what params.json holds; the vocabulary and the width of the feed-forward
     come from the weights. rope_theta: None for the one in `params` (10,000 where it says nothing); the released
@@ -162,6 +162,16 @@ def llama_from_meta(
     ]
     if faults:
         raise ArtifactMismatch(f"Meta weights don't fit params.json ({dict(params)}): {'; '.join(faults)}.")
+    model.load_state_dict(_hf_state(weights, names, first, heads, kv_heads), assign=True)
+    # The one thing that isn't in the weights: rotary frequencies, which follow from the configuration.
+    model.model.rotary_emb = llama_rotary_embedding(config)
+    return model
+
+
+def _hf_state(
+    weights: Mapping[str, Tensor], names: Mapping[str, str], first: int, heads: int, kv_heads: int
+) -> dict[str, Tensor]:
+    """Rename the weights of layer `first` and above to Hugging Face's names; names: these, by Meta's."""
     state = {}
     for meta, hf in names.items():
         tensor = weights[meta]
@@ -173,15 +183,12 @@ def llama_from_meta(
                 tensor = _to_half_split(tensor, heads if meta.endswith("wq.weight") else kv_heads)
             hf = re.sub(r"layers\.\d+", f"layers.{index}", hf)
         state[hf] = tensor
-    model.load_state_dict(state, assign=True)
-    # The one thing that isn't in the weights: rotary frequencies, which follow from the configuration.
-    model.model.rotary_emb = llama_rotary_embedding(config)
-    return model
+    return state
 
 
 def meta_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer of a Meta folder: `tokenizer.model` in it or beside it, SentencePiece's (Llama-2) or tiktoken's
-    (Llama-3). Raises InputError where there is none, or the package that reads it isn't installed."""
+    """Load the tokenizer of a Meta folder: `tokenizer.model` in it or beside it, SentencePiece's (Llama-2) or
+    tiktoken's (Llama-3). Raises InputError where there is none, or the package that reads it isn't installed."""
     path = next((p for p in (folder / "tokenizer.model", folder.parent / "tokenizer.model") if p.is_file()), None)
     if path is None:
         raise InputError(f"{folder}: found no tokenizer.model in it or beside it; expected the one of this Llama.")
@@ -197,7 +204,7 @@ def meta_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _is_tiktoken(path: Path) -> bool:
-    """tiktoken's files are lines of base64 and a rank; SentencePiece's are binary."""
+    """Recognise tiktoken's files: lines of base64 and a rank. SentencePiece's are binary."""
     with path.open("rb") as file:
         return re.fullmatch(rb"[A-Za-z0-9+/]+=* \d+\s*", file.readline(400)) is not None
 
@@ -214,6 +221,6 @@ def _llama3_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 
 
 def _to_half_split(weight: Tensor, heads: int) -> Tensor:
-    """Rows of wq or wk from Meta's interleaved rotary pairs (2i, 2i+1) to the halves (i, i + d/2) that HF rotates."""
+    """Reorder rows of wq or wk from Meta's rotary pairs (2i, 2i+1) to the halves (i, i + d/2) that HF rotates."""
     rows, width = weight.shape
     return weight.view(heads, rows // heads // 2, 2, width).transpose(1, 2).reshape(rows, width)

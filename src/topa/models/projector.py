@@ -27,16 +27,16 @@ class FrameProjector(nn.Module):
         self.temporal = nn.Parameter(torch.randn(frames, width) * std)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """frames: [B, T, D] -> [B, T*k, H], the k tokens of a frame beside each other. Type: the weights'.
+        """Project frames [B, T, D] to tokens [B, T*k, H], the k of a frame beside each other, in the weights' type.
 
         Padding frames get tokens as well, which nobody may read: attention masks them (`VideoLanguageModel`).
         Raises UsageError where T is more than the temporal vectors or D isn't the projector's.
         """
         batch, count, features = frames.shape
-        most, width = self.temporal.shape
-        if count > most or features != self.linear.in_features:
+        max_frames, width = self.temporal.shape
+        if count > max_frames or features != self.linear.in_features:
             raise UsageError(
-                f"frame projector: found {count} frames of width {features}, expected at most {most} of width "
+                f"frame projector: found {count} frames of width {features}, expected at most {max_frames} of width "
                 f"{self.linear.in_features}. Resample the frames, or align a model with more of them."
             )
         tokens: Tensor = self.linear(frames.to(self.linear.weight.dtype))

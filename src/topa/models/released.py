@@ -27,15 +27,15 @@ _TEMPERATURE = 100.0  # the released code multiplies by it
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ReleasedAdapter:
     """Released trainables, and what their file says about the run that made them (nothing in a safetensors file)."""
 
     tensors: dict[str, Tensor]
     settings: dict[str, Any]
 
     @classmethod
-    def read(cls, path: Path) -> Released:
-        """A `.pth` with `model` and `args`, or the tensors alone as `.safetensors`. Raises InputError."""
+    def read(cls, path: Path) -> ReleasedAdapter:
+        """Read a `.pth` with `model` and `args`, or the tensors alone as `.safetensors`. Raises InputError."""
         if path.suffix == ".safetensors":
             try:
                 return cls(load_file(path), {})
@@ -52,7 +52,7 @@ class Released:
 
 
 def convert(state: Mapping[str, Tensor], layers: int, heads: int, width: int, prompt_length: int) -> dict[str, Tensor]:
-    """Released trainables as the state of a `VideoLanguageModel`.
+    """Convert released trainables to the state of a `VideoLanguageModel`.
 
     layers, heads, width: of the whole LLM. prompt_length: P, so that `adapter_query` [n*P, H] tells n, the adapted
     layers, which are the last ones. The gates of other layers, which the released code stores and never reads, are
@@ -67,10 +67,12 @@ def convert(state: Mapping[str, Tensor], layers: int, heads: int, width: int, pr
     faults = [f"{name} is missing" for name in expected if name not in state]
     faults += [f"{name} is unexpected" for name in state if name not in expected]
     for name, shape in expected.items():
-        found = tuple(state[name].shape) if name in state else shape
-        if len(found) != len(shape) or any(want not in (None, got) for got, want in zip(found, shape, strict=True)):
-            wanted = ", ".join("any" if size is None else str(size) for size in shape)
-            faults.append(f"{name} is {found}, expected ({wanted})")
+        actual = tuple(state[name].shape) if name in state else shape
+        if len(actual) != len(shape) or any(
+            want not in (None, size_found) for size_found, want in zip(actual, shape, strict=True)
+        ):
+            expected_shape = ", ".join("any" if size is None else str(size) for size in shape)
+            faults.append(f"{name} is {actual}, expected ({expected_shape})")
     if not faults:
         rows = len(state["adapter_query.weight"])
         if rows % prompt_length or not 0 < rows // prompt_length <= layers:
@@ -107,7 +109,7 @@ def import_adapter(
     prompt_length: int | None = None,
     rope_theta: float = 10000.0,
 ) -> tuple[SavedConfig, dict[str, Tensor]]:
-    """What `saved.save` needs of a released adapter.
+    """Read a released adapter as config and state for `saved.save`.
 
     backbone: a folder in Meta's naming, a Hugging Face folder or a hub id. family, prompt_length: by default what the
     adapter's file says; 50 where it says nothing. rope_theta: 10,000 in all released runs, whatever params.json says.
@@ -115,13 +117,13 @@ def import_adapter(
     Raises InputError for files that can't be read, UsageError where the family can't be known, ArtifactMismatch where
     the parts don't fit.
     """
-    released = Released.read(adapter)
-    told = released.settings
+    released = ReleasedAdapter.read(adapter)
+    settings = released.settings
     if family is None:
-        family = "llama3" if told.get("llama3") else "llama2" if told.get("llama2") else None
+        family = "llama3" if settings.get("llama3") else "llama2" if settings.get("llama2") else None
         if family is None:
             raise UsageError(f"{adapter}: doesn't say which Llama it is for. Add --family llama2 or --family llama3.")
-    length = prompt_length or int(told.get("adapter_len") or _PROMPT_LENGTH)
+    length = prompt_length or int(settings.get("adapter_len") or _PROMPT_LENGTH)
     shape = shape_of(backbone, backbone)
     state = convert(released.tensors, shape["layers"], shape["heads"], shape["width"], length)
     adapted = sum(name.endswith(".prompt") for name in state)
@@ -145,7 +147,7 @@ def import_adapter(
         prompt_length=length,
         adapted_layers=None,
         fusion="mean",
-        temperature=1 / float(told.get("tau") or _TEMPERATURE),
+        temperature=1 / float(settings.get("tau") or _TEMPERATURE),
         protocol="selection",
         bridge="raw",
         legacy=legacy,

@@ -62,16 +62,16 @@ class SavedConfig(BaseModel):
 
 
 def build(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
-    """The model that `config` describes, on an LLM that was loaded for it, untrained.
+    """Build the untrained model that `config` describes, on an LLM that was loaded for it.
 
     bias, std: of an adapter that will not be loaded but trained from its random start; see `VideoLanguageModel`.
     Raises ArtifactError where the LLM has another shape than the one it was aligned with, ArtifactMismatch where it
     has other weights.
     """
-    found = (llm.config.num_hidden_layers, llm.config.hidden_size)
-    if found != (config.llm_layers, config.llm_width):
+    actual = (llm.config.num_hidden_layers, llm.config.hidden_size)
+    if actual != (config.llm_layers, config.llm_width):
         raise ArtifactError(
-            f"{config.llm}: has {found[0]} layers of width {found[1]}; this adapter was aligned with "
+            f"{config.llm}: has {actual[0]} layers of width {actual[1]}; this adapter was aligned with "
             f"{config.llm_layers} layers of width {config.llm_width}. Give the language model it was aligned with."
         )
     if not same(known := identity(llm), config.llm_identity):
@@ -83,7 +83,7 @@ def build(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: 
 
 
 def shape(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: float = 1.0) -> VideoLanguageModel:
-    """As `build`, on an LLM that isn't looked at: one without weights, for estimates."""
+    """Build the model without checking the LLM, which may be one without weights, for estimates."""
     return VideoLanguageModel(
         llm,
         config.feature_width,
@@ -99,7 +99,7 @@ def shape(llm: PreTrainedModel, config: SavedConfig, *, bias: float = 3.5, std: 
 
 
 def card(config: SavedConfig, parameters: str, about: str = "") -> str:
-    """A model card: what the adapter is for, and the reminders that go with it. about: data and metrics."""
+    """Write a model card: what the adapter is for, and the reminders that go with it. about: data and metrics."""
     licences = "The language model and the encoder are not included and keep their own licences"
     return (
         f"---\nlibrary_name: topa\nbase_model: {config.llm}\npipeline_tag: video-text-to-text\n---\n"
@@ -113,7 +113,7 @@ def card(config: SavedConfig, parameters: str, about: str = "") -> str:
 
 
 def fetch(name: str | Path, revision: str | None = None) -> Path:
-    """The folder of a saved model: a folder itself, or a hub repository's files, downloaded and cached.
+    """Return the folder of a saved model: a folder itself, or a hub repository's files, downloaded and cached.
 
     name: `org/name@revision` names a revision, too. Raises InputError where a path leads nowhere, UsageError for what
     can be no repository, ArtifactError where there is none.
@@ -149,7 +149,7 @@ def save(folder: Path, config: SavedConfig, state: dict[str, Tensor], card: str)
 
 
 def read_config(folder: Path) -> SavedConfig:
-    """The config of a saved model. Raises ArtifactError where the folder isn't one."""
+    """Read the config of a saved model. Raises ArtifactError where the folder isn't one."""
     path = folder / CONFIG
     if not path.is_file() or not (folder / ADAPTER).is_file():
         raise ArtifactError(
@@ -167,7 +167,7 @@ def read_config(folder: Path) -> SavedConfig:
 
 
 def read_adapter(folder: Path) -> dict[str, Tensor]:
-    """The trained tensors of a saved model. Raises ArtifactError where the file is damaged."""
+    """Read the trained tensors of a saved model. Raises ArtifactError where the file is damaged."""
     path = folder / ADAPTER
     try:
         return load_file(path)

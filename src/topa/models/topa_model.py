@@ -1,13 +1,13 @@
 """A frozen language model that reads videos: the LLM, gated prompts in its layers and the frame projector.
 
-Reads token ids and frame features in text space, writes logits, a `Context` to go on from, or tokens.
+Reads token ids and frame features in text space, writes logits, a `KVCache` to go on from, or tokens.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,10 +17,13 @@ from transformers import PreTrainedModel
 
 from ..core.errors import ArtifactMismatch, UsageError
 from .adapter import GatedPrompts
-from .attention import Call, PromptStates, Watch, attach, verify, verify_reached
-from .compat import DynamicCache, cache_argument, cached_layers, copy_cache
+from .attention import AdapterCall, AttentionTrace, PromptStates, attach, verify, verify_reached
+from .compat import DynamicCache, cache_argument, copy_cache
+from .inputs import Embeddings, ModelInputs
+from .kv_cache import KVCache
 from .lora import add_lora
 from .projector import FrameProjector
+from .tree_attention import branch_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,59 +42,6 @@ class ParameterReport:
         parts = ", ".join(f"{name} {count:,}" for name, count in self.trainable.items())
         share = self.total_trainable / (self.total_trainable + self.frozen)
         return f"trainable {self.total_trainable:,} ({share:.3%}): {parts}; frozen {self.frozen:,}"
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a batch has read so far. A value: going on from it leaves it as it was, so it can be shared.
-
-    cache: keys and values of K tokens, [B, g, K, d] per layer, adapter prompts not among them. visible: bool [B, K],
-    False for padding. is_video: bool [B, K]. next_logits: [B, V] after the last visible token.
-    """
-
-    cache: DynamicCache
-    visible: Tensor
-    is_video: Tensor
-    next_logits: Tensor
-
-    @property
-    def nbytes(self) -> int:
-        """What it takes in memory."""
-        layers = cached_layers(self.cache)
-        return int(self.next_logits.nbytes + sum(layer.keys.nbytes + layer.values.nbytes for layer in layers))
-
-    def repeat(self, times: int) -> Context:
-        """Every row `times` times, copies of a row beside each other: a batch of B*times."""
-        return self.take([row for row in range(len(self.visible)) for _ in range(times)])
-
-    def take(self, rows: Sequence[int]) -> Context:
-        """These rows, in this order, each as often as it is named."""
-        if list(rows) == list(range(len(self.visible))):
-            return self
-        index = torch.tensor(rows, device=self.visible.device)
-        cache = copy_cache(self.cache)
-        cache.batch_select_indices(index)
-        visible, is_video, logits = (value[index] for value in (self.visible, self.is_video, self.next_logits))
-        return replace(self, cache=cache, visible=visible, is_video=is_video, next_logits=logits)
-
-    @staticmethod
-    def join(contexts: Sequence[Context]) -> Context:
-        """The rows of several contexts of one model as one batch: what each has read stands at the right end, padding
-        before it, and no more of it than the longest row needs."""
-        width = max(int(context.visible.sum(dim=1).max()) for context in contexts)
-        moved = [_aligned(context, width) for context in contexts]
-        if len(moved) == 1:
-            return moved[0]
-        cache = copy_cache(moved[0].cache)
-        for layer, *parts in zip(cached_layers(cache), *(cached_layers(c.cache) for c in moved), strict=True):
-            layer.keys = torch.cat([part.keys for part in parts])
-            layer.values = torch.cat([part.values for part in parts])
-        return Context(
-            cache,
-            torch.cat([context.visible for context in moved]),
-            torch.cat([context.is_video for context in moved]),
-            torch.cat([context.next_logits for context in moved]),
-        )
 
 
 class VideoLanguageModel(nn.Module):
@@ -157,195 +107,134 @@ class VideoLanguageModel(nn.Module):
         return self
 
     def forward(
-        self,
-        input_ids: Tensor,
-        *,
-        frames: Tensor | None = None,
-        frame_valid: Tensor | None = None,
-        is_slot: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        context: Context | None = None,
-        positions: tuple[Tensor, Tensor] | None = None,
+        self, inputs: ModelInputs, *, cache: KVCache | None = None, positions: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        """Logits of the next token at every position, or at `positions` only.
+        """Compute logits of the next token at every position, or at `positions` only.
 
-        input_ids: int64 [B, S]; the ids in slots are looked up and then replaced, so any valid id will do.
-        frames: float [B, T, D] unit rows, text space. frame_valid: bool [B, T]; a frame that isn't valid is masked
-        and takes no position. is_slot: bool [B, S], where the frames go, in order: k slots per frame; a row may have
-        fewer slots where its last frames aren't valid. attention_mask: bool or 0/1 [B, S], False for padding on
-        either side, or bool [B, 1, S, context + S], which token may read which, for rows that aren't one text from left
-        to right: then position_ids are needed, and sliding windows count by them.
-        position_ids: int64 [B, S], by default a count of the visible tokens. context: what was read before, unchanged
-        by this. positions: rows and columns, int64 [N] each; the head runs there only.
-        Returns [B, S, V], or [N, V]; logits at padding mean nothing. Raises UsageError for frames that don't fit the
-        slots, and where the LLM's attention implementation was changed behind the adapter's back.
+        cache: what was read before, unchanged by this. positions: rows and columns, int64 [N] each; the head runs there
+        only. Returns [B, S, V], or [N, V]; logits at padding mean nothing. Raises UsageError for frames that don't fit
+        the slots, and where the LLM's attention implementation was changed behind the adapter's back.
         """
-        read = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
-        return self._run(read, is_slot, attention_mask, position_ids, context, positions, keep=False)[0]
+        return self._run(self.embed(inputs), cache, positions)[0]
 
     @torch.no_grad()
-    def prefill(
-        self,
-        input_ids: Tensor,
-        *,
-        frames: Tensor | None = None,
-        frame_valid: Tensor | None = None,
-        is_slot: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        context: Context | None = None,
-    ) -> Context:
-        """Read a batch and keep what was read. Arguments as in `forward`; attention_mask is [B, S] here.
+    def prefill(self, inputs: ModelInputs, cache: KVCache | None = None) -> KVCache:
+        """Read a batch, after what a cache holds of it, and return the longer cache.
 
-        Every row must have a visible token. Padding may be on the left or on the right; going on works with both.
+        inputs: with a mask [B, S]. Every row must have a visible token; padding may be on either side.
         """
-        given = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        last = _last(given.bool())
-        read = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
-        _, kept = self._run(read, is_slot, attention_mask, None, context, last, keep=True)
-        assert kept is not None
-        return kept
+        extended = self._run(self.embed(inputs), cache, inputs.last_tokens(), keep=True)[1]
+        assert extended is not None
+        return extended
 
-    def begin(self, input_ids: Tensor, rows: int) -> Context:
+    def prefill_shared(self, input_ids: Tensor, rows: int) -> KVCache:
         """Read the tokens that all rows of a batch begin with once: int64 [1, S], no frames among them.
 
         Unlike after `prefill`, gradients flow back through it, so that training may go on from it.
         """
-        at = torch.zeros(1, dtype=torch.int64, device=input_ids.device)
-        positions = at, at + input_ids.shape[1] - 1
-        _, read = self._run(self.embed(input_ids), None, None, None, None, positions, keep=True)
-        assert read is not None
-        return read.repeat(rows)
+        inputs = ModelInputs(input_ids)
+        cache = self._run(self.embed(inputs), None, inputs.last_tokens(), keep=True)[1]
+        assert cache is not None
+        return cache.repeat(rows)
 
     @torch.no_grad()
     def greedy(
-        self, context: Context, max_new_tokens: int, eos: int | Sequence[int] = (), banned: Sequence[int] = ()
+        self, cache: KVCache, max_new_tokens: int, eos: int | Sequence[int] = (), banned: Sequence[int] = ()
     ) -> list[list[int]]:
-        """The most likely continuation of each row, token by token, at most `max_new_tokens` of them.
+        """Return the most likely continuation of each row, token by token, at most `max_new_tokens` of them.
 
         eos: id or ids that end a row and aren't part of it. banned: ids that are never chosen.
         """
-        ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), device=context.visible.device)
-        forbidden = torch.tensor(list(banned), dtype=torch.int64, device=context.visible.device)
-        chosen: list[Tensor] = []
-        running = torch.ones(len(context.visible), dtype=torch.bool, device=context.visible.device)
+        device, rows = cache.visible.device, len(cache.visible)
+        ends = torch.tensor([eos] if isinstance(eos, int) else list(eos), device=device)
+        forbidden = torch.tensor(list(banned), dtype=torch.int64, device=device)
+        steps: list[Tensor] = []
+        running = torch.ones(rows, dtype=torch.bool, device=device)
         for step in range(max_new_tokens):
-            token = context.next_logits.index_fill(1, forbidden, -torch.inf).argmax(dim=-1)
+            token = cache.next_logits.index_fill(1, forbidden, -torch.inf).argmax(dim=-1)
             running = running & ~torch.isin(token, ends)
-            chosen.append(torch.where(running, token, -1))
+            steps.append(torch.where(running, token, -1))
             if step + 1 == max_new_tokens or not running.any():
                 break
-            context = self.prefill(token[:, None], context=context)
-        rows = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in running]
-        return [[token for token in row if token >= 0] for row in rows]
+            cache = self.prefill(ModelInputs(token[:, None]), cache)
+        tokens = torch.stack(steps, dim=1).tolist() if steps else [[] for _ in range(rows)]
+        return [[token for token in row if token >= 0] for row in tokens]
 
     @torch.no_grad()
-    def branch_nll(
+    def score_continuations(
         self,
-        input_ids: Tensor,
-        branches: Tensor,
-        branch_mask: Tensor,
+        inputs: ModelInputs,
+        continuations: Tensor,
+        continuation_mask: Tensor,
         *,
-        frames: Tensor | None = None,
-        frame_valid: Tensor | None = None,
-        is_slot: Tensor | None = None,
-        attention_mask: Tensor | None = None,
         labelled: Tensor | None = None,
-        context: Context | None = None,
+        cache: KVCache | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Negative log-likelihood of N continuations of each row, which is read once, in one pass.
+        """Compute the negative log-likelihood of N continuations of each row, which is read once, in one pass.
 
-        input_ids [B, S] with frames and so on as in `forward`, attention_mask [B, S]: what the continuations of a row
-        share. branches: int64 [B, N, L]; branch_mask: bool [B, N, L], False for padding on the right. labelled: bool
-        [B, S], shared tokens whose likelihood is wanted as well; each has another one before it. Returns float32
-        [B, S], 0 where not labelled, and [B, N, L], 0 where masked: those of full forwards over row and continuation.
+        inputs: what the continuations of a row share, with a mask [B, S]. continuations: int64 [B, N, L];
+        continuation_mask: bool [B, N, L], False for padding on the right. labelled: bool [B, S], shared tokens whose
+        likelihood is wanted as well; each has another one before it. Returns float32 [B, S], 0 where not labelled, and
+        [B, N, L], 0 where masked: those of full forwards over row and continuation.
         """
-        batch, count, length = branches.shape
-        size, device = input_ids.shape[1], input_ids.device
-        embeds, is_video, visible = self.embed(input_ids, frames, frame_valid, is_slot, attention_mask)
-        given = torch.ones_like(input_ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
-        before = torch.zeros(batch, 1, dtype=torch.int64, device=device)
-        if context is not None:
-            before = context.visible.sum(dim=1, keepdim=True)
-        place = (before + visible.cumsum(dim=1) - 1).clamp(min=0)
-        # Behind what is shared, the branches beside each other; the last token of each needn't be read.
-        told, spoken = branches[:, :, :-1], branch_mask[:, :, :-1].bool()
-        ahead = before + visible.sum(dim=1, keepdim=True)
-        places = (ahead[..., None] + torch.arange(length - 1, device=device)).expand(batch, count, length - 1)
-        owner = torch.arange(count, device=device).repeat_interleave(length - 1)
-        owner = torch.cat([owner.new_full((size,), -1), owner])
-        order = torch.arange(len(owner), device=device)
-        allowed = ((owner == owner[:, None]) | (owner == -1)) & (order <= order[:, None])
-        allowed = allowed.expand(batch, 1, -1, -1)
-        if context is not None:
-            seen = context.visible[:, None, None].expand(-1, 1, len(owner), -1)
-            allowed = torch.cat([seen, allowed], dim=-1)
-        read = (
-            torch.cat([embeds, self.llm.get_input_embeddings()(told.flatten(1))], dim=1),
-            functional.pad(is_video, (0, count * (length - 1))),
-            torch.cat([visible, spoken.flatten(1)], dim=1),
-        )
-        slots = None if is_slot is None else functional.pad(is_slot, (0, count * (length - 1)))
+        ids, length = inputs.input_ids, continuations.shape[2]
+        # The last token of each needn't be read.
+        branches = self.llm.get_input_embeddings()(continuations[:, :, :-1].flatten(1))
+        cached = None if cache is None else cache.visible
+        tree = branch_out(self.embed(inputs), branches, continuation_mask[:, :, :-1].bool(), cached)
         # Where logits are wanted: at the end of what is shared, before its labelled tokens, and along the branches.
-        rows, last = _last(given)
-        kept = torch.zeros_like(input_ids, dtype=torch.bool) if labelled is None else labelled.bool()
-        own_rows, own_columns = kept.nonzero(as_tuple=True)
-        next_rows, branch, step = branch_mask[:, :, 1:].nonzero(as_tuple=True)
-        columns = torch.cat([last, own_columns - 1, size + branch * (length - 1) + step])
-        positions = torch.cat([rows, own_rows, next_rows]), columns
-        all_places = torch.cat([place, places.flatten(1)], dim=1)
-        logits, _ = self._run(read, slots, allowed, all_places, context, positions, keep=False)
-        logits = logits.float()
+        rows, last = inputs.last_tokens()
+        is_labelled = torch.zeros_like(ids, dtype=torch.bool) if labelled is None else labelled.bool()
+        own_rows, own_columns = is_labelled.nonzero(as_tuple=True)
+        next_rows, branch, step = continuation_mask[:, :, 1:].nonzero(as_tuple=True)
+        columns = torch.cat([last, own_columns - 1, ids.shape[1] + branch * (length - 1) + step])
+        logits = self._run(tree, cache, (torch.cat([rows, own_rows, next_rows]), columns))[0].float()
         sizes = [len(last), len(own_rows), len(next_rows)]
         first, own, rest = torch.split(logits, sizes)
         first_sum, own_sum, rest_sum = torch.split(logits.logsumexp(dim=-1, keepdim=True), sizes)
-        shared = torch.zeros(input_ids.shape, device=device)
-        shared[own_rows, own_columns] = (own_sum - own.gather(1, input_ids[own_rows, own_columns, None]))[:, 0]
-        nll = torch.zeros(branches.shape, device=device)
-        nll[:, :, 0] = (first_sum - first.gather(1, branches[:, :, 0])) * branch_mask[:, :, 0]
-        nll[next_rows, branch, step + 1] = (rest_sum - rest.gather(1, branches[next_rows, branch, step + 1, None]))[
-            :, 0
-        ]
+        shared = torch.zeros(ids.shape, device=ids.device)
+        shared[own_rows, own_columns] = (own_sum - own.gather(1, ids[own_rows, own_columns, None]))[:, 0]
+        nll = torch.zeros(continuations.shape, device=ids.device)
+        nll[:, :, 0] = (first_sum - first.gather(1, continuations[:, :, 0])) * continuation_mask[:, :, 0]
+        targets = continuations[next_rows, branch, step + 1, None]
+        nll[next_rows, branch, step + 1] = (rest_sum - rest.gather(1, targets))[:, 0]
         return shared, nll
 
     @torch.no_grad()
-    def attention_to_frames(
-        self, input_ids: Tensor, columns: Tensor, *, frames: Tensor, frame_valid: Tensor, is_slot: Tensor
-    ) -> Tensor:
-        """How much the tokens at some positions attend to each frame: float32 [layers, h, N, T], shares of what a token
-        gives to all that it reads, the k tokens of a frame added up; 0 for a frame that isn't valid or has no slot.
+    def attention_to_frames(self, inputs: ModelInputs, columns: Tensor) -> Tensor:
+        """Measure how much the tokens at some positions attend to each frame.
 
-        These are the language model's own weights, the video bias in them; the gated prompts aren't tokens, and have a
-        softmax apart. A layer that a model skips isn't among the layers.
-
-        input_ids: int64 [1, S]; columns: int64 [N]; frames, frame_valid, is_slot as in `forward`, of a batch of one.
+        inputs: a batch of one, with frames. columns: int64 [N], the positions. Returns float32 [layers, h, N, T],
+        shares of what a token gives to all that it reads, the k tokens of a frame added up; 0 for a frame that isn't
+        valid or has no slot. These are the language model's own weights, the video bias in them; the gated prompts
+        aren't tokens, and have a softmax apart. A layer that a model skips isn't among the layers.
         """
-        watch = Watch(columns)
-        read = self.embed(input_ids, frames, frame_valid, is_slot)
-        rows = torch.zeros_like(columns)
-        self._run(read, is_slot, None, None, None, (rows, columns), keep=False, watch=watch)
-        weights = torch.stack([watch.weights[layer] for layer in sorted(watch.weights)])
-        slots = weights[..., is_slot[0]]
-        found = slots.view(*slots.shape[:-1], -1, self.projector.tokens_per_frame).sum(dim=-1)
-        return functional.pad(found, (0, frames.shape[1] - found.shape[-1]))
+        assert inputs.frames is not None
+        assert inputs.is_slot is not None
+        trace = AttentionTrace(columns)
+        self._run(self.embed(inputs), None, (torch.zeros_like(columns), columns), trace=trace)
+        weights = torch.stack([trace.weights[layer] for layer in sorted(trace.weights)])
+        slots = weights[..., inputs.is_slot[0]]
+        shares = slots.view(*slots.shape[:-1], -1, self.projector.tokens_per_frame).sum(dim=-1)
+        return functional.pad(shares, (0, inputs.frames.shape[1] - shares.shape[-1]))
 
     @property
     def device(self) -> torch.device:
-        """Where inputs belong."""
+        """The device of inputs."""
         return self.projector.linear.weight.device
 
     def named_trainable(self) -> dict[str, nn.Parameter]:
-        """Everything that trains, by name: the projector, and prompts, gates and video biases or LoRA's matrices."""
+        """Return what trains, by name: the projector, and prompts, gates and video biases or LoRA's matrices."""
         own = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         inside = {f"lora.{name}": p for name, p in self.llm.named_parameters() if p.requires_grad}
         return own | inside
 
     def trainable_parameters(self) -> Iterator[nn.Parameter]:
-        """What an optimiser gets."""
+        """Yield the parameters for an optimiser."""
         return iter(self.named_trainable().values())
 
     def parameter_report(self) -> ParameterReport:
-        """Trainable counts by part, and the frozen count."""
+        """Count trainable parameters by part, and frozen ones."""
         parts: dict[str, int] = {}
         for name, parameter in self.named_trainable().items():
             words = name.split(".")
@@ -355,11 +244,11 @@ class VideoLanguageModel(nn.Module):
         return ParameterReport(parts, sum(parameter.numel() for parameter in every if not parameter.requires_grad))
 
     def adapter_state_dict(self) -> dict[str, Tensor]:
-        """All trainable tensors by name, detached, and nothing frozen."""
+        """Return all trainable tensors by name, detached, and nothing frozen."""
         return {name: parameter.detach() for name, parameter in self.named_trainable().items()}
 
     def load_adapter_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
+        """Load trained tensors. Raises ArtifactMismatch that lists every missing, unexpected or misshapen one."""
         own = self.adapter_state_dict()
         faults = [f"{name} is missing" for name in own if name not in state]
         faults += [f"{name} is unexpected" for name in state if name not in own]
@@ -377,27 +266,21 @@ class VideoLanguageModel(nn.Module):
             for name, tensor in own.items():
                 tensor.copy_(state[name])
 
-    def embed(
-        self,
-        input_ids: Tensor,
-        frames: Tensor | None = None,
-        frame_valid: Tensor | None = None,
-        is_slot: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the layers get: embeddings [B, S, H] with frames in their slots, is_video and visible, bool [B, S].
-
-        Arguments as in `forward`. Raises UsageError for frames that don't fit the slots.
-        """
-        embeds = self.llm.get_input_embeddings()(input_ids)
-        visible = torch.ones(input_ids.shape, dtype=torch.bool, device=input_ids.device)
-        if attention_mask is not None and attention_mask.ndim == 2:
-            visible = attention_mask.bool()
-        if frames is None and is_slot is None:
-            return embeds, torch.zeros_like(visible), visible
-        if frames is None or is_slot is None:
+    def embed(self, inputs: ModelInputs) -> Embeddings:
+        """Look up the tokens, and put the frames into their slots. Raises UsageError for frames that don't fit."""
+        values = self.llm.get_input_embeddings()(inputs.input_ids)
+        visible = torch.ones_like(inputs.input_ids, dtype=torch.bool)
+        mask = inputs.attention_mask
+        if mask is not None and mask.ndim == 2:
+            visible, mask = mask.bool(), None
+        if inputs.frames is None and inputs.is_slot is None:
+            nowhere = torch.zeros_like(visible)
+            return Embeddings(values, nowhere, visible, nowhere, mask, inputs.position_ids)
+        if inputs.frames is None or inputs.is_slot is None:
             raise UsageError("video language model: frames and is_slot come together; found only one of them.")
-        return self._fill(embeds, visible, frames, frame_valid, is_slot)
+        values, is_video = self._put_frames(values, inputs.frames, inputs.frame_valid, inputs.is_slot)
+        readable = visible & (is_video | ~inputs.is_slot)
+        return Embeddings(values, is_video & visible, readable, inputs.is_slot, mask, inputs.position_ids)
 
     @property
     def adapted_layers(self) -> dict[int, GatedPrompts]:
@@ -405,7 +288,7 @@ class VideoLanguageModel(nn.Module):
         return {self._first_adapted + i: layer for i, layer in enumerate(self.prompts)}  # type: ignore[misc]
 
     def prompt_states(self) -> PromptStates | None:
-        """Keys and values of the prompts by layer, for reading: computed once, and again when a prompt has changed.
+        """Return keys and values of the prompts by layer: computed once, and again when a prompt has changed.
         None where gradients are recorded, which must flow through them."""
         if torch.is_grad_enabled():
             return None
@@ -418,74 +301,55 @@ class VideoLanguageModel(nn.Module):
 
     def _run(
         self,
-        read: tuple[Tensor, Tensor, Tensor],
-        is_slot: Tensor | None,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-        context: Context | None,
+        embedded: Embeddings,
+        cache: KVCache | None,
         positions: tuple[Tensor, Tensor] | None,
         *,
-        keep: bool,
-        watch: Watch | None = None,
-    ) -> tuple[Tensor, Context | None]:
-        """One pass of the LLM over what `embed` gave; the other arguments as in `forward`."""
+        keep: bool = False,
+        trace: AttentionTrace | None = None,
+    ) -> tuple[Tensor, KVCache | None]:
+        """Run the LLM once. Returns logits as `forward` does, and with `keep` the longer cache."""
         verify(self.llm)
-        embeds, is_video, visible = read
-        length = embeds.shape[1]
-        own_visible = visible
-        if context is not None:
-            visible = torch.cat([context.visible, visible], dim=1)
-            is_video = torch.cat([context.is_video, is_video], dim=1)
-        mask, places = attention_mask, None
-        if attention_mask is not None and attention_mask.ndim == 4:
-            if position_ids is None:
-                raise UsageError("video language model: a mask of pairs needs position_ids; found none.")
-            mask = attention_mask & visible[:, None, None]
-            known = position_ids
-            if context is not None:
-                known = torch.cat([context.visible.cumsum(dim=1) - 1, position_ids], dim=1)
-            places = position_ids, known
-        elif context is None and bool((own_visible[:, 1:] <= own_visible[:, :-1]).all()):
-            # Only padding on the right, which causality hides from every token that is read: the fast path.
-            mask = None
-        else:
-            mask = visible
-            if position_ids is None:
-                position_ids = (visible.cumsum(dim=1) - 1).clamp(min=0)[:, -length:]
-        slots = torch.zeros_like(own_visible) if is_slot is None else is_slot
+        visible, is_video = embedded.visible, embedded.is_video
+        if cache is not None:
+            visible = torch.cat([cache.visible, visible], dim=1)
+            is_video = torch.cat([cache.is_video, is_video], dim=1)
+        mask, position_ids, pair_positions = _mask_and_positions(embedded, visible, cache)
         has_video = bool(is_video.any())
-        seen = is_video.cumsum(dim=1)[:, -length:] > 0
-        call = Call(
+        after_frame = is_video.cumsum(dim=1)[:, -embedded.values.shape[1] :] > 0
+        call = AdapterCall(
             prompts=self.adapted_layers,
-            after_video=seen & ~slots if has_video else None,
+            after_video=after_frame & ~embedded.is_slot if has_video else None,
             is_video=is_video if has_video else None,
             positions=positions,
-            places=places,
+            pair_positions=pair_positions,
             states=self.prompt_states(),
-            watch=watch,
+            trace=trace,
         )
-        cache = DynamicCache() if context is None else copy_cache(context.cache)
+        states = DynamicCache() if cache is None else copy_cache(cache.states)
+        use_cache = keep or cache is not None
         logits = self.llm(
-            inputs_embeds=embeds,
+            inputs_embeds=embedded.values,
             attention_mask=mask,
             position_ids=position_ids,
-            use_cache=keep or context is not None,
+            use_cache=use_cache,
             video_adapter=call,
-            **cache_argument(self.llm, cache if keep or context is not None else None),
+            **cache_argument(self.llm, states if use_cache else None),
         ).logits
         verify_reached(self.llm, call)
         if positions is not None:
             # A family whose head doesn't go through its base model (OPT) has computed all of them.
             logits = logits[0] if call.narrowed else logits[positions]
-        return logits, Context(cache, visible, is_video, logits) if keep else None
+        return logits, KVCache(states, visible, is_video, logits) if keep else None
 
-    def _fill(
-        self, embeds: Tensor, visible: Tensor, frames: Tensor, frame_valid: Tensor | None, is_slot: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Put the frames' tokens into their slots. Returns embeddings [B, S, H], is_video and visible, bool [B, S]."""
+    def _put_frames(
+        self, embeds: Tensor, frames: Tensor, frame_valid: Tensor | None, is_slot: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Put the frames' tokens into their slots. Returns embeddings [B, S, H], and is_video bool [B, S]."""
         tokens = self.projector(frames).to(embeds.dtype)
-        valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
-        valid = valid if frame_valid is None else frame_valid
+        valid = frame_valid
+        if valid is None:
+            valid = torch.ones(frames.shape[:2], dtype=torch.bool, device=frames.device)
         valid = valid.repeat_interleave(self.projector.tokens_per_frame, dim=1)
         rank = is_slot.cumsum(dim=1)  # of a slot: which of the row's frame tokens it holds, from 1
         count = rank[:, -1:]
@@ -498,9 +362,30 @@ class VideoLanguageModel(nn.Module):
             )
         rank = (rank - 1).clamp(min=0)
         tokens = tokens.gather(1, rank[..., None].expand(*rank.shape, embeds.shape[-1]))
-        embeds = torch.where(is_slot[..., None], tokens, embeds)
-        is_video = is_slot & valid.gather(1, rank)
-        return embeds, is_video & visible, visible & (is_video | ~is_slot)
+        return torch.where(is_slot[..., None], tokens, embeds), is_slot & valid.gather(1, rank)
+
+
+def _mask_and_positions(
+    embedded: Embeddings, visible: Tensor, cache: KVCache | None
+) -> tuple[Tensor | None, Tensor | None, tuple[Tensor, Tensor] | None]:
+    """Return the LLM's mask and position ids, and for a mask of pairs the positions of queries and keys.
+
+    visible: bool [B, K + S], of what was read before as well.
+    """
+    position_ids = embedded.position_ids
+    if embedded.mask is not None:
+        if position_ids is None:
+            raise UsageError("video language model: a mask of pairs needs position_ids; found none.")
+        keys = position_ids
+        if cache is not None:
+            keys = torch.cat([cache.visible.cumsum(dim=1) - 1, position_ids], dim=1)
+        return embedded.mask & visible[:, None, None], position_ids, (position_ids, keys)
+    if cache is None and bool((embedded.visible[:, 1:] <= embedded.visible[:, :-1]).all()):
+        # Only padding on the right, which causality hides from every token that is read: the fast path.
+        return None, position_ids, None
+    if position_ids is None:
+        position_ids = (visible.cumsum(dim=1) - 1).clamp(min=0)[:, -embedded.values.shape[1] :]
+    return visible, position_ids, None
 
 
 def trainable_count(
@@ -513,40 +398,5 @@ def trainable_count(
     prompt_length: int = 50,
     tokens_per_frame: int = 1,
 ) -> int:
-    """How many parameters would train on an LLM of this shape: 9,742,336 for Llama-2 7B (4096, 32, 32)."""
+    """Count the parameters that would train on an LLM of this shape: 9,742,336 for Llama-2 7B (4096, 32, 32)."""
     return layers * (prompt_length * width + 2 * heads) + width * (feature_width * tokens_per_frame + frames)
-
-
-def _last(visible: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows, and the column of each row's last visible token: int64 [B] each."""
-    columns = torch.arange(visible.shape[1], device=visible.device)
-    return torch.arange(len(visible), device=visible.device), torch.where(visible, columns, -1).amax(dim=1)
-
-
-def _aligned(context: Context, width: int) -> Context:
-    """What each row has read, moved to the last of `width` columns."""
-    batch, length = context.visible.shape
-    cache = copy_cache(context.cache)
-    if bool((context.visible[:, 1:] >= context.visible[:, :-1]).all()):  # it is at the right end already
-        for layer in cached_layers(cache):
-            layer.keys, layer.values = (_widened(kept, width, 2) for kept in (layer.keys, layer.values))
-        visible, is_video = (_widened(kept, width, 1) for kept in (context.visible, context.is_video))
-        return replace(context, cache=cache, visible=visible, is_video=is_video)
-    # A stable sort puts what isn't visible first, and leaves the rest in order.
-    order = functional.pad(context.visible.long().argsort(dim=1, stable=True), (max(0, width - length), 0))[:, -width:]
-    column = torch.arange(width, device=context.visible.device)
-    visible = column >= width - context.visible.sum(dim=1, keepdim=True)
-    for layer in cached_layers(cache):
-        heads, size = layer.keys.shape[1], layer.keys.shape[3]
-        places = order[:, None, :, None].expand(batch, heads, width, size)
-        layer.keys = layer.keys.gather(2, places)
-        layer.values = layer.values.gather(2, places[..., :1].expand(*places.shape[:3], layer.values.shape[3]))
-    return replace(context, cache=cache, visible=visible, is_video=context.is_video.gather(1, order) & visible)
-
-
-def _widened(kept: Tensor, width: int, dim: int) -> Tensor:
-    """The last `width` columns of a dimension, zeros before them where there are fewer; a view where there aren't."""
-    length = kept.shape[dim]
-    if width <= length:
-        return kept.narrow(dim, length - width, width)
-    return functional.pad(kept, (0, 0) * (kept.ndim - 1 - dim) + (width - length, 0))

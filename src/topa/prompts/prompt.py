@@ -55,7 +55,7 @@ class Prompt:
 
 
 class Prompter:
-    """Writes the prompts of the three tasks for one tokenizer.
+    """A writer of the prompts of the three tasks, for one tokenizer.
 
     tokens_per_frame: LLM positions per frame (1 in the paper). Segments are tokenised one by one: a target never
     merges with what stands before it, whatever the tokenizer. window: tokens the model can read; None for no limit.
@@ -79,8 +79,8 @@ class Prompter:
         self._lock = threading.Lock()
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the letter of `answer`. Options may repeat, as those of published questions
-        do. Raises what `check_number` raises, and TooLong where the window is too small."""
+        """Write a multiple choice prompt, whose target is the letter of `answer`. Options may repeat, as those of
+        published questions do. Raises what `check_number` raises, and TooLong where the window is too small."""
         check_number(options)
         return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
 
@@ -89,7 +89,7 @@ class Prompter:
         return self._build(self.templates.choose, frames, self.templates.choice_body(question, tuple(options)), target)
 
     def _fit(self, options: Sequence[str], write: Callable[[Sequence[str]], Prompt]) -> Prompt:
-        """What `write` makes of the options, or of as much of their beginnings as the window holds."""
+        """Write the prompt with all of the options, or with as much of their beginnings as the window holds."""
         prompt = write(options)
         if self.window is None or len(prompt) <= self.window:
             return prompt
@@ -116,39 +116,39 @@ class Prompter:
         return prompt
 
     def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:
-        """An open question: the target is the answer's text."""
+        """Write the prompt of an open question, whose target is the answer's text."""
         target = None if answer is None else " " + answer
         return self._checked(self._build(self.templates.answer, frames, self.templates.open_body(question), target))
 
     def describe(self, frames: int, description: str | None = None) -> Prompt:
-        """A summary: the target is the dense description."""
+        """Write the prompt of a summary, whose target is the dense description."""
         target = None if description is None else " " + description
         return self._checked(self._build(self.templates.describe, frames, self.templates.description, target))
 
     def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
-        """One whole prompt per option, which option scoring compares: with the option's letter as the target behind
-        all options, or with its text as a free answer. Raises as `choose` does."""
+        """Write one whole prompt per option, which option scoring compares: with the option's letter as the target
+        behind all options, or with its text as a free answer. Raises as `choose` does."""
         check_number(options)
         if by_letter:
             return [self.choose(question, options, frames, index) for index in range(len(options))]
         return [self.answer(question, frames, option) for option in options]
 
     def letter(self, index: int) -> str:
-        """How the option at `index` is named in an answer."""
+        """Return the name of the option at `index` in an answer."""
         return self.templates.choice.format(letter=LETTERS[index])
 
     def target_ids(self, text: str) -> tuple[int, ...]:
-        """A target on its own, with the end of sequence: what option scoring appends to a prompt."""
+        """Encode a target on its own, with the end of sequence: what option scoring appends to a prompt."""
         eos = self.tokenizer.eos_token_id
         return (*self.encode(text), *(() if eos is None else (eos,)))
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of a text that the tokenizer has no token for (word-level tokenizers only)."""
+        """Return the words of a text that the tokenizer has no token for (word-level tokenizers only)."""
         unknown = self.tokenizer.unk_token_id
         return [] if unknown is None else [w for w in text.split() if unknown in self.encode(w)]
 
     def encode(self, text: str) -> tuple[int, ...]:
-        """Ids of one segment, without special tokens."""
+        """Encode one segment, without special tokens."""
         ids = self._known.get(text)
         if ids is None:
             # Split: a question that contains "</s>" is text, and doesn't end the sequence.
@@ -164,13 +164,13 @@ class Prompter:
         bos = self.tokenizer.bos_token_id
         before = (*(() if bos is None else (bos,)), *self.encode(head))
         slots = (len(before), len(before) + frames * self.tokens_per_frame)
-        asked = (*before, *([0] * (slots[1] - slots[0])), *self.encode(body))
-        said = () if target is None else self.target_ids(target)
-        return Prompt((*asked, *said), slots, (len(asked), len(asked) + len(said)))
+        prefix = (*before, *([0] * (slots[1] - slots[0])), *self.encode(body))
+        target_tokens = () if target is None else self.target_ids(target)
+        return Prompt((*prefix, *target_tokens), slots, (len(prefix), len(prefix) + len(target_tokens)))
 
 
 def check_number(options: Sequence[str]) -> None:
-    """Options must be two to ten, and not empty. Raises InputError."""
+    """Raise InputError unless there are two to ten options, none of them empty."""
     if len(options) < 2:
         raise InputError(f"options: found {len(options)}; expected at least two. Give --choice TEXT twice or more.")
     if len(options) > len(LETTERS):
@@ -180,9 +180,9 @@ def check_number(options: Sequence[str]) -> None:
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Options as a user gives them: as `check_number` wants them, and all different. Raises InputError."""
+    """Raise InputError for options of a user that fail `check_number`, or aren't all different."""
     check_number(options)
-    found = [o.strip() for o in options]
-    repeated = sorted({o for o in found if found.count(o) > 1})
+    stripped = [o.strip() for o in options]
+    repeated = sorted({o for o in stripped if stripped.count(o) > 1})
     if repeated:
         raise InputError(f"options: {', '.join(map(repr, repeated))} found more than once; expected different options.")

@@ -34,7 +34,7 @@ _ANSWER = "Instruction: Predict the answer based on the video and question.\nVid
 
 
 class ReleasedPrompter(Prompter):
-    """Writes the released prompts. What follows the frames is tokenised in one piece, so that tokens are those the
+    """A writer of the released prompts. What follows the frames is tokenised in one piece, so that tokens are those the
     adapter learned; the target begins at the token that holds its first letter.
 
     Deviation: the released code finds the target by the first "Answer" in the prompt, also where the question has
@@ -52,57 +52,58 @@ class ReleasedPrompter(Prompter):
             )
 
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
-        """Multiple choice: the target is the end of `The correct choice is (A)`."""
+        """Write a multiple choice prompt, whose target is the end of `The correct choice is (A)`."""
         check_options(options)
         return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
 
     def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
-        listed = "".join(f"({LETTERS[i]}) {option}\n" for i, option in enumerate(options))
-        stem = f"Question: {_asked(question)}\nChoices: \n{listed}Answer: The correct choice is ("
+        option_lines = "".join(f"({LETTERS[i]}) {option}\n" for i, option in enumerate(options))
+        stem = f"Question: {_as_asked(question)}\nChoices: \n{option_lines}Answer: The correct choice is ("
         if answer is None:
             return self._whole(_CHOOSE, frames, stem, None)
-        begin = len(stem) - len(self.wording.chosen)
-        return self._whole(_CHOOSE, frames, f"{stem}{LETTERS[answer]})", begin)
+        target_start = len(stem) - len(self.wording.chosen)
+        return self._whole(_CHOOSE, frames, f"{stem}{LETTERS[answer]})", target_start)
 
     def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:
-        """An open question: the target is a colon and the answer's text."""
+        """Write the prompt of an open question, whose target is a colon and the answer's text."""
         return self._checked(self._open(question, frames, None if answer is None else answer + "\n"))
 
     def describe(self, frames: int, description: str | None = None) -> Prompt:
-        """A summary: the target is a colon and the description."""
-        said = "" if description is None else f" {description}\n"
-        begin = None if description is None else len("\nDescription")
-        return self._checked(self._whole(self.wording.describe, frames, f"\nDescription:{said}", begin))
+        """Write the prompt of a summary, whose target is a colon and the description."""
+        reply = "" if description is None else f" {description}\n"
+        target_start = None if description is None else len("\nDescription")
+        return self._checked(self._whole(self.wording.describe, frames, f"\nDescription:{reply}", target_start))
 
     def candidates(self, question: str, options: Sequence[str], frames: int, by_letter: bool) -> list[Prompt]:
-        """As `Prompter.candidates`; an option's text isn't followed by a line end, as in the released evaluation."""
+        """Write candidates as `Prompter` does; an option's text has no line end, as in the released evaluation."""
         if by_letter:
             return super().candidates(question, options, frames, by_letter)
         check_options(options)
         return [self._checked(self._open(question, frames, option)) for option in options]
 
-    def _open(self, question: str, frames: int, said: str | None) -> Prompt:
-        stem = f"Question: {_asked(question)}\nAnswer"
-        if said is None:
+    def _open(self, question: str, frames: int, reply: str | None) -> Prompt:
+        stem = f"Question: {_as_asked(question)}\nAnswer"
+        if reply is None:
             return self._whole(_ANSWER, frames, f"{stem}:", None)
-        return self._whole(_ANSWER, frames, f"{stem}: {said}", len(stem))
+        return self._whole(_ANSWER, frames, f"{stem}: {reply}", len(stem))
 
-    def _whole(self, head: str, frames: int, text: str, begin: int | None) -> Prompt:
-        """begin: the character of `text` where the target begins; None for a prompt that is to be continued."""
+    def _whole(self, head: str, frames: int, text: str, target_start: int | None) -> Prompt:
+        """Write a whole prompt. target_start: character of `text` where the target begins; None for one to be
+        continued."""
         bos, eos = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         before = (*(() if bos is None else (bos,)), *self.encode(head))
         slots = (len(before), len(before) + frames)
         encoded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)
         ids = (*before, *([0] * frames), self._separator, *encoded["input_ids"])
-        if begin is None:
+        if target_start is None:
             return Prompt(ids, slots, (len(ids), len(ids)))
         # A token's span may or may not include the blank before its word: what counts is where it ends.
-        first = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > begin)
+        first = next(i for i, (_, end) in enumerate(encoded["offset_mapping"]) if end > target_start)
         ids = (*ids, *(() if eos is None else (eos,)))
         return Prompt(ids, slots, (slots[1] + 1 + first, len(ids)))
 
 
-def _asked(question: str) -> str:
-    """The released code capitalises a question, which lowers all other letters, and ends it with a question mark."""
-    asked = question.capitalize().strip()
-    return asked if asked.endswith("?") else asked + "?"
+def _as_asked(question: str) -> str:
+    """Write a question as the released code does: capitalised, all other letters lowered, with a question mark."""
+    text = question.capitalize().strip()
+    return text if text.endswith("?") else text + "?"

@@ -29,18 +29,18 @@ class Templates:
     description: str = "\nDescription:"
 
     def choice_body(self, question: str, options: tuple[str, ...]) -> str:
-        """Everything between the frames and the chosen letter."""
-        listed = "".join(self.option.format(letter=LETTERS[i], option=o) for i, o in enumerate(options))
-        return self.question.format(question=question) + self.options + listed + self.reply
+        """Write everything between the frames and the chosen letter."""
+        option_lines = "".join(self.option.format(letter=LETTERS[i], option=o) for i, o in enumerate(options))
+        return self.question.format(question=question) + self.options + option_lines + self.reply
 
     def open_body(self, question: str) -> str:
-        """Everything between the frames and a free answer."""
+        """Write everything between the frames and a free answer."""
         return self.question.format(question=question) + self.reply
 
 
 TOPA = Templates()
 
 
-def subtitled(question: str, said: str) -> str:
-    """A question with what is said in the video before it; itself where nothing is."""
-    return f"Subtitles: {said}\n{question}" if said else question
+def subtitled(question: str, subtitles: str) -> str:
+    """Put subtitles before a question, where there are any."""
+    return f"Subtitles: {subtitles}\n{question}" if subtitles else question

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from ..core import pages
-from ..core.durations import duration
+from ..core.formatting import duration, percent
 from . import wording
 from .plots import Look
 from .read import Run, differing
@@ -30,26 +30,26 @@ class Picture:
     looks: Mapping[Look, str]
 
 
-def page(runs: Sequence[Run], drawn: Sequence[Run], pictures: Iterable[Picture], command: str) -> str:
-    """The whole page. runs: all of them, in their order; drawn: those in the pictures; command: what made the page."""
+def page(runs: Sequence[Run], plotted: Sequence[Run], pictures: Iterable[Picture], command: str) -> str:
+    """Write the page. runs: all of them, in order; plotted: those in the pictures; command: what made the page."""
     title = f"Run {runs[0].name}" if len(runs) == 1 else f"{len(runs)} runs compared"
     notes = [note for run in runs for note in run.notes]
-    if len(drawn) < len(runs):
-        notes.append(f"Drawn are {len(drawn)} of {len(runs)} runs: the first of the table that have a step.")
+    if len(plotted) < len(runs):
+        notes.append(f"Drawn are {len(plotted)} of {len(runs)} runs: the first of the table that have a step.")
     sections = {
         "runs": ("All runs", _table(runs) if len(runs) > 1 else ""),
-        **{picture.name: (picture.heading, _picture(picture, drawn)) for picture in pictures},
+        **{picture.name: (picture.heading, _picture(picture, plotted)) for picture in pictures},
         "settings": ("Settings" if len(runs) == 1 else "Settings of all of them", _settings(runs)),
         "commands": ("Run it again", _commands(runs)),
         "notes": ("Notes", pages.bullets(notes)),
     }
-    made = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    date = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     return pages.document(
         title,
         style=pages.resource(__package__, "page.css"),
         header=_headline(runs),
         sections=sections,
-        footer=f"Made by <code>{escape(command)}</code> on {made}.",
+        footer=f"Made by <code>{escape(command)}</code> on {date}.",
     )
 
 
@@ -69,7 +69,7 @@ def _headline(runs: Sequence[Run]) -> str:
     ):
         best = run.best(measure)
         if best is not None:
-            value = wording.decimal(best.value) if measure == "loss" else wording.percent(best.value)
+            value = wording.decimal(best.value) if measure == "loss" else percent(best.value)
             cards.append((value, about, f"the best, at step {best.step:,}"))
     if run.loss is not None:
         cards.append((wording.decimal(run.loss), "training loss", "mean of the last steps"))
@@ -81,12 +81,12 @@ def _headline(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> str:
-    shown, lines = columns(runs)
-    head = "".join(f'<th scope="col"{_side(c.right)}>{escape(c.title)}</th>' for c in shown)
+    table_columns, lines = columns(runs)
+    head = "".join(f'<th scope="col"{_side(c.right)}>{escape(c.title)}</th>' for c in table_columns)
     rows = "".join(
         "<tr>"
-        + f'<th scope="row">{escape(shown[0].cells[row])}</th>'
-        + "".join(f"<td{_side(c.right)}>{_cell(c.cells[row])}</td>" for c in shown[1:])
+        + f'<th scope="row">{escape(table_columns[0].cells[row])}</th>'
+        + "".join(f"<td{_side(c.right)}>{_cell(c.cells[row])}</td>" for c in table_columns[1:])
         + "</tr>\n"
         for row in range(len(runs))
     )
@@ -95,7 +95,7 @@ def _table(runs: Sequence[Run]) -> str:
 
 
 def _cell(text: str) -> str:
-    """The step of a best value stands below it."""
+    """Write a cell; the step of a best value stands below it."""
     value, at, step = text.partition(" at ")
     return escape(value) + (f"<small>at {escape(step)}</small>" if at else "")
 
@@ -104,10 +104,10 @@ def _side(right: bool) -> str:
     return ' class="number"' if right else ""
 
 
-def _picture(picture: Picture, drawn: Sequence[Run]) -> str:
-    """The drawing for this paper and width; which one that is, the browser says."""
+def _picture(picture: Picture, plotted: Sequence[Run]) -> str:
+    """Write a picture of which the browser picks the drawing for its paper and width."""
     looks = picture.looks
-    names = ", ".join(run.name for run in drawn)
+    names = ", ".join(run.name for run in plotted)
     words = escape(f"{picture.heading} by step, of {names}. The best numbers are written above.")
     return (
         "<figure><picture>"

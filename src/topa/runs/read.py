@@ -36,7 +36,7 @@ class Series:
     values: array[float] = field(default_factory=lambda: array("d"))
 
     def add(self, step: int, value: float) -> None:
-        """Add a value; where a step comes again, as in a run that went on, what was known from it on is replaced."""
+        """Add a value. A step that comes again, as in a resumed run, replaces what was known from it on."""
         while self.steps and self.steps[-1] >= step:
             self.steps.pop()
             self.values.pop()
@@ -44,9 +44,9 @@ class Series:
         self.values.append(value)
 
     def mean(self, last: int | None = None) -> float | None:
-        """The mean of all values, or of the last ones; None where there are none."""
-        chosen = self.values[-last:] if last else self.values
-        return sum(chosen) / len(chosen) if chosen else None
+        """Return the mean of all values, or of the last ones; None where there are none."""
+        window = self.values[-last:] if last else self.values
+        return sum(window) / len(window) if window else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Run:
     notes: tuple[str, ...]
 
     def get(self, name: str) -> Series:
-        """A series; an empty one where nothing of the name was logged."""
+        """Return a series; an empty one where nothing of the name was logged."""
         return self.series.get(name) or Series()
 
     @property
@@ -99,11 +99,12 @@ class Run:
     @property
     def llm(self) -> str | None:
         """The language model as the settings name it."""
-        found = self.settings.get("llm")
-        return None if found is None else str(found)
+        name = self.settings.get("llm")
+        return None if name is None else str(name)
 
     def best(self, measure: str) -> Best | None:
-        """The best held-out "accuracy" or "rouge_l" (the highest) or "loss" (the lowest); of equals the first."""
+        """Return the best held-out "accuracy" or "rouge_l" (the highest) or "loss" (the lowest); of equals the
+        first."""
         series = self.get(f"held_out/{measure}")
         if not series.steps:
             return None
@@ -118,10 +119,10 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """How long it has been training, over all sittings."""
-        told = (self.result or {}).get("seconds")
-        if isinstance(told, int | float):
-            return float(told)
+        """Seconds of training, over all sittings."""
+        logged = (self.result or {}).get("seconds")
+        if isinstance(logged, int | float):
+            return float(logged)
         spent = self.get("seconds").values
         return sum(spent) if spent else None
 
@@ -135,11 +136,11 @@ class Run:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
-    """All runs in and below some folders, by their names. A run is a folder with `run.json` and `metrics.jsonl`.
+    """Find all runs in and below some folders, by their names. A run is a folder with `run.json` and `metrics.jsonl`.
 
     Raises InputError for a folder that isn't there, or holds no run.
     """
-    found: dict[Path, str] = {}
+    names: dict[Path, str] = {}
     for folder in folders:
         if not folder.is_dir():
             what = "a file" if folder.exists() else "nothing there"
@@ -151,15 +152,15 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
             inside = path.relative_to(folder)
             own = folder.resolve().name if inside == Path() else str(inside)
             several = len(folders) > 1 and inside != Path()
-            found.setdefault(path.resolve(), str(folder / inside) if several else own)
-    twice = len(set(found.values())) < len(found)
-    return [read_run(path, str(path) if twice else name) for path, name in sorted(found.items())]
+            names.setdefault(path.resolve(), str(folder / inside) if several else own)
+    twice = len(set(names.values())) < len(names)
+    return [read_run(path, str(path) if twice else name) for path, name in sorted(names.items())]
 
 
 def read_run(folder: Path, name: str | None = None) -> Run:
-    """The run of a folder. What is missing or damaged is left out, and noted. Raises InputError without a log."""
+    """Read the run of a folder. What is missing or damaged is left out, and noted. Raises InputError without a log."""
     notes: list[str] = []
-    told = _object(folder / RUN, notes) or {}
+    record = _object(folder / RUN, notes) or {}
     result = _object(folder / RESULT, notes) if (folder / RESULT).exists() else None
     broken: list[int] = []
     series: dict[str, Series] = {}
@@ -170,14 +171,14 @@ def read_run(folder: Path, name: str | None = None) -> Run:
     if broken:
         few = ", ".join(map(str, broken[:3])) + (" ..." if len(broken) > 3 else "")
         notes.append(f"{folder / METRICS}: {len(broken)} lines are no rows of a log and were passed over (line {few})")
-    steps = told.get("steps", (result or {}).get("steps"))
-    settings = told.get("settings")
+    steps = record.get("steps", (result or {}).get("steps"))
+    settings = record.get("settings")
     return Run(
         folder=folder,
         name=name or folder.resolve().name,
-        kind=_text(told.get("kind")),
-        command=_text(told.get("command")),
-        started=_text(told.get("started")),
+        kind=_text(record.get("kind")),
+        command=_text(record.get("command")),
+        started=_text(record.get("started")),
         steps=steps if type(steps) is int else None,
         settings=settings if isinstance(settings, dict) else {},
         result=result,
@@ -188,19 +189,19 @@ def read_run(folder: Path, name: str | None = None) -> Run:
 
 
 def differing(runs: Iterable[Run]) -> list[str]:
-    """The settings that tell runs apart: those that have two values or more among the runs that have them."""
+    """Return the settings that have two values or more among the runs that have them."""
     values: dict[str, set[str]] = {}
     for run in runs:
         for key, value in run.settings.items():
             values.setdefault(key, set()).add(json.dumps(value, sort_keys=True, default=str))
-    return [key for key, seen in values.items() if len(seen) > 1]
+    return [key for key, variants in values.items() if len(variants) > 1]
 
 
 def layers(run: Run, name: str) -> dict[int, Series]:
-    """The series of each layer of "gates" or "video_bias", by the layer's number."""
+    """Return the series of each layer of "gates" or "video_bias", by the layer's number."""
     start = f"{name}/layer_"
-    found = {int(key[len(start) :]): series for key, series in run.series.items() if key.startswith(start)}
-    return dict(sorted(found.items()))
+    by_number = {int(key[len(start) :]): series for key, series in run.series.items() if key.startswith(start)}
+    return dict(sorted(by_number.items()))
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -211,27 +212,27 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _no_run(folder: Path) -> str:
-    begun = sorted(path.parent for path in folder.rglob(RUN))
-    if begun:
-        found = f"{begun[0] / RUN} without {METRICS} beside it: a run that hasn't begun to train"
+    unfinished = sorted(path.parent for path in folder.rglob(RUN))
+    if unfinished:
+        contents = f"{unfinished[0] / RUN} without {METRICS} beside it: a run that hasn't begun to train"
     else:
         names = sorted(path.name for path in folder.iterdir())
-        found = f"{', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" if names else "an empty folder"
+        contents = f"{', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" if names else "an empty folder"
     return (
-        f"{folder}: found {found}; expected at least one run, a folder with {RUN} and {METRICS}. "
+        f"{folder}: found {contents}; expected at least one run, a folder with {RUN} and {METRICS}. "
         "Name the folder given as --out to topa align or topa finetune, or one above it."
     )
 
 
 def _object(path: Path, notes: list[str]) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         notes.append(f"{path}: can't be read ({error})")
         return None
-    if isinstance(found, dict):
-        return found
-    notes.append(f"{path}: found {type(found).__name__}; expected a JSON object")
+    if isinstance(value, dict):
+        return value
+    notes.append(f"{path}: found {type(value).__name__}; expected a JSON object")
     return None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import UsageError
 from .page import Picture, page
-from .plots import OVERLAID, PLOTS, Look
+from .plots import OVERLAID, PLOTS, Look, draw
 from .read import Run
 
 if TYPE_CHECKING:
@@ -24,31 +24,29 @@ FILES = ("report.html", *(f"{name}.png" for name in PLOTS))
 
 
 def write_report(runs: Sequence[Run], out: Path, command: str) -> Path:
-    """Write `report.html` and a PNG a plot into a folder; gives the path of the page.
+    """Write `report.html` and a PNG per plot into a folder; return the path of the page.
 
     runs: in the order of their importance; of many, the first `OVERLAID` are drawn. command: what made the report.
     Raises UsageError where matplotlib isn't installed or no run has a step yet, OutputError where `out` can't be
     written.
     """
-    drawn = [run for run in runs if run.step or any(name.startswith("held_out/") for name in run.series)]
-    if not drawn:
+    plotted = [run for run in runs if run.step or any(name.startswith("held_out/") for name in run.series)]
+    if not plotted:
         raise UsageError(
             f"{', '.join(run.name for run in runs[:3])}: no step is logged yet, so there is nothing to plot. "
             "Wait for the first steps, then run the same command again."
         )
-    drawn = drawn[:OVERLAID]
+    plotted = plotted[:OVERLAID]
     folder = output_folder(out, *FILES)
     pictures = []
-    for name, (heading, plot) in PLOTS.items():
-        found = {
-            look: plot(drawn, look)
-            for look in (Look(dark, narrow) for dark in (False, True) for narrow in (False, True))
-        }
-        made = {look: figure for look, figure in found.items() if figure is not None}
-        if made:
-            pictures.append(Picture(name, heading, {look: _data(figure) for look, figure in made.items()}))
-            write_atomically(folder / f"{name}.png", _image(made[Look()], "png"))
-    write_atomically(folder / "report.html", page(runs, drawn, pictures, command))
+    looks = [Look(dark, narrow) for dark in (False, True) for narrow in (False, True)]
+    for name, (heading, _) in PLOTS.items():
+        figures = {look: draw(name, plotted, look) for look in looks}
+        drawings = {look: figure for look, figure in figures.items() if figure is not None}
+        if drawings:
+            pictures.append(Picture(name, heading, {look: _data(figure) for look, figure in drawings.items()}))
+            write_atomically(folder / f"{name}.png", _image(drawings[Look()], "png"))
+    write_atomically(folder / "report.html", page(runs, plotted, pictures, command))
     return folder / "report.html"
 
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from ..core.durations import duration
+from ..core.formatting import duration
 from ..core.registry import unknown
 from . import wording
 from .read import Run, differing
@@ -21,8 +21,8 @@ _GAP = 2  # characters between columns
 _MEASURES = ("accuracy", "loss", "rouge_l")
 
 
-def told(run: Run) -> dict[str, Any]:
-    """A run as JSON."""
+def run_as_json(run: Run) -> dict[str, Any]:
+    """Return a run as JSON."""
     bests = {measure: run.best(measure) for measure in _MEASURES}
     return {
         "name": run.name,
@@ -45,7 +45,7 @@ def told(run: Run) -> dict[str, Any]:
 
 
 def ordered(runs: Sequence[Run], key: str = "accuracy") -> list[Run]:
-    """Best first by a measure or a number of the table, or ascending by any setting; runs that lack it come last.
+    """Sort best first by a measure or a number of the table, or ascending by a setting; runs that lack it come last.
 
     Raises UsageError for a key that no run has.
     """
@@ -56,15 +56,15 @@ def ordered(runs: Sequence[Run], key: str = "accuracy") -> list[Run]:
 
     def value(run: Run) -> Any:
         if key in _MEASURES:
-            found = run.best(key)
-            return None if found is None else found.value
+            best = run.best(key)
+            return None if best is None else best.value
         if key in numbers:
             return getattr(run, "loss" if key == "train_loss" else key)
         return run.settings.get(key)
 
     def loss(run: Run) -> float:
-        found = run.best("loss")
-        return float("inf") if found is None else found.value
+        best = run.best("loss")
+        return float("inf") if best is None else best.value
 
     lacking = [run for run in runs if value(run) is None]
     having = sorted((run for run in runs if value(run) is not None), key=lambda run: (loss(run), run.name))
@@ -76,7 +76,7 @@ def ordered(runs: Sequence[Run], key: str = "accuracy") -> list[Run]:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A cell a run. room: where columns don't all fit, those of the highest number go first; 0 always stays."""
+    """One cell per run. room: where columns don't all fit, those of the highest number go first; 0 always stays."""
 
     title: str
     cells: list[str]
@@ -85,44 +85,44 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Of the widest cell, in characters of a terminal."""
+        """Width of the widest cell, in characters of a terminal."""
         return max(map(cell_len, [self.title, *self.cells]))
 
 
 def columns(runs: Sequence[Run]) -> tuple[list[Column], list[str]]:
-    """The columns that say something, and a line for each that says the same of all runs."""
-    kept, lines = [], []
+    """Return the columns that differ, and a line for each that says the same of all runs."""
+    informative, lines = [], []
     for column in _columns(runs):
         same = len(runs) > 1 and len(set(column.cells)) == 1
         if same and column.title in ("kind", "LLM") and column.cells[0] != NONE:
             lines.append(f"{column.title} of all: {column.cells[0]}")
         elif column.room == 0 or set(column.cells) != {NONE}:
-            kept.append(column)
-    return kept, lines
+            informative.append(column)
+    return informative, lines
 
 
 def table(runs: Sequence[Run], width: int) -> tuple[Table, list[str]]:
-    """The runs in their order, and lines that belong below: what is the same in all, what had no room.
+    """Return the runs as a table, and lines that belong below: what is the same in all, what had no room.
 
     width: of the terminal, in characters.
     """
-    kept, lines = columns(runs)
+    columns_shown, lines = columns(runs)
     left = []
-    while sum(column.width + _GAP for column in kept) - _GAP > width:
-        last = max(kept, key=lambda column: column.room)
+    while sum(column.width + _GAP for column in columns_shown) - _GAP > width:
+        last = max(columns_shown, key=lambda column: column.room)
         if last.room == 0:
             break
-        kept.remove(last)
+        columns_shown.remove(last)
         left.append(last.title)
     if left:
         lines.append(f"no room here for: {', '.join(left)} (--json has all of it)")
-    made = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column in kept:
+    grid = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column in columns_shown:
         folds = column.title == "run"
-        made.add_column(column.title, justify="right" if column.right else "left", no_wrap=not folds, overflow="fold")
-    for row in zip(*(column.cells for column in kept), strict=True):
-        made.add_row(*map(Text, row))  # names may hold what rich takes for markup
-    return made, lines
+        grid.add_column(column.title, justify="right" if column.right else "left", no_wrap=not folds, overflow="fold")
+    for row in zip(*(column.cells for column in columns_shown), strict=True):
+        grid.add_row(*map(Text, row))  # names may hold what rich takes for markup
+    return grid, lines
 
 
 def _columns(runs: Sequence[Run]) -> Iterator[Column]:
@@ -149,6 +149,6 @@ def _columns(runs: Sequence[Run]) -> Iterator[Column]:
 
 
 def _models(runs: Sequence[Run]) -> list[str]:
-    """Short names of the language models, or long ones where the short ones would hide a difference."""
+    """Return short names of the language models, or long ones where the short ones would hide a difference."""
     short = [wording.model(run.llm) for run in runs]
     return short if len(set(short)) == len({run.llm for run in runs}) else [run.llm or NONE for run in runs]

@@ -1,4 +1,4 @@
-"""Connections to addresses that anyone may reach, and to no other.
+"""Connections to public addresses, and to no others.
 
 A name is resolved once, every address that it has is checked, and the connection goes to a checked address, never to
 the name: what a name server says the next time doesn't matter.
@@ -26,7 +26,7 @@ _resolvers = ThreadPoolExecutor(8, "resolver")
 
 
 def is_public(address: str) -> bool:
-    """Whether an address, of IPv4 or IPv6, is one of the Internet: not private, loopback, link-local, multicast,
+    """Return whether an address, of IPv4 or IPv6, is one of the Internet: not private, loopback, link-local, multicast,
     reserved or unspecified, nor one that carries another address inside."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address) and ip not in _GLOBAL:
@@ -52,31 +52,31 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """A connection to the first of the addresses that answers. timeout: seconds for each of them."""
+        """Connect to the first of the addresses that answers. timeout: seconds for each of them."""
         try:
             async with asyncio.timeout(timeout):
-                found = await asyncio.get_running_loop().run_in_executor(_resolvers, _resolve, host, port)
+                addresses = await asyncio.get_running_loop().run_in_executor(_resolvers, _resolve, host, port)
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout("the name server doesn't answer") from error
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError("the name is not known") from error
-        if not self._private and not all(map(is_public, found)):
+        if not self._private and not all(map(is_public, addresses)):
             raise RequestError(
                 "video: found an address that is not public; expected one on the Internet. Upload the video instead.",
                 status=403,
                 code="address_not_allowed",
                 param="video",
             )
-        failed: Exception = httpcore2.ConnectError("the name has no address")
-        for address in found:
+        failure: Exception = httpcore2.ConnectError("the name has no address")
+        for address in addresses:
             try:
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
-                failed = error
-        raise failed
+                failure = error
+        raise failure
 
 
 def _resolve(host: str, port: int) -> list[str]:
-    """Each address of a host once, in the system's order."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(place[0]) for *_, place in found))
+    """Return each address of a host once, in the system's order."""
+    places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(place[0]) for *_, place in places))

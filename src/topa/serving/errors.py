@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from ..core.errors import TopaError
 
 
 class RequestError(TopaError):
-    """A request that can't be served as it is. status: of HTTP. code: for programs, as OpenAI's API has them. param:
-    the field at fault. retry_after: seconds, where the same request may succeed later."""
+    """A request that can't be served. status: the HTTP status. code: for programs, as in OpenAI's API. param: the field
+    at fault. retry_after: seconds, where the same request may succeed later."""
 
     exit_code = 2
 
@@ -19,3 +21,10 @@ class RequestError(TopaError):
         self.code = code
         self.param = param
         self.retry_after = retry_after
+
+    @property
+    def type(self) -> str:
+        """OpenAI's name for errors of this status."""
+        if self.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "server_error"
+        return {401: "authentication_error", 429: "rate_limit_error"}.get(self.status, "invalid_request_error")

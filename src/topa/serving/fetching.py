@@ -1,8 +1,9 @@
-"""Videos that a request names by an address: data URIs, and http(s) where the server allows it."""
+"""Videos that a request refers to by an address: data URIs, and http(s) where the server allows it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Iterator
 from functools import cache
@@ -13,22 +14,22 @@ import httpcore2
 
 from .addresses import CheckedBackend
 from .errors import RequestError
-from .settings import Settings
-from .uploads import shown
+from .settings import ServerSettings
+from .uploads import display_name, too_large
 
-_SECONDS = 60.0  # for all of a video; one that comes in drops would keep its place for ever
+_SECONDS = 60.0  # for all of a video; one that comes in drops would occupy its place for ever
 _TIMEOUTS = {"connect": 10.0, "read": 20.0, "write": 10.0, "pool": 10.0}
 _REDIRECTS = 3
 _MOVED = (301, 302, 303, 307, 308)
 _PORTS = (80, 443)
 _HEADERS = {"User-Agent": "topa", "Accept": "video/*, */*;q=0.5", "Accept-Encoding": "identity"}
 _CHUNK = 1 << 16
-_LONGEST = 4096
+_MAX_ADDRESS = 4096
 _FAILURES = (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError, OSError)
 
 
-async def fetch(reference: str, settings: Settings) -> AsyncGenerator[bytes, None]:
-    """The bytes of a video, chunk by chunk.
+async def fetch(reference: str, settings: ServerSettings) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of a video.
 
     Raises RequestError: 400 `bad_video_url` for what is no such address, `video_url_failed` where no video comes from
     it, 403 `urls_not_allowed` and `address_not_allowed`, 413 `too_large`.
@@ -59,27 +60,27 @@ async def fetch(reference: str, settings: Settings) -> AsyncGenerator[bytes, Non
 
 
 def name_of(reference: str) -> str:
-    """What a video at an address is called, to be shown: its file, without what else a link has in it."""
+    """Return the name for display of a video at an address: its file's, without what else a link has in it."""
     try:
-        return shown(unquote(urlsplit(reference).path) if _scheme(reference) in ("http", "https") else "")
+        return display_name(unquote(urlsplit(reference).path) if _scheme(reference) in ("http", "https") else "")
     except ValueError:
-        return shown("")
+        return display_name("")
 
 
 def _scheme(reference: str) -> str:
-    """Looks at the beginning alone: a reference may be a whole video, which `urlsplit` would keep in its cache."""
+    """Return the scheme, from the beginning alone: `urlsplit` would keep a whole video in its cache."""
     return reference[: len("https:")].partition(":")[0].lower()
 
 
-def _inline(reference: str, most: int) -> Iterator[bytes]:
-    """The bytes of a data URI."""
+def _inline(reference: str, limit: int) -> Iterator[bytes]:
+    """Yield the bytes of a data URI."""
     head, comma, body = reference.partition(",")
     kind, *parameters = head[len("data:") :].lower().split(";")
     video = kind.startswith("video/") or kind == "application/octet-stream"
     if not comma or not video or parameters[-1:] != ["base64"]:
         raise _error("bad_video_url", "found another data URI; expected data:video/mp4;base64, with its bytes behind")
-    if len(body) // 4 * 3 - body[-2:].count("=") > most:
-        raise _too_large(most)
+    if len(body) // 4 * 3 - body[-2:].count("=") > limit:
+        raise too_large(limit)
     for start in range(0, len(body), _CHUNK):
         part = body[start : start + _CHUNK]
         try:
@@ -91,25 +92,25 @@ def _inline(reference: str, most: int) -> Iterator[bytes]:
         yield decoded
 
 
-async def _download(address: str, settings: Settings) -> AsyncGenerator[bytes, None]:
-    most = settings.limits.upload
+async def _download(address: str, settings: ServerSettings) -> AsyncGenerator[bytes, None]:
+    limit = settings.limits.upload
     backend = CheckedBackend(settings.private)
     try:
         async with httpcore2.AsyncConnectionPool(ssl_context=_tls(), network_backend=backend) as pool:
             for _ in range(_REDIRECTS + 1):
-                url, host = _parsed(address, settings.private)
+                url, host = _parse(address, settings.private)
                 headers = [("Host", host), *_HEADERS.items()]
-                async with pool.stream("GET", url, headers=headers, extensions={"timeout": _TIMEOUTS}) as answer:
-                    told = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
-                    if answer.status in _MOVED and b"location" in told:
-                        address = _joined(address, told[b"location"])
+                async with pool.stream("GET", url, headers=headers, extensions={"timeout": _TIMEOUTS}) as response:
+                    received = {name.lower(): value.decode("latin-1") for name, value in response.headers}
+                    if response.status in _MOVED and b"location" in received:
+                        address = _join(address, received[b"location"])
                         continue
-                    _check(answer.status, told, most)
+                    _check(response.status, received, limit)
                     size = 0
-                    async for chunk in answer.aiter_stream():
+                    async for chunk in response.aiter_stream():
                         size += len(chunk)
-                        if size > most:
-                            raise _too_large(most)
+                        if size > limit:
+                            raise too_large(limit)
                         yield chunk
                     return
     except _FAILURES as error:
@@ -122,16 +123,10 @@ def _tls() -> SSLContext:
     return httpcore2.default_ssl_context()
 
 
-def _parsed(address: str, private: bool) -> tuple[httpcore2.URL, str]:
-    """What to ask, and of whom. Strict, so that no two readers of an address take it for two different ones."""
+def _parse(address: str, private: bool) -> tuple[httpcore2.URL, str]:
+    """Return the URL and the host. Strict, so that no two readers of an address take it for two different ones."""
     wrong = "found an address that is malformed; expected https://host/path, percent-encoded"
-    if (
-        len(address) > _LONGEST
-        or not address.isascii()
-        or not address.isprintable()
-        or " " in address
-        or "\\" in address
-    ):
+    if len(address) > _MAX_ADDRESS or not re.fullmatch(r"[!-\[\]-~]*", address):  # printable ASCII without blank and \
         raise _error("bad_video_url", wrong)
     try:
         parts = urlsplit(address)
@@ -148,28 +143,24 @@ def _parsed(address: str, private: bool) -> tuple[httpcore2.URL, str]:
     return httpcore2.URL(scheme=parts.scheme, host=host, port=port, target=target), parts.netloc
 
 
-def _joined(address: str, location: str) -> str:
+def _join(address: str, location: str) -> str:
     try:
         return urljoin(address, location)
     except ValueError as error:
         raise _failed("found a redirect to a malformed address; expected the video") from error
 
 
-def _check(status: int, headers: dict[bytes, str], most: int) -> None:
+def _check(status: int, headers: dict[bytes, str], limit: int) -> None:
     if status != 200:
         raise _failed(f"found status {status}; expected 200 with a video")
     if headers.get(b"content-encoding", "identity").lower() != "identity":
         raise _failed("found compressed content; expected the video as it is")
-    if int(headers.get(b"content-length", 0)) > most:  # HTTP's own rules have been checked: it is a number
-        raise _too_large(most)
+    if int(headers.get(b"content-length", 0)) > limit:  # HTTP's own rules have been checked: it is a number
+        raise too_large(limit)
 
 
-def _failed(found: str) -> RequestError:
-    return _error("video_url_failed", f"{found}. Check the address, or upload the video instead")
-
-
-def _too_large(most: int) -> RequestError:
-    return _error("too_large", f"found more than {most} bytes; expected at most so many. Make it smaller", status=413)
+def _failed(reason: str) -> RequestError:
+    return _error("video_url_failed", f"{reason}. Check the address, or upload the video instead")
 
 
 def _error(code: str, text: str, status: int = 400) -> RequestError:

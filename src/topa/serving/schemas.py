@@ -1,18 +1,26 @@
-"""What goes over the wire: bodies of requests, checked as they are read, and bodies of responses.
+"""The API's schemas: bodies of requests, checked as they are read, and of responses, views of the domain's values.
 
-The OpenAPI document is made of these, so that what it says is what is checked.
+The OpenAPI document is made from these, so that what it says is what is checked.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo
 
-QUESTION = 4000
+from ..inference.answer import EvidenceFrame
+from ..inference.explain import ExplainedFrame
+from .redaction import redact
+
+MAX_QUESTION = 4000
 """The longest question, in characters."""
 
-NoneOf = Annotated[list[Any], Field(max_length=0)]
+Empty = Annotated[list[Any], Field(max_length=0)]
 Zero = Annotated[float, Field(ge=0, le=0)]
 Reference = Annotated[
     str,
@@ -25,7 +33,7 @@ Reference = Annotated[
     ),
 ]
 Question = Annotated[
-    str, StringConstraints(max_length=QUESTION, pattern=r"\S"), Field(examples=["what is the color ?"])
+    str, StringConstraints(max_length=MAX_QUESTION, pattern=r"\S"), Field(examples=["what is the color ?"])
 ]
 Option = Annotated[str, StringConstraints(max_length=1000, pattern=r"\S")]
 Options = Annotated[
@@ -35,15 +43,16 @@ Options = Annotated[
 Protocol = Literal["selection", "logits"]
 MaxTokens = Annotated[int, Field(ge=1, le=1 << 31, description="Of what is said; the server's limit holds as well.")]
 Seconds = Annotated[float, Field(ge=0, le=1e9)]
+Warnings = list[Annotated[str, AfterValidator(redact)]]
 
 
-class Asked(BaseModel):
-    """What requests of ours have in common: every field is checked strictly, unknown ones are refused."""
+class _StrictBody(BaseModel):
+    """A request of our own: every field is checked strictly, unknown ones are refused."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
 
 
-class AskRequest(Asked):
+class AskRequest(_StrictBody):
     """A question about a video, or without one, over the library."""
 
     video: Reference | None = None
@@ -54,14 +63,14 @@ class AskRequest(Asked):
     top: int | None = Field(None, ge=1, le=16, description="Moments of the library that are read; 4 by default.")
 
 
-class CaptionRequest(Asked):
+class CaptionRequest(_StrictBody):
     """A video to be described."""
 
     video: Reference
     max_tokens: MaxTokens | None = None
 
 
-class ExplainRequest(Asked):
+class ExplainRequest(_StrictBody):
     """A question whose answer is to be explained; without one, the caption."""
 
     video: Reference
@@ -70,7 +79,7 @@ class ExplainRequest(Asked):
     protocol: Protocol | None = None
 
 
-class SearchRequest(Asked):
+class SearchRequest(_StrictBody):
     """Words to search the library for."""
 
     query: Question
@@ -81,26 +90,26 @@ class SearchRequest(Asked):
     video: str | None = Field(None, max_length=200, description="Only in this video of the library: its id.")
 
 
-class _Lenient(BaseModel):
-    """What OpenAI's clients send: fields that change nothing here are let pass."""
+class _LenientBody(BaseModel):
+    """A request of OpenAI's clients: fields that change nothing here are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, frozen=True)
 
 
-class TextPart(_Lenient):
+class TextPart(_LenientBody):
     """Words of a message."""
 
     type: Literal["text"]
     text: str
 
 
-class VideoUrl(_Lenient):
+class VideoUrl(_LenientBody):
     """Where the video is."""
 
     url: Reference
 
 
-class VideoPart(_Lenient):
+class VideoPart(_LenientBody):
     """The video that a message is about."""
 
     type: Literal["video_url"]
@@ -110,36 +119,56 @@ class VideoPart(_Lenient):
 ContentPart = Annotated[TextPart | VideoPart, Field(discriminator="type")]
 
 
-class Message(_Lenient):
+class ChatMessage(_LenientBody):
     """A message of a chat. Only the last one of the user is read, and the video."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | Annotated[list[ContentPart], Field(max_length=64)] | None = None
 
 
-class StreamOptions(_Lenient):
+class StreamOptions(_LenientBody):
     """include_usage: a last chunk tells the tokens."""
 
     include_usage: bool | None = None
 
 
-class StructuredOutputs(Asked):
+class StructuredOutputs(_StrictBody):
     """choice: the options of which one is to be chosen, as vLLM has it. There is no other structure here."""
 
     choice: Options
 
 
-class PlainText(Asked):
+class TextFormat(_StrictBody):
     """The only form of an answer."""
 
     type: Literal["text"]
 
 
-class ChatRequest(_Lenient):
+class UnsupportedFields(_LenientBody):
+    """Fields of a chat that are listed only to be refused where they would change the answer."""
+
+    n: Literal[1] | None = None
+    presence_penalty: Zero | None = None
+    frequency_penalty: Zero | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
+    tools: Empty | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    functions: Empty | None = None
+    function_call: Literal["none", "auto"] | None = None
+    response_format: TextFormat | None = None
+    modalities: list[Literal["text"]] | None = None
+    audio: None = None
+    guided_choice: None = None
+    guided_json: None = None
+    guided_regex: None = None
+    guided_grammar: None = None
+
+
+class ChatRequest(UnsupportedFields):
     """A chat as OpenAI's clients send it. Fields that aren't listed change nothing."""
 
     model: str = Field(max_length=200, examples=["topa"])
-    messages: list[Message] = Field(
+    messages: list[ChatMessage] = Field(
         min_length=1,
         max_length=256,
         examples=[
@@ -165,46 +194,9 @@ class ChatRequest(_Lenient):
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20, description="Needs logprobs.")
-    n: Literal[1] | None = None
-    presence_penalty: Zero | None = None
-    frequency_penalty: Zero | None = None
-    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
-    tools: NoneOf | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    functions: NoneOf | None = None
-    function_call: Literal["none", "auto"] | None = None
-    response_format: PlainText | None = None
-    modalities: list[Literal["text"]] | None = None
-    audio: None = None
-    guided_choice: None = None
-    guided_json: None = None
-    guided_regex: None = None
-    guided_grammar: None = None
 
 
-UNSUPPORTED = frozenset(
-    {
-        "n",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "tools",
-        "tool_choice",
-        "functions",
-        "function_call",
-        "response_format",
-        "modalities",
-        "audio",
-        "guided_choice",
-        "guided_json",
-        "guided_regex",
-        "guided_grammar",
-    }
-)
-"""Fields of a chat that are listed only to be refused where they would change the answer."""
-
-
-class Failed(BaseModel):
+class ErrorObject(BaseModel):
     """type: invalid_request_error, authentication_error, rate_limit_error or server_error. param: the field at fault.
     code: for programs."""
 
@@ -214,34 +206,28 @@ class Failed(BaseModel):
     code: str
 
 
-class Error(BaseModel):
+class ErrorResponse(BaseModel):
     """Why a request wasn't served."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "error": {
-                        "message": "video: found no video of this id; expected one that was uploaded. Upload it.",
-                        "type": "invalid_request_error",
-                        "param": "video",
-                        "code": "video_not_found",
-                    }
-                }
-            ]
-        }
+    error: ErrorObject = Field(
+        examples=[
+            {
+                "message": "video: found no video of this id; expected one that was uploaded. Upload it.",
+                "type": "invalid_request_error",
+                "param": "video",
+                "code": "video_not_found",
+            }
+        ]
     )
 
-    error: Failed
 
-
-class Health(BaseModel):
+class HealthStatus(BaseModel):
     """How the server is."""
 
     status: Literal["ok", "busy"]
 
 
-class Model(BaseModel):
+class ModelObject(BaseModel):
     """The model that is served."""
 
     id: str
@@ -250,14 +236,49 @@ class Model(BaseModel):
     owned_by: Literal["topa"] = "topa"
 
 
-class Models(BaseModel):
+class ModelList(BaseModel):
     """All models: one."""
 
     object: Literal["list"] = "list"
-    data: list[Model]
+    data: list[ModelObject]
 
 
-class Evidence(BaseModel):
+def new_id(kind: str) -> Callable[[], str]:
+    """Return a maker of ids such as ask-0123.."""
+    return lambda: f"{kind}-{uuid.uuid4().hex[:24]}"
+
+
+def now() -> int:
+    """Return the seconds since 1970."""
+    return int(time.time())
+
+
+def picture_path(video: str, seconds: float | None) -> str | None:
+    """Return where a frame of a video can be looked at, as a path on this server."""
+    return None if seconds is None else f"/v1/videos/{video}/picture?at={round(seconds, 3)}"
+
+
+def _add_pictures(frames: Iterable[EvidenceFrame | ExplainedFrame], info: ValidationInfo) -> list[dict[str, Any]]:
+    video = info.data.get("video") or info.data["id"]
+    return [
+        {own.name: getattr(frame, own.name) for own in fields(frame)} | {"picture": picture_path(video, frame.time)}
+        for frame in frames
+    ]
+
+
+class _View(BaseModel):
+    """What a value of the domain looks like over HTTP."""
+
+    model_config = ConfigDict(from_attributes=True, json_schema_serialization_defaults_required=True)
+
+    @classmethod
+    def of(cls, value: object, **extra: Any) -> Self:
+        """View a value. extra: fields that it doesn't have, or has otherwise."""
+        names = cls.model_fields.keys() - extra.keys()
+        return cls.model_validate({name: getattr(value, name) for name in names if hasattr(value, name)} | extra)
+
+
+class EvidenceObject(_View):
     """A frame, and the captions of the memory that it was read as, with their weights."""
 
     time: float | None = Field(description="Seconds; null where it isn't known.")
@@ -265,13 +286,13 @@ class Evidence(BaseModel):
     weights: list[float]
 
 
-class Frame(Evidence):
+class FrameObject(EvidenceObject):
     """A frame that can be looked at. picture: a path on this server."""
 
     picture: str | None
 
 
-class VideoEntry(BaseModel):
+class VideoObject(_View):
     """A video as it is listed."""
 
     id: str = Field(examples=["lib_0123456789abcdef01234567"])
@@ -286,21 +307,21 @@ class VideoEntry(BaseModel):
     truncated: bool = Field(description="The file is cut: only its first part was read.")
 
 
-class Video(VideoEntry):
+class VideoDetails(VideoObject):
     """A video, with the frames that the model reads."""
 
-    frames: list[Frame]
+    frames: Annotated[list[FrameObject], BeforeValidator(_add_pictures)]
 
 
-class Videos(BaseModel):
+class VideoList(_View):
     """Videos of the library. has_more: ask again with `after` set to the last id."""
 
     object: Literal["list"] = "list"
-    data: list[VideoEntry]
+    data: list[VideoObject]
     has_more: bool
 
 
-class Deleted(BaseModel):
+class DeletedVideo(BaseModel):
     """An upload that is gone."""
 
     id: str
@@ -308,7 +329,7 @@ class Deleted(BaseModel):
     deleted: Literal[True] = True
 
 
-class Usage(BaseModel):
+class UsageObject(_View):
     """Tokens of the language model; frames count as the tokens that they are read as."""
 
     prompt_tokens: int
@@ -316,7 +337,7 @@ class Usage(BaseModel):
     total_tokens: int
 
 
-class Part(BaseModel):
+class PartObject(_View):
     """A part of a video that was read for itself. share: how much it counted. text: what it alone answers. video, name:
     of the library, where several were asked about."""
 
@@ -328,14 +349,14 @@ class Part(BaseModel):
     name: str | None
 
 
-class Answer(BaseModel):
+class AnswerObject(_View):
     """An answer. choice: the number of the chosen option, null where there are no options. probabilities, scores: one
     per option; a score is a mean negative log-likelihood. evidence: the frames it rests on. parts: of videos that were
     read one by one, the one that counted most first."""
 
-    id: str
+    id: str = Field(default_factory=new_id("ask"))
     object: Literal["answer"] = "answer"
-    created: int
+    created: int = Field(default_factory=now)
     model: str
     video: str | None
     text: str
@@ -343,15 +364,15 @@ class Answer(BaseModel):
     options: list[str]
     probabilities: list[float]
     scores: list[float]
-    evidence: list[Evidence]
-    warnings: list[str]
+    evidence: list[EvidenceObject]
+    warnings: Warnings
     frames_by: str
     times: list[float]
-    parts: list[Part]
-    usage: Usage | None = Field(description="Null over the library, of which many parts were read.")
+    parts: list[PartObject]
+    usage: UsageObject | None = Field(description="Null over the library, of which many parts were read.")
 
 
-class ExplainedFrame(Frame):
+class ExplainedFrameObject(FrameObject):
     """What a frame does for the answer. support: by how much the score falls without it. attention: the share of the
     answer's attention that goes to it. probability, choice: of the chosen option, and what would be chosen, without
     it."""
@@ -362,12 +383,12 @@ class ExplainedFrame(Frame):
     choice: int | None
 
 
-class Explanation(BaseModel):
+class ExplanationObject(_View):
     """An answer and what each frame does for it. score: what `measure` says, with all frames; blind: without any."""
 
-    id: str
+    id: str = Field(default_factory=new_id("explain"))
     object: Literal["explanation"] = "explanation"
-    created: int
+    created: int = Field(default_factory=now)
     model: str
     video: str
     target: Literal["choice", "answer", "caption"]
@@ -380,14 +401,14 @@ class Explanation(BaseModel):
     score: float
     blind: float
     masking: Literal["masked", "padding"]
-    frames: list[ExplainedFrame]
-    warnings: list[str]
+    frames: Annotated[list[ExplainedFrameObject], BeforeValidator(_add_pictures)]
+    warnings: Warnings
 
 
-class Moment(BaseModel):
+class MomentObject(_View):
     """A part of a video that was found. frames: seconds of the frames in it, the best one first; picture: of that."""
 
-    video: VideoEntry
+    video: VideoObject
     start: float
     end: float
     score: float
@@ -395,12 +416,12 @@ class Moment(BaseModel):
     picture: str | None
 
 
-class Moments(BaseModel):
+class MomentList(_View):
     """What was found, best first."""
 
     object: Literal["list"] = "list"
     query: str
-    data: list[Moment]
+    data: list[MomentObject]
 
 
 class TopLogprob(BaseModel):
@@ -417,14 +438,14 @@ class TokenLogprob(TopLogprob):
     top_logprobs: list[TopLogprob]
 
 
-class Logprobs(BaseModel):
+class ChoiceLogprobs(BaseModel):
     """Per token of the answer; of options, one for the whole answer, with all options."""
 
     content: list[TokenLogprob]
     refusal: None = None
 
 
-class AnswerMessage(BaseModel):
+class AssistantMessage(BaseModel):
     """What the model says."""
 
     role: Literal["assistant"] = "assistant"
@@ -432,36 +453,36 @@ class AnswerMessage(BaseModel):
     refusal: None = None
 
 
-class Choice(BaseModel):
+class ChatChoice(BaseModel):
     """The answer; there is one."""
 
     index: Literal[0] = 0
-    message: AnswerMessage
-    logprobs: Logprobs | None
+    message: AssistantMessage
+    logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length"]
 
 
-class Told(BaseModel):
+class TopaExtras(BaseModel):
     """What OpenAI's form has no place for."""
 
     video: str
-    evidence: list[Evidence]
-    warnings: list[str]
+    evidence: list[EvidenceObject]
+    warnings: Warnings
 
 
-class ChatCompletion(BaseModel):
+class ChatCompletion(_View):
     """An answer in OpenAI's form."""
 
-    id: str
+    id: str = Field(default_factory=new_id("chatcmpl"))
     object: Literal["chat.completion"] = "chat.completion"
-    created: int
+    created: int = Field(default_factory=now)
     model: str
-    choices: list[Choice]
-    usage: Usage
-    topa: Told
+    choices: list[ChatChoice]
+    usage: UsageObject
+    topa: TopaExtras
 
 
-class Delta(BaseModel):
+class ChunkDelta(BaseModel):
     """What a chunk adds."""
 
     role: Literal["assistant"] = "assistant"
@@ -472,12 +493,12 @@ class ChunkChoice(BaseModel):
     """A part of the answer."""
 
     index: Literal[0]
-    delta: Delta
-    logprobs: Logprobs | None
+    delta: ChunkDelta
+    logprobs: ChoiceLogprobs | None
     finish_reason: Literal["stop", "length"] | None
 
 
-class Chunk(BaseModel):
+class ChatCompletionChunk(BaseModel):
     """A part of an answer, as an event of a stream. Only the first one has `topa`; with
     `stream_options.include_usage`, only the last one has usage, and no choices."""
 
@@ -486,5 +507,5 @@ class Chunk(BaseModel):
     created: int
     model: str
     choices: list[ChunkChoice]
-    usage: Usage | None = None
-    topa: Told | None = None
+    usage: UsageObject | None = None
+    topa: TopaExtras | None = None

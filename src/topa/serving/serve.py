@@ -28,7 +28,7 @@ from ..library.index import Wanted
 from ..library.library import Library, expect_encoder, make
 from ..models.saved import read_config
 from ..training.pretrained import load
-from .settings import Settings
+from .settings import ServerSettings
 
 GRACE = 30
 """Seconds that requests have to end after SIGTERM or Ctrl-C."""
@@ -37,7 +37,7 @@ GRACE = 30
 def serve(
     model: str | Path | None,
     library: Path | None,
-    settings: Settings,
+    settings: ServerSettings,
     *,
     threads: int | None = None,
     log_requests: bool = False,
@@ -67,7 +67,9 @@ def serve(
     _limit_threads(threads)
     if log_requests:
         _log_requests()
-    with asyncio.Runner(loop_factory=_loop()) as runner:
+    from uvicorn.loops.auto import auto_loop_factory
+
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
         runner.run(host(engine, contents, settings, listener, started=started))
 
 
@@ -87,13 +89,13 @@ def serve_demo(out: Path, seed: int, port: int, *, started: Callable[[str], None
     """Serve what a finished demo has left in `out`: its model, and its videos as a library. Raises as `serve` does."""
     library = out / "library"
     make([str(out / "videos")], library, Wanted(encoder=read_config(out / f"model-{seed}").encoder))
-    serve(out / f"model-{seed}", library, Settings(port=port, name="micro"), started=started)
+    serve(out / f"model-{seed}", library, ServerSettings(port=port, name="micro"), started=started)
 
 
 async def host(
     engine: Topa,
     contents: Contents | None,
-    settings: Settings,
+    settings: ServerSettings,
     listener: socket.socket,
     *,
     started: Callable[[str], None] = lambda _: None,
@@ -141,8 +143,8 @@ async def host(
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 takes a free one. Raises UsageError where it can't."""
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        family, kind, protocol, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)  # asyncio sends at once where the protocol says TCP
         if sys.platform != "win32":  # where it would let two servers have one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -178,13 +180,3 @@ def _limit_threads(wanted: int | None) -> None:
         torch.set_num_threads(wanted)
     elif not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(max(1, (os.cpu_count() or 1) - 1))
-
-
-def _loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The faster event loop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    new: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return new

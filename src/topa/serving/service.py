@@ -27,9 +27,9 @@ from ..library.contents import Contents
 from ..library.search import Filter
 from .errors import RequestError
 from .fetching import fetch, name_of
-from .settings import Settings
+from .settings import ServerSettings
 from .shelf import Shelf
-from .types import Entry, Found, Piece, Reply, Sampling, Usage, Watched
+from .types import AnswerDelta, RequestUsage, Sampling, ServedAnswer, ServedVideo, VideoEntry, VideoMoment
 from .uploads import Uploads
 from .watching import Watcher
 from .worker import Worker
@@ -45,7 +45,7 @@ class Service:
     def __init__(
         self,
         engine: Topa,
-        settings: Settings,
+        settings: ServerSettings,
         folder: Path,
         contents: Contents | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class Service:
         self._worker = Worker(engine, settings.batch, lambda did, many: self.observe(did, many))
         self._watcher = Watcher(engine, self._worker, self._decoders, limits.features, 2 * settings.decoders)
 
-    async def upload(self, chunks: AsyncIterable[bytes], name: str) -> Watched:
+    async def upload(self, chunks: AsyncIterable[bytes], name: str) -> ServedVideo:
         """Receive a video and watch it. Raises RequestError where it is too large, VideoError where it can't be
         decoded; nothing is kept of it then."""
         upload = await self._uploads.receive(chunks, name)
@@ -77,7 +77,7 @@ class Service:
                     self._uploads.remove(upload.id)
                 raise
 
-    async def watch(self, reference: str) -> Watched:
+    async def watch(self, reference: str) -> ServedVideo:
         """The video of an id, a data URI or an address. Raises RequestError where there is none, or it may not be
         had."""
         if reference.startswith("lib_"):
@@ -90,8 +90,8 @@ class Service:
         return await self.upload(fetch(reference, self.settings), name_of(reference))
 
     async def choose(
-        self, watched: Watched, question: str, choices: Sequence[str], *, protocol: Protocol | None = None
-    ) -> Reply:
+        self, watched: ServedVideo, question: str, choices: Sequence[str], *, protocol: Protocol | None = None
+    ) -> ServedAnswer:
         """One of several options. Its only token is the option, with those of the others beside it."""
         check_question(question, choices)
         options = tuple(choice.strip() for choice in choices)
@@ -106,19 +106,19 @@ class Service:
             answer.text.encode(),
             tuple((answer.options[n], logs[n]) for n in order),
         )
-        usage = Usage(chosen.target[0], chosen.target[1] - chosen.target[0])
-        return Reply(answer, usage, tokens=(token,))
+        usage = RequestUsage(chosen.target[0], chosen.target[1] - chosen.target[0])
+        return ServedAnswer(answer, usage, tokens=(token,))
 
     async def say(
         self,
-        watched: Watched,
+        watched: ServedVideo,
         question: str | None,
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         top_logprobs: int | None = None,
         stop: Sequence[str] = (),
-    ) -> Reply:
+    ) -> ServedAnswer:
         """A free answer, or a caption where there is no question. top_logprobs: how many alternatives of each token are
         told; None tells no tokens. stop: texts that end the answer."""
         prepared = self._prepared(watched, question, max_tokens, sampling, top_logprobs)
@@ -133,18 +133,18 @@ class Service:
         assert last is not None
         assert last.usage is not None
         answer = answer_of(prepared, [Completion(text.text, (), last.finish)])
-        return Reply(answer, last.usage, last.finish or "stop", tuple(text.tokens))
+        return ServedAnswer(answer, last.usage, last.finish or "stop", tuple(text.tokens))
 
     async def stream(
         self,
-        watched: Watched,
+        watched: ServedVideo,
         question: str | None,
         *,
         max_tokens: int | None = None,
         sampling: Sampling | None = None,
         top_logprobs: int | None = None,
         stop: Sequence[str] = (),
-    ) -> AsyncGenerator[Piece]:
+    ) -> AsyncGenerator[AnswerDelta]:
         """What `say` says, in pieces as they are made; closing the iterator ends the work."""
         prepared = self._prepared(watched, question, max_tokens, sampling, top_logprobs)
         text = IncrementalDetokenizer(self._tokenizer, stop, logprobs=top_logprobs is not None)
@@ -152,7 +152,7 @@ class Service:
             async for piece in pieces:
                 yield piece
 
-    def warnings(self, watched: Watched, words: str) -> tuple[str, ...]:
+    def warnings(self, watched: ServedVideo, words: str) -> tuple[str, ...]:
         """What a user should know about answers. words: what was asked."""
         return self._engine.warnings(watched.inputs, words)
 
@@ -164,14 +164,19 @@ class Service:
         top: int = 4,
         protocol: Protocol | None = None,
         max_tokens: int | None = None,
-    ) -> Reply:
+    ) -> ServedAnswer:
         """An answer over the moments of the library that are most like the question."""
         shelf, most = self._shelf(), self._tokens(max_tokens, ANSWER_TOKENS)
         answer, videos = await self._worker.call(lambda: shelf.ask(question, choices, top, protocol, most))
-        return Reply(answer, None, videos=videos)
+        return ServedAnswer(answer, None, videos=videos)
 
     async def explain(
-        self, watched: Watched, question: str | None, choices: Sequence[str] = (), *, protocol: Protocol | None = None
+        self,
+        watched: ServedVideo,
+        question: str | None,
+        choices: Sequence[str] = (),
+        *,
+        protocol: Protocol | None = None,
     ) -> Explanation:
         """An answer, and what each frame did for it."""
         return await self._worker.call(
@@ -187,13 +192,13 @@ class Service:
         after: float | None = None,
         before: float | None = None,
         video: str | None = None,
-    ) -> list[Found]:
+    ) -> list[VideoMoment]:
         """The best moments of the library for words; video: of this one alone."""
         shelf = self._shelf()
         own = None if video is None else shelf.video(video)
         where = Filter(path, after, before)
         moments = await self._worker.call(lambda: shelf.search(query, top, where, own))
-        return [Found(shelf.entry(m.video), m.start, m.end, m.score, m.frames) for m in moments]
+        return [VideoMoment(shelf.entry(m.video), m.start, m.end, m.score, m.frames) for m in moments]
 
     async def picture(self, id: str, at: float) -> bytes:
         """The picture at a second of a video, as JPEG."""
@@ -209,7 +214,7 @@ class Service:
                 self._decoders, id, upload.path, min(at, max(0.0, watched.duration - 1e-3))
             )
 
-    def listing(self, after: str | None, limit: int) -> tuple[list[Entry], bool]:
+    def listing(self, after: str | None, limit: int) -> tuple[list[VideoEntry], bool]:
         """Videos of the library behind one of them, none without a library; and whether there are more."""
         return ([], False) if self.library is None else self.library.entries(after, limit)
 
@@ -267,12 +272,12 @@ class Service:
         await asyncio.to_thread(self._own.close)
         self._uploads.close()
 
-    async def _off_shelf(self, id: str) -> Watched:
+    async def _off_shelf(self, id: str) -> ServedVideo:
         shelf = self._shelf()
         video = shelf.video(id)
         inputs = await self._worker.call(lambda: shelf.inputs(video))
         entry = shelf.entry(video)
-        return Watched(
+        return ServedVideo(
             id,
             "library",
             entry.name,
@@ -286,7 +291,7 @@ class Service:
             inputs,
         )
 
-    async def _pieces(self, prepared: PreparedRequest, text: IncrementalDetokenizer) -> AsyncGenerator[Piece]:
+    async def _pieces(self, prepared: PreparedRequest, text: IncrementalDetokenizer) -> AsyncGenerator[AnswerDelta]:
         async with aclosing(self._worker.stream(prepared.task())) as stream:
             async for completion in stream:
                 piece = _piece(text, prepared, completion)
@@ -297,7 +302,7 @@ class Service:
 
     def _prepared(
         self,
-        watched: Watched,
+        watched: ServedVideo,
         question: str | None,
         max_tokens: int | None,
         sampling: Sampling | None,
@@ -323,10 +328,10 @@ class Service:
         return self.library
 
 
-def _piece(text: IncrementalDetokenizer, prepared: PreparedRequest, completion: Completion) -> Piece | None:
+def _piece(text: IncrementalDetokenizer, prepared: PreparedRequest, completion: Completion) -> AnswerDelta | None:
     """What a completion adds to a text, with what the request took where that is all."""
     piece = text.append(completion.tokens, completion.finish)
     if piece is None:
         return None
-    usage = None if piece.finish is None else Usage(len(prepared.prompt), len(completion.tokens))
-    return Piece(piece.text, piece.tokens, piece.finish, usage)
+    usage = None if piece.finish is None else RequestUsage(len(prepared.prompt), len(completion.tokens))
+    return AnswerDelta(piece.text, piece.tokens, piece.finish, usage)

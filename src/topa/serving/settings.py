@@ -8,7 +8,7 @@ _MB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ServerLimits:
     """What a request may cost. Sizes are bytes, times seconds.
 
     upload: of a video, uploaded or fetched. body: of any other request, a video as a data URI in it. seconds, pixels:
@@ -33,7 +33,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class ServerSettings:
     """host, port: where to listen. name: of the model, as clients call it. tokens: any of them opens the API; none
     leaves it open. origins: of pages on other hosts that may use it. urls: whether videos are fetched from http(s)
     addresses; private: also from private and loopback ones. batch: requests that the model answers together; 1 serves
@@ -48,4 +48,4 @@ class Settings:
     private: bool = False
     batch: int = 64
     decoders: int = 2
-    limits: Limits = field(default_factory=Limits)
+    limits: ServerLimits = field(default_factory=ServerLimits)

@@ -15,7 +15,7 @@ from ..library.contents import Contents, Moment, Video
 from ..library.requests import LibraryRequests
 from ..library.search import Filter, Search
 from .errors import RequestError
-from .types import Entry
+from .types import VideoEntry
 
 
 class Shelf:
@@ -44,16 +44,16 @@ class Shelf:
                 param="video",
             ) from None
 
-    def entry(self, video: Video) -> Entry:
+    def entry(self, video: Video) -> VideoEntry:
         """A video as it is listed."""
         try:
             told = self._contents.file(video).stat()
             size, changed = told.st_size, int(told.st_mtime)
         except OSError:  # it may be on another machine: its vectors suffice
             size, changed = 0, 0
-        return Entry(identify(video), "library", video.path, size, changed, video.duration)
+        return VideoEntry(identify(video), "library", video.path, size, changed, video.duration)
 
-    def entries(self, after: str | None, limit: int) -> tuple[list[Entry], bool]:
+    def entries(self, after: str | None, limit: int) -> tuple[list[VideoEntry], bool]:
         """Videos in the order of their paths, behind one of them; and whether there are more."""
         ids = list(self._videos)
         start = 0

@@ -1,4 +1,4 @@
-"""What the service hands to HTTP: videos that were watched, replies, and pieces of replies that are still made."""
+"""What the service hands to HTTP: videos whose frames are encoded, and answers, whole or in parts as they are made."""
 
 from __future__ import annotations
 
@@ -8,27 +8,14 @@ from typing import Literal
 from ..inference.answer import Answer, EvidenceFrame
 from ..inference.detokenizer import TextPiece, TokenText
 from ..inference.generator import FinishReason
-from ..inference.request import Sampling
+from ..inference.request import Sampling as Sampling
 from ..inference.video_inputs import VideoInputs
-
-__all__ = [
-    "Entry",
-    "FinishReason",
-    "Found",
-    "Kind",
-    "Piece",
-    "Reply",
-    "Sampling",
-    "TokenText",
-    "Usage",
-    "Watched",
-]
 
 Kind = Literal["upload", "library"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class VideoEntry:
     """A video as it is listed. id: `vid_..` of an upload, `lib_..` of the library. name: for display, no path. bytes:
     of the file. created: seconds since 1970. duration: seconds. width, height: pixels, None where nobody has looked.
     truncated: the file is cut."""
@@ -45,9 +32,9 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A video whose frames the model has seen. frames: in order of time, with what each was read as; inputs: as the
-    engine reads it; the rest is as in `Entry`."""
+class ServedVideo:
+    """A video whose frames are encoded. frames: in order of time, with what each was read as; inputs: as the engine
+    reads it; the rest is as in `VideoEntry`."""
 
     id: str
     kind: Kind
@@ -63,11 +50,11 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A part of a video that a search found. start, end: seconds. score: the larger the better. frames: seconds of the
-    frames in it, the best one first."""
+class VideoMoment:
+    """A part of a video that matches a search. start, end: seconds. score: the larger the better. frames: seconds of
+    the frames in it, the best one first."""
 
-    video: Entry
+    video: VideoEntry
     start: float
     end: float
     score: float
@@ -75,28 +62,33 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class RequestUsage:
     """What a request took, in tokens of the language model; frames count as the tokens that they are read as."""
 
     prompt_tokens: int
     completion_tokens: int
 
+    @property
+    def total_tokens(self) -> int:
+        """Both together."""
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True, slots=True)
-class Piece(TextPiece):
+class AnswerDelta(TextPiece):
     """A part of an answer as it is made. The last piece has finish and usage, and no other has."""
 
-    usage: Usage | None = None
+    usage: RequestUsage | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ServedAnswer:
     """A whole answer. usage: None over a library, of which many parts were read. finish: why it ended. tokens: those
-    that were asked for. videos: ids of the videos of `answer.parts`, in their order, where the answer is over the
+    that were requested. videos: ids of the videos of `answer.parts`, in their order, where the answer is over the
     library."""
 
     answer: Answer
-    usage: Usage | None
+    usage: RequestUsage | None
     finish: FinishReason = "stop"
     tokens: tuple[TokenText, ...] = ()
     videos: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Videos watched once: decoded in a process of its own, encoded, read, and kept by the hash of their content.
 
-Reads files of uploads and of the library, gives `Watched` and pictures.
+Reads files of uploads and of the library, gives `ServedVideo` and pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..features.decoding import Decoders
 from ..features.frames import FrameFeatures
 from ..features.video import SampledVideo
 from ..inference.engine import Topa
-from .types import Watched
+from .types import ServedVideo
 from .uploads import Upload
 from .worker import Worker
 
@@ -101,19 +101,19 @@ class Watcher:
         self._engine = engine
         self._worker = worker
         self._decoders = decoders
-        self._watched: Kept[Watched] = Kept(kept)
+        self._watched: Kept[ServedVideo] = Kept(kept)
         self._pictures: Kept[bytes] = Kept(_PICTURES)
         self._room = asyncio.Semaphore(at_once)
         self.counts = Counts()
 
-    async def watch(self, upload: Upload) -> Watched:
+    async def watch(self, upload: Upload) -> ServedVideo:
         """An upload as the model sees it. Raises VideoError where it can't be decoded, or costs more than is
         allowed."""
         self._count(upload.id)
         watched = await self._watched.get(upload.id, lambda: self._watch(upload))
         return replace(watched, name=upload.name)  # equal content may have come under another name before
 
-    async def of_library(self, id: str, make: Callable[[], Awaitable[Watched]]) -> Watched:
+    async def of_library(self, id: str, make: Callable[[], Awaitable[ServedVideo]]) -> ServedVideo:
         """A video of the library as the model sees it."""
         self._count(id)
         return await self._watched.get(id, make)
@@ -140,22 +140,20 @@ class Watcher:
         else:
             self.counts.misses += 1
 
-    async def _watch(self, upload: Upload) -> Watched:
+    async def _watch(self, upload: Upload) -> ServedVideo:
         engine = self._engine
         async with self._room:  # pictures of a large video take 30 MB each
             sampled = await self._decode(self._decoders, upload.name, upload.path, engine.config.frames)
             pictures = await asyncio.to_thread(_thumbnails, sampled.frames)
             values = await self._worker.encode(sampled.frames)
         times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures(
-            values, torch.ones(len(values), dtype=torch.bool), "image", engine.encoder.identity, times
-        )
+        image = FrameFeatures.image(values, engine.encoder.identity, times)
         # Only features are kept, never the pictures as they were decoded.
         inputs = await self._worker.call(lambda: engine.inputs_of(image, truncated=sampled.truncated))
         for time, picture in zip(sampled.times, pictures, strict=True):
             self._pictures.put(_name(upload.id, time), picture)
         info = sampled.info
-        return Watched(
+        return ServedVideo(
             upload.id,
             "upload",
             upload.name,

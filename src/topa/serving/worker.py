@@ -47,25 +47,25 @@ class _Job:
             self.result.set_result(value)
 
 
-class _Call(_Job):
+class _CallJob(_Job):
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__()
         self.call = call
 
 
-class _Answer(_Job):
+class _AnswerJob(_Job):
     def __init__(self, request: PreparedRequest) -> None:
         super().__init__()
         self.request = request
 
 
-class _Encode(_Job):
+class _EncodeJob(_Job):
     def __init__(self, pictures: Sequence[Image.Image]) -> None:
         super().__init__()
         self.pictures = pictures
 
 
-class _Generate(_Job):
+class _GenerateJob(_Job):
     """streamed: a completion comes after each token; otherwise the result is the last one alone."""
 
     def __init__(self, task: GenerationTask, *, streamed: bool) -> None:
@@ -97,7 +97,7 @@ class Worker:
         self._closing = False
         self._prefix_cache = PrefixCache()
         self._batcher = ContinuousBatcher(engine.model, engine.prompter.tokenizer, self._prefix_cache)
-        self._generating: dict[GeneratedSequence, _Generate] = {}
+        self._generating: dict[GeneratedSequence, _GenerateJob] = {}
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
         self._thread.start()
 
@@ -113,27 +113,27 @@ class Worker:
 
     async def call(self, call: Callable[[], _Result]) -> _Result:
         """Run something with the model to itself."""
-        result: _Result = await self._submit(_Call(call))
+        result: _Result = await self._submit(_CallJob(call))
         return result
 
     async def encode(self, pictures: Sequence[Image.Image]) -> Tensor:
         """Unit rows of pictures, float32 [N, D]."""
-        rows: Tensor = await self._submit(_Encode(pictures))
+        rows: Tensor = await self._submit(_EncodeJob(pictures))
         return rows
 
     async def answer(self, request: PreparedRequest) -> Answer:
         """Answer a request with options, in one pass with others of its protocol."""
-        answer: Answer = await self._submit(_Answer(request))
+        answer: Answer = await self._submit(_AnswerJob(request))
         return answer
 
     async def generate(self, task: GenerationTask) -> Completion:
         """Generate a text."""
-        completion: Completion = await self._submit(_Generate(task, streamed=False))
+        completion: Completion = await self._submit(_GenerateJob(task, streamed=False))
         return completion
 
     async def stream(self, task: GenerationTask) -> AsyncGenerator[Completion]:
         """Generate a text, and yield what it has come to after each token; closing the iterator ends it."""
-        job = _Generate(task, streamed=True)
+        job = _GenerateJob(task, streamed=True)
         self._hand_in(job)
         assert job.queue is not None
         try:
@@ -192,9 +192,9 @@ class Worker:
                 job = self._jobs.popleft()
                 if job.over:
                     continue
-                if isinstance(job, _Call):  # of unknown length: one at a time, and the others go on between them
+                if isinstance(job, _CallJob):  # of unknown length: one at a time, and the others go on between them
                     fits, calls = calls > 0, calls - 1
-                elif isinstance(job, _Generate):
+                elif isinstance(job, _GenerateJob):
                     fits, room = room > 0, room - 1
                 else:
                     fits = True
@@ -204,12 +204,12 @@ class Worker:
 
     def _turn(self, jobs: list[_Job], results: list[tuple[_Job, Any]]) -> None:
         """Do some work, and one step of all texts."""
-        self._together([job for job in jobs if isinstance(job, _Encode)], self._encode, results)
+        self._together([job for job in jobs if isinstance(job, _EncodeJob)], self._encode, results)
         for protocol in ("logits", "selection"):
-            some = [job for job in jobs if isinstance(job, _Answer) and job.request.protocol == protocol]
+            some = [job for job in jobs if isinstance(job, _AnswerJob) and job.request.protocol == protocol]
             self._together(some, self._answer, results)
-        self._together([job for job in jobs if isinstance(job, _Call)], lambda own: [own[0].call()], results)
-        self._together([job for job in jobs if isinstance(job, _Generate)], self._generate, results)
+        self._together([job for job in jobs if isinstance(job, _CallJob)], lambda own: [own[0].call()], results)
+        self._together([job for job in jobs if isinstance(job, _GenerateJob)], self._generate, results)
         self._step(results)
 
     def _together(
@@ -227,16 +227,16 @@ class Worker:
             for job in jobs:
                 self._together([job], do, results)
 
-    def _encode(self, jobs: Sequence[_Encode]) -> Sequence[Tensor]:
+    def _encode(self, jobs: Sequence[_EncodeJob]) -> Sequence[Tensor]:
         self._observe("encode", len(jobs))
         rows = self._engine.encoder.encode_images([picture for job in jobs for picture in job.pictures])
         return torch.split(rows, [len(job.pictures) for job in jobs])
 
-    def _answer(self, jobs: Sequence[_Answer]) -> Sequence[Answer]:
+    def _answer(self, jobs: Sequence[_AnswerJob]) -> Sequence[Answer]:
         self._observe("score", len(jobs))
         return self._engine.answer([job.request for job in jobs], prefix_cache=self._prefix_cache)
 
-    def _generate(self, jobs: Sequence[_Generate]) -> Sequence[Any]:
+    def _generate(self, jobs: Sequence[_GenerateJob]) -> Sequence[Any]:
         self._observe("say", len(jobs))
         self._generating |= zip(self._batcher.add([job.task for job in jobs]), jobs, strict=True)
         return [_LATER] * len(jobs)

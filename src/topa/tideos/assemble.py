@@ -1,7 +1,7 @@
-"""From Tideos as they were written to a finished set: cleaned, balanced, mixed, described.
+"""Assemble Tideos into a finished set: cleaned, with balanced answers, described by a data card.
 
-The folder gets `tideos.jsonl`, `quality.json`, `card.html`, `card.md` and `card.json`; with `done`, a manifest. One
-Tideo is in memory at a time.
+Writes `tideos.jsonl`, `quality.json`, `card.html`, `card.md`, `card.json` and, if `complete`, the manifest. One Tideo
+is in memory at a time.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 from ..core.artifacts import MANIFEST, Manifest, finish, output_folder, remove, write_atomically
 from ..core.progress import track
 from .card import FILES as CARD
-from .card import Describer, write_card
+from .card import CardBuilder, write_card
 from .jsonl import write_jsonl
-from .quality import Checks, Cleaner, Report
+from .quality import Checks, Cleaner, CleaningReport
 from .tideo import Tideo
 
 TIDEOS = "tideos.jsonl"
 QUALITY = "quality.json"
 KIND = "tideos"
 KINDS = "kind_descriptions"
-"""What the manifest calls the kinds of questions that a prompt declared, with what each means."""
+"""The manifest's key for the kinds of question that a prompt declares, with their descriptions."""
 FILES = (TIDEOS, QUALITY, *CARD, MANIFEST)
-"""What a set is written as."""
+"""The files of a set."""
 
 
 def assemble(
@@ -37,31 +37,31 @@ def assemble(
     cost: Mapping[str, float] | None = None,
     kinds: Mapping[str, str] | None = None,
     config: Mapping[str, Any] | None = None,
-    done: bool = True,
+    complete: bool = True,
     total: int | None = None,
     show: bool = True,
-) -> Report:
-    """Clean Tideos and write the set. `refused`, `cost`: for the card. `kinds`: those that questions were asked for,
-    and what each means, for the card and the manifest. `config`: for the manifest. `done`: whether the set is complete;
-    without, there is no manifest. `total`: how many there are, for the bar.
+) -> CleaningReport:
+    """Clean Tideos and write the set.
 
-    Raises OutputError where the folder can't be written.
+    refused, cost: for the card. kinds: declared kinds of question with their descriptions, for the card and the
+    manifest. config: for the manifest, which is written only if `complete`. total: number of Tideos, for the bar.
+    Raises OutputError if the folder can't be written.
     """
     output_folder(out, *FILES)
     remove(out / MANIFEST)
     checks = checks or Checks()
-    cleaner, describer = Cleaner(seed, checks), Describer()
+    cleaner, describer = Cleaner(seed, checks), CardBuilder()
 
-    def kept() -> Iterator[Tideo]:
-        for tideo, told in cleaner(track(tideos, "cleaning", total, show=show)):
-            describer.add(tideo, told)
+    def clean_tideos() -> Iterator[Tideo]:
+        for tideo, words in cleaner(track(tideos, "cleaning", total, show=show)):
+            describer.add(tideo, words)
             yield tideo
 
-    write_jsonl(kept(), out / TIDEOS)
+    write_jsonl(clean_tideos(), out / TIDEOS)
     report = cleaner.report
     write_atomically(out / QUALITY, report.model_dump_json(indent=1) + "\n")
     write_card(describer.card(out.name, report.dropped, report.leakage, refused, cost, kinds), out)
-    if done:
+    if complete:
         own: dict[str, Any] = {"seed": seed, "near": checks.near}
         if kinds is not None:
             own[KINDS] = dict(kinds)

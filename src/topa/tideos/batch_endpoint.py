@@ -1,4 +1,4 @@
-"""The batch API behind an endpoint that speaks OpenAI's protocol: files of requests, and files of their results."""
+"""Client of an OpenAI-compatible batch API: files of requests in, files of results out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import Any, BinaryIO, NoReturn
 from .endpoint import Endpoint
 from .writers import Message, Mode, Permanent, Transient
 
-ENDED = ("completed", "failed", "expired", "cancelled")
+FINAL_STATUSES = ("completed", "failed", "expired", "cancelled")
 _URL = "/v1/chat/completions"
 _PAGE = 100  # batches in one part of the provider's list
 _PIECE = 2**16  # bytes
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A batch as the provider sees it. `files`: of what has ended, replies first, errors last. `errors`: code and
-    words for each thing that is wrong with the whole of it."""
+class RemoteBatch:
+    """The provider's view of a batch.
+
+    files: ids of its result files, replies first, errors last. errors: (code, message) of each error of the batch as a
+    whole.
+    """
 
     id: str
     status: str
@@ -30,14 +33,14 @@ class Remote:
     errors: tuple[tuple[str, str], ...] = ()
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing will be added to its files."""
-        return self.status in ENDED
+    def is_final(self) -> bool:
+        """Whether the batch has finished, so that its files are complete."""
+        return self.status in FINAL_STATUSES
 
 
 @dataclass(frozen=True)
-class Line:
-    """One result: to which call, and the body of the reply as it came, or else an error."""
+class BatchResult:
+    """The result of one call. key: of the call. raw: the unmodified body of the reply, or None with an `error`."""
 
     key: str
     raw: str | None
@@ -45,25 +48,25 @@ class Line:
 
 
 class BatchEndpoint(Endpoint):
-    """A model behind a base URL with a batch API. Options as for `Endpoint`."""
+    """A model behind a base URL with a batch API. Parameters are those of `Endpoint`."""
 
     def request_line(self, key: str, messages: Sequence[Message], mode: Mode) -> bytes:
-        """A request as a line of a file; its body is what `ask` would send."""
+        """Format a request as a line of a request file; its body is what `ask` would send."""
         body = self._body(messages, mode.limit, self.max_tokens, self._format(mode.output, self._schema))
         line = {"custom_id": key, "method": "POST", "url": _URL, "body": body}
         return json.dumps(line).encode() + b"\n"
 
     async def upload(self, file: BinaryIO, name: str) -> str:
-        """Send a file of requests, a piece at a time: the provider's name of it. Raises Transient or Permanent."""
+        """Upload a request file; return its id at the provider. Raises Transient or Permanent."""
         file.seek(0)
         create: Any = self._client.files.with_raw_response.create
-        found = await self._object(create(file=(f"topa-{name}.jsonl", file), purpose="batch"))
-        return _text(found, "id") or self._strange(found)
+        response = await self._object(create(file=(f"topa-{name}.jsonl", file), purpose="batch"))
+        return _text(response, "id") or self._strange(response)
 
-    async def create(self, file: str, name: str) -> Remote:
-        """Have a file worked on, as the batch of this name. Raises Transient or Permanent.
+    async def create(self, file: str, name: str) -> RemoteBatch:
+        """Create a batch of this name from an uploaded file. Raises Transient or Permanent.
 
-        After Transient it may be there nevertheless: `find` tells.
+        After Transient the batch may exist nevertheless; `find` checks that.
         """
         create: Any = self._client.batches.with_raw_response.create
         try:
@@ -73,40 +76,36 @@ class BatchEndpoint(Endpoint):
                 )
             )
         except Permanent as error:
-            # A provider may take a moment to know of a file that it has just taken.
+            # A file may become visible only some time after its upload.
             if file in str(error):
                 raise Transient(str(error)) from error
             raise
 
-    async def find(self, name: str, file: str | None) -> Remote | None:
-        """The batch of this name, or made of this file; None where the provider has none. Raises Transient or
-        Permanent."""
+    async def find(self, name: str, file: str | None) -> RemoteBatch | None:
+        """Find the batch of this name, or made from this file; None if there is none. Raises Transient or Permanent."""
         after: dict[str, str] = {}
-        listed: Any = self._client.batches.with_raw_response.list
+        list_batches: Any = self._client.batches.with_raw_response.list
         while True:
-            page = await self._object(listed(limit=_PAGE, **after))
+            page = await self._object(list_batches(limit=_PAGE, **after))
             rows = page.get("data")
             if not isinstance(rows, list):
                 self._strange(page)
             for row in rows:
-                told = row.get("metadata") if isinstance(row, dict) else None
-                named = isinstance(told, dict) and told.get("topa") == name
-                if named or (file is not None and row.get("input_file_id") == file):
+                metadata = row.get("metadata") if isinstance(row, dict) else None
+                has_name = isinstance(metadata, dict) and metadata.get("topa") == name
+                if has_name or (file is not None and row.get("input_file_id") == file):
                     return self._remote(row)
             if not rows or not page.get("has_more"):
                 return None
             after = {"after": str(rows[-1]["id"])}
 
-    async def look(self, remote: str) -> Remote:
-        """How a batch stands. Raises Transient or Permanent."""
+    async def retrieve(self, remote: str) -> RemoteBatch:
+        """Return the state of a batch. Raises Transient or Permanent."""
         retrieve: Any = self._client.batches.with_raw_response.retrieve
         return self._remote(await self._object(retrieve(remote)))
 
     async def download(self, file: str, into: BinaryIO) -> int:
-        """Write the whole of a file of results, a piece at a time: how many bytes it has.
-
-        Raises Transient, Permanent, or OSError.
-        """
+        """Stream a result file into a local file; return its size in bytes. Raises Transient, Permanent or OSError."""
         into.seek(0)
         into.truncate()
         with self._classified():
@@ -115,37 +114,39 @@ class BatchEndpoint(Endpoint):
                 while True:
                     try:
                         piece = await anext(pieces, b"")
-                    except Exception as error:  # whichever client is below: the SDK passes its errors on as they are
-                        said = self._safe(str(error) or type(error).__name__)
-                        raise Transient(f"{self._where}: a file broke off: {said}") from error
+                    except Exception as error:  # the SDK passes on the errors of its HTTP client unchanged
+                        message = self._safe(str(error) or type(error).__name__)
+                        raise Transient(f"{self._where}: a file broke off: {message}") from error
                     if not piece:
                         return into.tell()
                     into.write(piece)
 
-    def read_line(self, line: bytes) -> Line | None:
-        """A line of a file of results; None where it isn't one."""
+    def read_line(self, line: bytes) -> BatchResult | None:
+        """Parse a line of a result file; None if it is malformed."""
         try:
-            found = json.loads(line)
-            key, response = found["custom_id"], found.get("response") or {}
+            entry = json.loads(line)
+            key, response = entry["custom_id"], entry.get("response") or {}
             status, body = response.get("status_code"), response.get("body")
         except (ValueError, LookupError, TypeError, AttributeError):
             return None
         if not isinstance(key, str):
             return None
         if status == 200 and body is not None:
-            return Line(key, json.dumps(body), None)
-        said = json.dumps(body or found.get("error") or "")
+            return BatchResult(key, json.dumps(body), None)
+        message = json.dumps(body or entry.get("error") or "")
         if isinstance(status, int) and status != 200:
-            return Line(key, None, self._of_status(status, {}, said))
-        quota = "insufficient_quota" in said
-        return Line(key, None, self._of_status(429, {}, said) if quota else Transient(f"{self._where}: {said}"))
+            return BatchResult(key, None, self._of_status(status, {}, message))
+        quota = "insufficient_quota" in message
+        return BatchResult(
+            key, None, self._of_status(429, {}, message) if quota else Transient(f"{self._where}: {message}")
+        )
 
-    def failed(self, remote: Remote) -> Permanent:
-        """The error of a batch that was refused as a whole."""
-        said = "; ".join(words for _, words in remote.errors[:3]) or "no reason was given"
+    def failed(self, remote: RemoteBatch) -> Permanent:
+        """Return the error of a batch that failed as a whole."""
+        reasons = "; ".join(reason for _, reason in remote.errors[:3]) or "no reason was given"
         return Permanent(
-            f"{self._where}: the batch {remote.id} failed: {said}. Nothing of it was asked. Mend this at the provider "
-            "or in the options, then run the same command again.",
+            f"{self._where}: the batch {remote.id} failed: {reasons}. Nothing of it was asked. Mend this at the "
+            "provider or in the options, then run the same command again.",
             every=True,
         )
 
@@ -153,19 +154,19 @@ class BatchEndpoint(Endpoint):
         with self._classified():
             text = str((await request).text)
         try:
-            found = json.loads(text)
+            parsed = json.loads(text)
         except ValueError:
-            found = None
-        return found if isinstance(found, dict) else self._strange(text)
+            parsed = None
+        return parsed if isinstance(parsed, dict) else self._strange(text)
 
-    def _remote(self, found: dict[str, Any]) -> Remote:
-        counts, errors = found.get("request_counts"), found.get("errors")
+    def _remote(self, fields: dict[str, Any]) -> RemoteBatch:
+        counts, errors = fields.get("request_counts"), fields.get("errors")
         counts = counts if isinstance(counts, dict) else {}
         errors = errors.get("data") if isinstance(errors, dict) else None
-        files = (_text(found, name) for name in ("output_file_id", "error_file_id"))
-        return Remote(
-            _text(found, "id") or self._strange(found),
-            _text(found, "status") or self._strange(found),
+        files = (_text(fields, name) for name in ("output_file_id", "error_file_id"))
+        return RemoteBatch(
+            _text(fields, "id") or self._strange(fields),
+            _text(fields, "status") or self._strange(fields),
             tuple(file for file in files if file),
             completed=int(counts.get("completed") or 0),
             failed=int(counts.get("failed") or 0),
@@ -173,10 +174,10 @@ class BatchEndpoint(Endpoint):
             errors=tuple((str(e.get("code")), self._safe(str(e.get("message")))) for e in errors or ()),
         )
 
-    def _strange(self, found: object) -> NoReturn:
-        raise Transient(f"{self._where}: found {self._safe(str(found))!r}; expected an object of a batch API")
+    def _strange(self, value: object) -> NoReturn:
+        raise Transient(f"{self._where}: found {self._safe(str(value))!r}; expected an object of a batch API")
 
 
-def _text(found: dict[str, Any], name: str) -> str | None:
-    value = found.get(name)
+def _text(fields: dict[str, Any], name: str) -> str | None:
+    value = fields.get(name)
     return value if isinstance(value, str) else None

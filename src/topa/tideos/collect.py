@@ -1,7 +1,7 @@
-"""Seeds to a set of Tideos by way of a writer: paced, within a budget, and resumable at any moment.
+"""Generate a set of Tideos from seeds with a writer: rate-limited, within a budget, resumable at any time.
 
-All that was paid for is in the ledger. Stopping, by Ctrl-C, by the budget or by `kill -9`, costs nothing but the calls
-that were in flight; the same command goes on.
+Everything paid for is in the ledger. Stopping, by Ctrl-C, by the budget or by `kill -9`, loses only the calls in
+flight; the same command resumes.
 """
 
 from __future__ import annotations
@@ -16,132 +16,135 @@ from pathlib import Path
 from ..core.artifacts import MANIFEST, output_folder, remove
 from ..core.errors import OutputError, TopaError
 from ..core.locks import hold
-from .asking import Asking
 from .assemble import FILES, TIDEOS, assemble
-from .batch import BatchFlow
+from .batch import BatchRun
 from .batch_endpoint import BatchEndpoint
-from .flow import Flow, Limits, Outcome, read_written
+from .flow import GenerationLimits, GenerationOutcome, OnlineRun, try_read_reply
 from .ledger import FILES as LEDGER_FILES
 from .ledger import LEDGER, Ledger, call_key
 from .prompt_file import DEFAULT_FORM, ReplyForm
-from .quality import Checks, Report
+from .quality import Checks, CleaningReport
 from .rejections import WINDOW, Rejections, count_rejections
 from .seeds import Seed
-from .shards import Shard
+from .shards import ShardSpec
 from .tideo import Tideo
+from .writer_prompt import WriterPrompt
 from .writers import Writer
 
 
-def generate(
+def generate_set(
     seeds: Iterable[Seed],
     out: Path,
     writer: Writer,
     *,
-    asking: Asking | None = None,
-    limits: Limits | None = None,
-    shard: Shard | None = None,
+    prompt: WriterPrompt | None = None,
+    limits: GenerationLimits | None = None,
+    shard: ShardSpec | None = None,
     seed: int = 0,
     checks: Checks | None = None,
     show: bool = True,
-) -> Outcome:
-    """Have a Tideo written for every seed; the same call again goes on where this one stopped.
+) -> GenerationOutcome:
+    """Have a Tideo written for every seed. The same call again resumes.
 
-    `out` gets `ledger.sqlite` and what `assemble` writes, its manifest when no seed is left. `shard`: of the seeds
-    only every n-th. `seed`, `checks`: for `assemble`; they may change from run to run, nothing is asked again.
+    `out` gets `ledger.sqlite` and the files of `assemble`, including the manifest once all seeds are finished.
+    shard: use only every n-th seed. seed, checks: for `assemble`; changing them needs no new requests.
 
-    Raises UsageError for a wrong request, InputError for seeds of one id, ArtifactMismatch for a ledger of another
-    configuration, OutputError where the disk is full, Permanent where no request can succeed, Transient where the
-    endpoint can't be reached at all.
+    Raises UsageError for a wrong request, InputError for seeds with equal ids, ArtifactMismatch for a ledger of another
+    configuration, OutputError if the disk is full, Permanent if no request can succeed, Transient if the endpoint can't
+    be reached.
     """
-    asking, limits = asking or Asking(), limits or Limits()
-    checks = checks or Checks()
+    prompt, limits, checks = prompt or WriterPrompt(), limits or GenerationLimits(), checks or Checks()
     output_folder(out, *FILES, *LEDGER_FILES)
-    configuration = {"model": writer.model, "prompt": asking.identity, **asking.declaration, **writer.parameters}
+    parameters = {**writer.parameters, **prompt.declaration}
+    configuration = {"model": writer.model, "prompt": prompt.identity, **prompt.declaration, **writer.parameters}
     if shard is not None:
         configuration["shard"] = str(shard)
-    parameters = {**writer.parameters, **asking.declaration}
-    with _settled(), Ledger(out / LEDGER, configuration) as ledger:
+    with _frozen_heap(), Ledger(out / LEDGER, configuration) as ledger:
         remove(out / MANIFEST)
-        # A seed's prompt is made again when it is asked: those of all seeds together take gigabytes.
+        # Prompts are rendered again when they are sent: those of all seeds would take gigabytes.
         number = ledger.plan(
-            (call_key(asking.prompt(s), writer.model, parameters, s.id), position, s)
+            (call_key(prompt.render(s), writer.model, parameters, s.id), position, s)
             for position, s in enumerate(seeds)
             if shard is None or shard.has(position)
         )
 
-        def finish(done: bool) -> Report:
-            with _alone(out):
+        def finish(complete: bool) -> CleaningReport:
+            with _export_lock(out):
                 return assemble(
                     (Tideo.model_validate_json(line) for _, line in ledger.results()),
                     out,
                     seed=seed,
                     checks=checks,
                     refused=ledger.errors(),
-                    cost=asdict(ledger.spent()),
-                    kinds=dict(asking.form.kinds) if asking.form != DEFAULT_FORM else None,
+                    cost=asdict(ledger.total_usage()),
+                    kinds=dict(prompt.form.kinds) if prompt.form != DEFAULT_FORM else None,
                     config={**configuration, "seeds": number},
-                    done=done,
+                    complete=complete,
                     total=ledger.counts().get("accepted", 0),
                     show=show,
                 )
 
-        outcome = _written(writer, ledger, asking, limits, checks, finish, show=show)
-        counts = ledger.counts()
-        outcome.seeds, outcome.spent, outcome.elsewhere = number, ledger.spent(), ledger.held_elsewhere()
-        outcome.accepted, outcome.rejected, outcome.failed = (
-            counts.get(state, 0) for state in ("accepted", "rejected", "failed")
-        )
-        outcome.refused = ledger.errors()
-        if outcome.stopped == "rejections":
-            outcome.rejections = _rejections(ledger, asking.form)
-        outcome.submitted = counts.get("submitted", 0)
-        outcome.left = number - outcome.accepted - outcome.rejected - outcome.failed - outcome.elsewhere
+        outcome = _run_writer(writer, ledger, prompt, limits, checks, finish, show=show)
+        _count(outcome, ledger, number, prompt.form)
         outcome.report = finish(not outcome.left and not outcome.elsewhere)
         outcome.path = out / TIDEOS
         return outcome
 
 
-def _written(
+def _count(outcome: GenerationOutcome, ledger: Ledger, seeds: int, form: ReplyForm) -> None:
+    """Fill in the counts of the ledger."""
+    counts = ledger.counts()
+    outcome.seeds, outcome.spent, outcome.elsewhere = seeds, ledger.total_usage(), ledger.count_elsewhere()
+    outcome.accepted, outcome.rejected, outcome.failed, outcome.submitted = (
+        counts.get(state, 0) for state in ("accepted", "rejected", "failed", "submitted")
+    )
+    outcome.left = seeds - outcome.accepted - outcome.rejected - outcome.failed - outcome.elsewhere
+    outcome.refused = ledger.errors()
+    if outcome.stopped == "rejections":
+        outcome.rejections = _rejections(ledger, form)
+
+
+def _run_writer(
     writer: Writer,
     ledger: Ledger,
-    asking: Asking,
-    limits: Limits,
+    prompt: WriterPrompt,
+    limits: GenerationLimits,
     checks: Checks,
-    finish: Callable[[bool], Report],
+    finish: Callable[[bool], CleaningReport],
     *,
     show: bool,
-) -> Outcome:
-    async def run() -> Outcome:
+) -> GenerationOutcome:
+    async def run() -> GenerationOutcome:
         async with writer:
             if isinstance(writer, BatchEndpoint):
-                return await BatchFlow(writer, ledger, asking, limits, checks).run(show=show)
-            return await Flow(writer, ledger, asking, limits, checks).run(show=show)
+                return await BatchRun(writer, ledger, prompt, limits, checks).run(show=show)
+            return await OnlineRun(writer, ledger, prompt, limits, checks).run(show=show)
 
     try:
         return asyncio.run(run())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     except TopaError:
-        # What was written before can be used; that it can't even be put together is no news after this error.
+        # Assemble what was written before; a second error would only hide this one.
         with suppress(TopaError):
             finish(False)
         raise
 
 
 def _rejections(ledger: Ledger, form: ReplyForm) -> Rejections:
-    """Why the run stopped, with an example."""
+    """Return why the run stopped, with an example."""
     rejections = count_rejections(ledger.verdicts(WINDOW))
     commonest = next(iter(rejections.reasons), "")
     example = ledger.example(commonest)
     if example is None:
         return rejections
     seed, reply = example
-    return replace(rejections, seed=seed, problem=read_written(reply, form)[1] or commonest)
+    return replace(rejections, seed=seed, problem=try_read_reply(reply, form)[1] or commonest)
 
 
 @contextmanager
-def _settled() -> Iterator[None]:
-    """What is loaded by now stays: to look through it again and again takes the collector a tenth of the time."""
+def _frozen_heap() -> Iterator[None]:
+    """Exempt existing objects from garbage collection, which would take a tenth of the time."""
     gc.freeze()
     try:
         yield
@@ -150,8 +153,8 @@ def _settled() -> Iterator[None]:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """One process at a time: of two, the later one sees all that the earlier one saw, and replaces nothing newer."""
+def _export_lock(out: Path) -> Iterator[None]:
+    """Let one process at a time assemble the set, so that none replaces a newer one."""
     try:
         with hold(out / f"{LEDGER}.export", wait=True):
             yield

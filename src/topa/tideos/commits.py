@@ -1,4 +1,4 @@
-"""Group commits: what many coroutines want to write at the same time waits for the disk once."""
+"""Group commit: the writes of many coroutines share one wait for the disk."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from .ledger import Ledger, Usage
+from .ledger import Ledger
 from .rejections import WINDOW, Rejections, count_rejections
+from .writers import TokenUsage
 
 T = TypeVar("T")
 
 
 class Commits:
-    """Runs operations of a ledger in a thread of its own, so that requests go on meanwhile. An async context manager.
+    """Run operations of a ledger in a background thread. An async context manager.
 
-    While one commit waits for the disk, the next one gathers. `spent`, `rejections`: what the ledger says of all
-    processes' usage, and of the latest replies, as of the last commit.
+    While one commit waits for the disk, the operations of the next one accumulate. usage, rejections: total usage of
+    all processes and rejections among the latest replies, as of the last commit.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -25,26 +26,26 @@ class Commits:
         self._waiting: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._task: asyncio.Task[None] | None = None
-        self.spent: Usage = ledger.spent()
+        self.usage: TokenUsage = ledger.total_usage()
         self.rejections: Rejections = self._count_rejections()
 
     async def __aenter__(self) -> Commits:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # What was given is committed, even where those who gave it have been cancelled.
+        # Pending operations are committed even if the coroutines that submitted them were cancelled.
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
         self._thread.shutdown()
 
     async def __call__(self, operation: Callable[[], T]) -> T:
-        """Do an operation; on return its commit is on the disk. Raises what the ledger raises."""
+        """Run an operation; on return its commit is on the disk. Raises the errors of the ledger."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((operation, done))
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((operation, future))
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._work())
-        return await done
+        return await future
 
     def _count_rejections(self) -> Rejections:
         return count_rejections(self._ledger.verdicts(WINDOW))
@@ -55,16 +56,16 @@ class Commits:
             group, self._waiting = self._waiting, []
             operations = [operation for operation, _ in group]
             try:
-                *results, self.spent, self.rejections = await loop.run_in_executor(
+                *results, self.usage, self.rejections = await loop.run_in_executor(
                     self._thread,
-                    self._ledger.together,
-                    [*operations, self._ledger.spent, self._count_rejections],
+                    self._ledger.commit_all,
+                    [*operations, self._ledger.total_usage, self._count_rejections],
                 )
             except Exception as error:
-                for _, done in group:
-                    if not done.done():
-                        done.set_exception(error)
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
             else:
-                for (_, done), result in zip(group, results, strict=True):
-                    if not done.done():
-                        done.set_result(result)
+                for (_, future), result in zip(group, results, strict=True):
+                    if not future.done():
+                        future.set_result(result)

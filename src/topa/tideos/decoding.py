@@ -1,4 +1,4 @@
-"""A causal language model that writes replies held to a JSON schema, several at once."""
+"""Constrained decoding: a causal language model writes batches of replies that obey a JSON schema."""
 
 from __future__ import annotations
 
@@ -19,54 +19,56 @@ from ..core.hub import Repository, download, locate
 from .writers import Message, Permanent
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
-_SIGNS = '{}[]":, ' + string.digits
+_JSON_CHARACTERS = '{}[]":, ' + string.digits
 
 
 @dataclass
-class Row:
-    """A reply in the making. `limit`: its most tokens; `wanted`: whether somebody still waits for it.
+class PartialReply:
+    """One sequence of a batch.
 
-    `ids`: the tokens so far, without the one that ends it. `ended`: "stop" when it is whole, "length" at the limit,
-    "dropped" when nobody waits or it can't go on, `problem` says why; None until then.
+    prompt: token ids. limit: maximum number of new tokens. draws: random numbers for sampling. matcher: state of the
+    grammar. is_awaited: whether the caller still waits for the reply. ids: new tokens so far, without end of text.
+    finish_reason: None until the reply is complete ("stop"), at its limit ("length"), or abandoned ("dropped"), either
+    because nobody waits for it or because of a `problem`.
     """
 
     prompt: list[int]
     limit: int
     draws: random.Random
     matcher: Any
-    wanted: Callable[[], bool]
+    is_awaited: Callable[[], bool]
     ids: list[int] = field(default_factory=list)
-    ended: Literal["stop", "length", "dropped"] | None = None
+    finish_reason: Literal["stop", "length", "dropped"] | None = None
     problem: str = ""
 
     def take(self, token: int, eos: Sequence[int]) -> None:
-        """Add a token that was chosen, and see whether the reply ends with it."""
+        """Append a sampled token, and finish the reply if it ends there."""
         if self.problem:
             return
-        if not self.wanted():
-            self.ended = "dropped"
+        if not self.is_awaited():
+            self.finish_reason = "dropped"
         elif not self.matcher.consume_token(token):
             self.fail(str(self.matcher.get_error()))
         elif token in eos:
-            self.ended = "stop"
+            self.finish_reason = "stop"
         else:
             self.ids.append(token)
             if self.matcher.is_stopped():
-                self.ended = "stop"
+                self.finish_reason = "stop"
             elif len(self.ids) >= self.limit:
-                self.ended = "length"
+                self.finish_reason = "length"
 
     def fail(self, problem: str) -> None:
-        """Nothing more can be written."""
-        self.ended, self.problem = "dropped", problem
+        """Abandon the reply because of a problem."""
+        self.finish_reason, self.problem = "dropped", problem
 
 
 class Decoder:
-    """A model with its tokenizer and a schema. Blocking, and not for two threads at once.
+    """A model, its tokenizer and a schema. Blocking and not thread-safe.
 
-    `model`, `tokenizer`: as transformers loads them. `temperature`: 0 is greedy; None takes what the model's own
-    generation_config says. `seed`: with a prompt it decides all draws. Raises UsageError where replies can't be held
-    to the schema with this tokenizer.
+    model, tokenizer: as loaded by transformers. temperature: 0 for greedy decoding, None for the model's own
+    generation_config. seed: determines the samples of each prompt. Raises UsageError if the tokenizer can't express
+    the schema.
     """
 
     def __init__(
@@ -89,20 +91,20 @@ class Decoder:
             self._tokens = from_tokenizer(tokenizer, n_vocab=self._width, eos_token=self._eos)
         except ValueError as error:
             raise self._cant_hold(str(error).splitlines()[0]) from error
-        # What the schema prescribes can then be spelt byte by byte, so that no reply comes to a dead end.
-        missing = set("".join([_SIGNS, *_words(schema)]).encode()) - set(self._single_bytes())
+        # With single-byte tokens everything in the schema can be spelt, so that no reply reaches a dead end.
+        missing = set("".join([_JSON_CHARACTERS, *_words(schema)]).encode()) - set(self._single_bytes())
         if missing:
             raise self._cant_hold(f"it has no token for the single byte {bytes([min(missing)])!r}")
-        # One way to set blanks, the one of most JSON in the world: where any were allowed, weak models write nothing
-        # but blanks until the limit.
+        # Fix the whitespace to the most common style: if any is allowed, weak models write nothing but blanks until
+        # the limit.
         blanks: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
         self._grammar = llguidance.LLMatcher.grammar_from_json_schema(json.dumps(schema), overrides=blanks)
-        wrong = self._matcher().get_error()
-        if wrong:
-            raise self._cant_hold(wrong)
+        problem = self._matcher().get_error()
+        if problem:
+            raise self._cant_hold(problem)
         self._warpers = _warpers(own, temperature)
-        # What else a model's generation_config may say (beams, stop strings, forced or forbidden tokens) would work
-        # against the schema.
+        # Other settings of a model's generation_config (beams, stop strings, forced or forbidden tokens) would conflict
+        # with the schema.
         model.generation_config = GenerationConfig(
             do_sample=False,
             eos_token_id=self._eos,
@@ -112,10 +114,10 @@ class Decoder:
 
     @classmethod
     def load(cls, model: str | Path, *, device: str, dtype: str, **options: Any) -> Decoder:
-        """Load a folder or a hub id. `options`: those of the class.
+        """Load a model from a folder or the Hub. options: those of the class.
 
-        `device`: as torch names it; "auto" is a GPU where there is one. `dtype`: one of DTYPES; "auto" is the
-        checkpoint's own on a GPU and float32 on a CPU. Raises InputError where the model can't be loaded.
+        device: a torch device; "auto" for a GPU if there is one. dtype: one of DTYPES; "auto" for the checkpoint's own
+        on a GPU and float32 on a CPU. Raises InputError if the model can't be loaded.
         """
         import torch
         from safetensors import SafetensorError
@@ -137,7 +139,7 @@ class Decoder:
         source = str(download(place) if isinstance(place, Repository) and place.revision else place)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
-            # Weights that a checkpoint lacks are drawn at random.
+            # Weights missing from a checkpoint are initialised at random; keep the global generator untouched.
             with torch.random.fork_rng(devices=[]):
                 loaded = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
         except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
@@ -147,10 +149,10 @@ class Decoder:
             ) from error
         return cls(name, loaded.to(device), tokenizer, **options)
 
-    def row(self, messages: Sequence[Message], max_tokens: int, wanted: Callable[[], bool]) -> Row:
-        """A reply to write, of at most `max_tokens` tokens, 1 or more, fewer where the model's window ends before.
+    def start(self, messages: Sequence[Message], max_tokens: int, is_awaited: Callable[[], bool]) -> PartialReply:
+        """Start a reply of at most `max_tokens` tokens (1 or more), or fewer if the context window ends earlier.
 
-        Raises Permanent where the messages can't be told to this model.
+        Raises Permanent if the messages can't be encoded for this model, or the prompt is too long.
         """
         prompt = self._encode(messages)
         room = max_tokens if self._window is None else self._window - len(prompt)
@@ -161,67 +163,67 @@ class Decoder:
                 every=False,
             )
         draws = random.Random(f"{self._seed} {prompt}")
-        return Row(prompt, min(max_tokens, room), draws, self._matcher(), wanted)
+        return PartialReply(prompt, min(max_tokens, room), draws, self._matcher(), is_awaited)
 
-    def write(self, rows: Sequence[Row]) -> None:
-        """Bring all rows to their end. A row's tokens don't depend on the others, up to rounding in the model."""
+    def write(self, rows: Sequence[PartialReply]) -> None:
+        """Decode all rows to their end. The tokens of a row are independent of the others, up to rounding."""
         import torch
 
-        while alive := [row for row in rows if row.ended is None]:
-            steps = max(row.limit - len(row.ids) for row in alive)
+        while active := [row for row in rows if row.finish_reason is None]:
+            steps = max(row.limit - len(row.ids) for row in active)
             if self._window is not None:
-                # A row that has ended is fed on with the others; models with a table of positions end at its end.
-                # Then the rest goes on as a batch of its own.
-                steps = min(steps, *(self._window - len(row.prompt) - len(row.ids) for row in alive))
-            prompts = [row.prompt + row.ids for row in alive]
+                # generate() goes on with finished rows as well, and position tables end at the window. So stop where
+                # the first row reaches it, and go on with the others as a new batch.
+                steps = min(steps, *(self._window - len(row.prompt) - len(row.ids) for row in active))
+            prompts = [row.prompt + row.ids for row in active]
             length = max(map(len, prompts))
             pad = self._model.generation_config.pad_token_id
             inputs = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts])
             mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-            # transformers' own loop knows the caches and positions of all families. It draws from the global
-            # generator, so it is told to be greedy, and finds the chosen token to be the likeliest.
+            # transformers' own loop handles the caches and positions of all model families. It would sample from the
+            # global generator; so it decodes greedily, and `choose` makes the sampled token the likeliest.
             self._model.generate(
                 inputs.to(self._model.device),
                 attention_mask=mask.to(self._model.device),
                 max_new_tokens=steps,
-                logits_processor=[partial(self.choose, alive)],
-                stopping_criteria=[partial(_ended, alive)],
+                logits_processor=[partial(self.choose, active)],
+                stopping_criteria=[partial(_finished_rows, active)],
             )
 
-    def text(self, row: Row) -> str:
-        """The text of a row. What was cut inside a letter ends with U+FFFD."""
+    def text(self, row: PartialReply) -> str:
+        """Return the text of a row. An incomplete character at its end becomes U+FFFD."""
         return str(self._tokens.decode_str(row.ids))
 
-    def choose(self, rows: Sequence[Row], seen: Any, scores: Any) -> Any:
-        """Choose a token for every row that hasn't ended, and add it to the row.
+    def choose(self, rows: Sequence[PartialReply], input_ids: Any, scores: Any) -> Any:
+        """Sample a token for every unfinished row, and append it to the row.
 
-        `seen`: the tokens so far, int64 [B, S]; scores: [B, V], changed in place. Returns scores [B, V] whose largest
-        is the chosen one.
+        input_ids: int64 [B, S]. scores: [B, V], modified in place. Returns scores [B, V] whose maximum is the sampled
+        token.
         """
         import torch
         from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask
 
-        going = [number for number, row in enumerate(rows) if row.ended is None]
+        active = [number for number, row in enumerate(rows) if row.finish_reason is None]
         bits = allocate_token_bitmask(len(rows), self._width)
-        for number in going:
+        for number in active:
             fill_next_token_bitmask(rows[number].matcher, bits, number)
-        # llguidance's own torch kernel does the same after it was compiled, which takes seconds and a compiler.
+        # llguidance's own torch kernel does the same, but compiling it takes seconds and a compiler.
         forbidden = np.unpackbits(~bits.view(np.uint8), axis=1, count=self._width, bitorder="little").view(np.bool_)
         scores.masked_fill_(torch.from_numpy(forbidden).to(scores.device), -torch.inf)
-        largest, chosen = scores.max(dim=-1)
-        sound = largest.isfinite()
-        for number, fine in enumerate(sound.tolist()):
-            if not fine and rows[number].ended is None:
+        best_scores, best = scores.max(dim=-1)
+        finite = best_scores.isfinite()
+        for number, fine in enumerate(finite.tolist()):
+            if not fine and rows[number].finish_reason is None:
                 rows[number].fail("the model's scores are no finite numbers; another dtype may help")
         if self._warpers is not None:
-            scores.masked_fill_(~sound[:, None], 0.0)
+            scores.masked_fill_(~finite[:, None], 0.0)
             for warp in self._warpers:
-                scores = warp(seen, scores)
-            points = [row.draws.random() if row.ended is None else 0.0 for row in rows]
-            chosen = _pick(scores, torch.tensor(points, device=scores.device))
-            scores.scatter_(1, chosen[:, None], torch.inf)
-        tokens = chosen.tolist()
-        for number in going:
+                scores = warp(input_ids, scores)
+            points = [row.draws.random() if row.finish_reason is None else 0.0 for row in rows]
+            best = _pick(scores, torch.tensor(points, device=scores.device))
+            scores.scatter_(1, best[:, None], torch.inf)
+        tokens = best.tolist()
+        for number in active:
             rows[number].take(tokens[number], self._eos)
         return scores
 
@@ -231,12 +233,12 @@ class Decoder:
         return llguidance.LLMatcher(self._tokens, self._grammar, log_level=0)
 
     def _single_bytes(self) -> Iterator[int]:
-        """The bytes that have a token of their own."""
+        """Yield the bytes that have a token of their own."""
         for token in range(self._width):
             if not self._tokens.is_special_token(token):
-                spelt = self._tokens.decode_bytes([token])
-                if len(spelt) == 1:
-                    yield spelt[0]
+                characters = self._tokens.decode_bytes([token])
+                if len(characters) == 1:
+                    yield characters[0]
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         if not self._tokenizer.chat_template:
@@ -244,7 +246,7 @@ class Decoder:
         import jinja2
 
         try:
-            # A reply held to the schema has no room for thoughts: models that may think are told not to.
+            # The schema leaves no room for a reasoning section, so disable it in models that have one.
             text = self._tokenizer.apply_chat_template(
                 [dict(message) for message in messages],
                 tokenize=False,
@@ -263,46 +265,46 @@ class Decoder:
         )
 
 
-def _ended(rows: Sequence[Row], seen: Any, scores: Any, **_: Any) -> Any:
-    """Which rows have ended, bool [B]."""
+def _finished_rows(rows: Sequence[PartialReply], input_ids: Any, scores: Any, **_: Any) -> Any:
+    """Return which rows are finished, bool [B]."""
     import torch
 
-    return torch.tensor([row.ended is not None for row in rows], device=seen.device)
+    return torch.tensor([row.finish_reason is not None for row in rows], device=input_ids.device)
 
 
 def _pick(scores: Any, points: Any) -> Any:
-    """Of each row of scores [B, V] the token at a point [B] from 0 to 1 of its cumulated distribution: int64 [B]."""
+    """Sample from scores [B, V] by inverting the cumulative distribution at points [B] in [0, 1); int64 [B]."""
     import torch
 
     sums = scores.softmax(dim=-1).cumsum(dim=-1)
     ends = sums[:, -1:]
-    # Below the end, whatever rounding does: behind it there are only tokens that aren't allowed.
+    # Stay below the end despite rounding: beyond it there are only forbidden tokens.
     places = torch.minimum(points[:, None].to(sums) * ends, torch.nextafter(ends, torch.zeros_like(ends)))
     return torch.searchsorted(sums, places, right=True)[:, 0]
 
 
 def _warpers(own: Any, temperature: float | None) -> list[Any] | None:
-    """What shapes the distribution that tokens are drawn from; None for greedy decoding."""
+    """Return the transformations of the scores before sampling; None for greedy decoding."""
     from transformers import MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     if temperature is None:
         temperature = (1.0 if own.temperature is None else float(own.temperature)) if own.do_sample else 0.0
     if temperature == 0:
         return None
-    found: list[Any] = [TemperatureLogitsWarper(float(temperature))]
+    warpers: list[Any] = [TemperatureLogitsWarper(float(temperature))]
     if own.top_k:
-        found.append(TopKLogitsWarper(own.top_k))
+        warpers.append(TopKLogitsWarper(own.top_k))
     if own.top_p is not None and own.top_p < 1:
-        found.append(TopPLogitsWarper(own.top_p))
+        warpers.append(TopPLogitsWarper(own.top_p))
     if own.min_p:
-        found.append(MinPLogitsWarper(own.min_p))
-    return found
+        warpers.append(MinPLogitsWarper(own.min_p))
+    return warpers
 
 
-def _eos(name: str, *given: int | Sequence[int] | None) -> list[int]:
-    for found in given:
-        if found is not None:
-            return [found] if isinstance(found, int) else list(found)
+def _eos(name: str, *candidates: int | Sequence[int] | None) -> list[int]:
+    for candidate in candidates:
+        if candidate is not None:
+            return [candidate] if isinstance(candidate, int) else list(candidate)
     raise UsageError(
         f"model {name!r}: found no token that ends a text; expected eos_token_id in its generation_config.json, or an "
         "eos_token in its tokenizer's configuration. Add one of them."
@@ -310,7 +312,7 @@ def _eos(name: str, *given: int | Sequence[int] | None) -> list[int]:
 
 
 def _words(schema: Any) -> Iterator[str]:
-    """The texts that a schema prescribes: names of properties, and choices."""
+    """Yield the strings in a schema: property names and choices."""
     if isinstance(schema, list):
         for item in schema:
             yield from _words(item)

@@ -1,4 +1,4 @@
-"""The writer behind any endpoint that speaks OpenAI's protocol."""
+"""The writer for OpenAI-compatible endpoints."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from urllib.parse import urlsplit
 
 from ..core.errors import UsageError
 from ..core.install import install_line
-from .asking import find_object
+from .writer_prompt import find_object
 from .writers import (
     OUTPUTS,
     BadContent,
-    Counted,
     Message,
     Mode,
     Output,
     Permanent,
     Probe,
+    TokenUsage,
     Transient,
     count_body,
     read_body,
 )
 
 DEFAULT_KEY = "OPENAI_API_KEY"
-_SAID = 300  # characters of an endpoint's own words that are passed on
-_STOPS = (401, 402, 403, 404, 405)  # nothing that is asked can succeed until the user changes something
-_AGAIN = (408, 409, 425, 429)
-_WAIT = 3600.0  # seconds; the longest Retry-After that is believed
+_MAX_MESSAGE = 300  # characters of an endpoint's message that errors quote
+_FATAL_STATUSES = (401, 402, 403, 404, 405)  # no request can succeed until the user changes something
+_RETRY_STATUSES = (408, 409, 425, 429)
+_MAX_RETRY_AFTER = 3600.0  # seconds
 
 
 class Endpoint:
-    """A model behind a base URL. Opened and used inside one event loop; an async context manager.
+    """A model behind a base URL. An async context manager, used inside one event loop.
 
-    `max_tokens`: the length of a reply, 1 or more. `timeout`: seconds for one request. `temperature`: None leaves it
-    to the endpoint. Raises UsageError for a URL or a key's variable that can't be meant.
+    key_env: environment variable with the API key. schema: JSON schema of replies. max_tokens: maximum length of a
+    reply, 1 or more. temperature: None for the endpoint's default. timeout: seconds per request.
+    Raises UsageError for an invalid URL or an empty `key_env`.
     """
 
     def __init__(
@@ -81,16 +82,17 @@ class Endpoint:
         await self._client.close()
 
     async def ask(self, messages: Sequence[Message], mode: Mode) -> str:
-        """Send one request: the body of the reply as it came.
+        """Send one request and return the unmodified body of the reply, which `read_body` parses after it is stored.
 
-        Raises Transient or Permanent. The body isn't looked into: that is `read_body`'s work, after it was kept.
+        Raises Transient or Permanent.
         """
         return await self._send(messages, mode.limit, self.max_tokens, self._format(mode.output, self._schema))
 
     async def probe(self) -> Probe:
-        """Find the strictest way in which this endpoint can be held to JSON, with a few short requests.
+        """Find the strictest JSON mode that the endpoint supports, with a few short requests.
 
-        A way counts when a tiny schema is obeyed and the real one isn't refused. Raises Transient or Permanent.
+        A mode is supported if the reply obeys a tiny schema and the real one is accepted. Raises Transient or
+        Permanent.
         """
         limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
         tiny = {
@@ -99,22 +101,22 @@ class Endpoint:
             "required": ["ready"],
             "additionalProperties": False,
         }
-        asked = [{"role": "user", "content": 'Reply with this JSON object and nothing else: {"ready": true}'}]
-        tokens = Counted()
+        messages = [{"role": "user", "content": 'Reply with this JSON object and nothing else: {"ready": true}'}]
+        tokens = TokenUsage()
         last: Permanent | None = None
         for output in OUTPUTS:
             for name in (limit, "max_completion_tokens"):
                 try:
-                    body = await self._send(asked, name, 1024, self._format(output, tiny))
+                    body = await self._send(messages, name, 1024, self._format(output, tiny))
                     limit = "max_completion_tokens" if name == "max_completion_tokens" else "max_tokens"
                     tokens = tokens + count_body(body)
                     if output == "text":
                         return Probe(Mode(output="text", limit=limit), tokens)
                     with contextlib.suppress(BadContent):
-                        found = _json(read_body(body))
-                        if isinstance(found, dict) and (output == "json_object" or set(found) == {"ready"}):
-                            # 16 tokens are enough to learn whether the real schema is accepted.
-                            body = await self._send(asked, limit, 16, self._format(output, self._schema))
+                        reply = _json(read_body(body))
+                        if isinstance(reply, dict) and (output == "json_object" or set(reply) == {"ready"}):
+                            # 16 tokens are enough to see whether the real schema is accepted.
+                            body = await self._send(messages, limit, 16, self._format(output, self._schema))
                             return Probe(Mode(output=output, limit=limit), tokens + count_body(body))
                     break
                 except Permanent as error:
@@ -164,23 +166,23 @@ class Endpoint:
             raise Transient(f"{self._where}: {reason}", connected=False) from error
 
     def _of_status(self, status: int, headers: Mapping[str, str], body: str) -> Transient | Permanent:
-        said = f"{self._where}: HTTP {status}: {self._safe(body)}"
-        if "insufficient_quota" in body or status in _STOPS:
+        message = f"{self._where}: HTTP {status}: {self._safe(body)}"
+        if "insufficient_quota" in body or status in _FATAL_STATUSES:
             advice = "Check the key, the model's name, the URL and the account, then run the same command again."
-            return Permanent(f"{said}. {advice}", every=True)
-        if status in _AGAIN or status >= 500:
-            return Transient(said, _wait(headers))
-        return Permanent(said, every=False)
+            return Permanent(f"{message}. {advice}", every=True)
+        if status in _RETRY_STATUSES or status >= 500:
+            return Transient(message, _wait(headers))
+        return Permanent(message, every=False)
 
     def _safe(self, text: str) -> str:
-        """An endpoint's own words, short, on one line, and without the key that some of them repeat."""
+        """Shorten an endpoint's message to one line and remove the API key, which some endpoints repeat."""
         if self._key:
             text = text.replace(self._key, "***")
-        return " ".join(text.split())[:_SAID]
+        return " ".join(text.split())[:_MAX_MESSAGE]
 
 
 def _json(text: str) -> Any:
-    """A text that is JSON as a whole; what merely holds some doesn't show that the endpoint is held to it."""
+    """Parse a text that is JSON as a whole; JSON inside other text doesn't show that the endpoint enforces it."""
     try:
         return json.loads(text)
     except ValueError:
@@ -197,7 +199,7 @@ def _key(name: str | None) -> str | None:
 
 
 def _wait(headers: Mapping[str, str]) -> float:
-    """Seconds of a Retry-After, which is a number of seconds or a date."""
+    """Return the seconds of a Retry-After header, which is a number of seconds or a date."""
     value = headers.get("retry-after", "")
     try:
         seconds = float(value)
@@ -206,4 +208,4 @@ def _wait(headers: Mapping[str, str]) -> float:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, TypeError):
             return 0.0
-    return min(max(seconds, 0.0), _WAIT) if seconds == seconds else 0.0
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER) if seconds == seconds else 0.0

@@ -1,48 +1,51 @@
-"""What a run will about take, before anything is asked."""
+"""Estimate tokens, cost and duration of a run before it starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .asking import Asking
-from .flow import Limits, estimate_tokens
-from .ledger import Progress, Usage, seed_hash
+from .flow import GenerationLimits, estimate_tokens
+from .ledger import LedgerProgress, seed_hash
 from .seeds import Seed
+from .writer_prompt import WriterPrompt
+from .writers import TokenUsage
 
 TYPICAL_REPLY = 2000
-"""Tokens of a reply, as long as none has come."""
+"""Tokens of a reply, assumed until there are results."""
 SPEED = 50.0
-"""Tokens that an endpoint writes for one request in a second; an assumption, of which `WritingEstimate` says so."""
+"""Assumed tokens per second that an endpoint writes for one request."""
 
 
 @dataclass(frozen=True)
 class WritingEstimate:
-    """What the seeds without a result take. `basis`: on how many results of the same folder it rests; 0: on the
-    length of the prompts, and replies of `TYPICAL_REPLY` tokens that are all good at once. `seconds`: at `SPEED` for
-    each request at a time, and within the limits per minute."""
+    """The estimate for the seeds without a result.
+
+    seconds: at `SPEED` per concurrent request and within the limits per minute. basis: number of earlier results that
+    the estimate is based on; 0 if it assumes the prompts' length and replies of `TYPICAL_REPLY` tokens.
+    """
 
     seeds: int
-    usage: Usage
+    usage: TokenUsage
     seconds: float
     basis: int
 
 
 def estimate(
     seeds: Iterable[Seed],
-    asking: Asking,
-    limits: Limits,
-    progress: Progress,
+    prompt: WriterPrompt,
+    limits: GenerationLimits,
+    progress: LedgerProgress,
     *,
     longest: int,
     batched: bool = False,
 ) -> WritingEstimate:
-    """What is left of these seeds takes. `progress`: of what was written before; `longest`: tokens of a reply."""
+    """Estimate the remaining work. progress: of earlier runs. longest: maximum tokens of a reply."""
     number = tokens_in = 0
     for seed in seeds:
         if seed_hash(seed.id, seed.kind, seed.text) not in progress.seeds:
             number += 1
-            tokens_in += estimate_tokens(asking.prompt(seed))
+            tokens_in += estimate_tokens(prompt.render(seed))
     tokens_out = number * min(TYPICAL_REPLY, longest)
     basis = progress.results if progress.usage.tokens_out else 0
     if basis:

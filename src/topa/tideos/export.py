@@ -1,4 +1,4 @@
-"""Tideos in the forms that others read."""
+"""Export Tideos to other formats: the verb `topa export`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FORMATS = Registry(
         "textvid": "topa.tideos.textvid:write_textvid",
     },
 )
-"""Functions (Tideos, path) -> how many were written."""
+"""Functions (Tideos, path) -> number written."""
 
 
-def export(tideos: Iterable[Tideo], form: str, out: Path) -> int:
-    """Write Tideos in a form, whole or not at all; gives how many.
+def export(tideos: Iterable[Tideo], format: str, out: Path) -> int:
+    """Write Tideos to a file atomically; return their number.
 
-    Raises UsageError for an unknown form, OutputError where the folder can't be written.
+    format: a name of `FORMATS`. Raises UsageError for an unknown one, OutputError if the folder can't be written.
     """
-    write: Callable[[Iterable[Tideo], Path], int] = FORMATS.load(form)
+    write: Callable[[Iterable[Tideo], Path], int] = FORMATS.load(format)
     output_folder(out.parent)
     return write(tideos, out)

@@ -1,6 +1,6 @@
-"""Any Tideo of a file of JSON Lines at once: the file is memory-mapped, and an index beside it says where each line is.
+"""Random access to the Tideos of a JSON Lines file, by memory-mapping and an index of the lines.
 
-The index is made on first use and made again when the file has changed.
+The index lies beside the file. It is made on first use, and again when the file has changed.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ..core.arrays import map_arrays, write_arrays
 from ..core.errors import InputError, OutputError
 from ..core.progress import bar
-from ..core.texts import Names
+from ..core.string_table import NameTable
+from .jsonl import parse_line
 from .tideo import Tideo
 
 SUFFIX = ".index"
 _FORMAT = 1
-_SAMPLES, _SAMPLE = 16, 1 << 16  # of the file: pieces, and bytes in one
-_SHOWN = 1 << 24  # bytes between two steps of the bar
+_SAMPLES, _SAMPLE = 16, 1 << 16  # number and size, in bytes, of the samples that detect a changed file
+_BAR_STEP = 1 << 24  # bytes between two updates of the bar
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class TideoFile(Sequence[Tideo]):
-    """A file of Tideos: its length, its ids, and each Tideo by its number, without reading the others.
+    """A sequence of the Tideos in a file, each read on access.
 
-    path: the file. ids: of all Tideos, in order; `ids.find(names)` gives their numbers.
+    path: the file. ids: of all Tideos, in order; `ids.find(names)` gives their positions.
     """
 
-    def __init__(self, path: Path, data: bytes | mmap.mmap, ends: NDArray[np.int64], ids: Names) -> None:
+    def __init__(self, path: Path, data: bytes | mmap.mmap, ends: NDArray[np.int64], ids: NameTable) -> None:
         self.path, self.ids = path, ids
         self._data, self._ends = data, ends
 
     @classmethod
     def open(cls, path: Path, *, show: bool = True) -> TideoFile:
-        """Open a file, with the index beside it where there is one that fits, else with one that is made now.
+        """Open a file with the index beside it, or make the index if it is missing or outdated.
 
-        Where the folder can't be written, the index stays in memory. Raises InputError that names the file and the
-        line where one is no JSON object with an id, or an id comes twice, and where there is no Tideo at all.
+        If the folder can't be written, the index stays in memory. Raises InputError, with file and line, if a line is
+        no JSON object with an id, an id is repeated, or the file has no Tideos.
         """
         try:
             with path.open("rb") as file:
@@ -60,11 +60,11 @@ class TideoFile(Sequence[Tideo]):
         about = {"format": _FORMAT, "size": size, "sample": _sample(data, size)}
         beside = path.with_name(path.name + SUFFIX)
         with suppress(OSError, ValueError, KeyError):
-            found = map_arrays(beside)
-            if found.about == about:
-                return cls(path, data, found.arrays["line_ends"], Names.from_arrays(found.arrays))
+            index = map_arrays(beside)
+            if index.about == about:
+                return cls(path, data, index.arrays["line_ends"], NameTable.from_arrays(index.arrays))
         ends, ids = _scan(path, data, size, show)
-        # Without a place for it the index is made again next time.
+        # If it can't be written, the index is made again next time.
         with suppress(OutputError):
             write_arrays(beside, {"line_ends": ends, **ids.arrays()}, about)
         return cls(path, data, ends, ids)
@@ -80,19 +80,12 @@ class TideoFile(Sequence[Tideo]):
     @overload
     def __getitem__(self, index: slice) -> list[Tideo]: ...
     def __getitem__(self, index: int | slice) -> Tideo | list[Tideo]:
-        """The Tideo of a number, or those of some. Raises InputError where a line is no Tideo."""
+        """Return one Tideo, or a list for a slice. Raises InputError if a line is no Tideo."""
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         number = range(len(self))[index]
-        try:
-            tideo = Tideo.model_validate_json(self.line(number))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the line"
-            raise InputError(
-                f"{self.path}:{number + 1}: {where}: {first['msg']}. Mend or remove the line, and remove "
-                f"{self.path.name}{SUFFIX} where the file was changed."
-            ) from error
+        advice = f", and remove {self.path.name}{SUFFIX} where the file was changed"
+        tideo = parse_line(self.line(number), self.path, number + 1, advice)
         if tideo.id != self.ids[number]:
             raise InputError(
                 f"{self.path}:{number + 1}: found the id {tideo.id!r}; expected {self.ids[number]!r}, as in "
@@ -101,27 +94,27 @@ class TideoFile(Sequence[Tideo]):
         return tideo
 
     def line(self, number: int) -> bytes:
-        """One line as it stands in the file. number: from 0 on."""
+        """Return one unparsed line. number: 0 or more."""
         return self._data[int(self._ends[number - 1]) if number else 0 : int(self._ends[number])]
 
 
-def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[NDArray[np.int64], Names]:
-    """Where each line ends, and the ids."""
+def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[NDArray[np.int64], NameTable]:
+    """Return the end of each line, and the ids."""
     ends: list[int] = []
     ids: list[str] = []
     with bar(f"index {path.name}", size >> 20, show=show) as line:
-        start = shown = 0
+        start = reported = 0
         while start < size:
             end = (data.find(b"\n", start) + 1) or size
             ids.append(_id(data[start:end], path, len(ends) + 1))
             ends.append(end)
             start = end
-            if end - shown >= _SHOWN:
-                line.advance((end >> 20) - (shown >> 20))
-                shown = end
-    names = Names.of(ids)
-    if (double := names.double()) is not None:
-        first, second = double
+            if end - reported >= _BAR_STEP:
+                line.advance((end >> 20) - (reported >> 20))
+                reported = end
+    names = NameTable.of(ids)
+    if (duplicate := names.duplicate()) is not None:
+        first, second = duplicate
         raise InputError(
             f"{path}:{second + 1}: found the id {ids[second]!r} again, which is in line {first + 1}; expected "
             "ids that differ. Rename one of them; topa clean leaves doubles out."
@@ -131,16 +124,16 @@ def _scan(path: Path, data: bytes | mmap.mmap, size: int, show: bool) -> tuple[N
 
 def _id(line: bytes, path: Path, number: int) -> str:
     try:
-        # As topa writes it, the id comes first: the rest is not looked at before it is asked for.
+        # In files that topa wrote the id comes first, so that the rest needn't be parsed.
         quick = _ID_FIRST.match(line)
-        found = json.loads(quick[1]) if quick else json.loads(line)["id"]
+        name = json.loads(quick[1]) if quick else json.loads(line)["id"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}:{number}: found no JSON object with an id ({error}); expected a Tideo. Mend or remove the line."
         ) from error
-    if not isinstance(found, str) or not found.strip():
-        raise InputError(f"{path}:{number}: id: found {found!r}; expected a text. Mend or remove the line.")
-    return found.strip()
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{path}:{number}: id: found {name!r}; expected a text. Mend or remove the line.")
+    return name.strip()
 
 
 def _sample(data: bytes | mmap.mmap, size: int) -> str:

@@ -1,4 +1,4 @@
-"""Tideos as JSON Lines, one after another: the file that all stages read."""
+"""Read and write Tideos as JSON Lines, the format of all stages."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..core.artifacts import atomic_file
-from ..core.errors import InputError
+from ..core.errors import InputError, first_problem
 from .tideo import Tideo
 
 
 def read_jsonl(path: Path) -> Iterator[Tideo]:
-    """The Tideos of a file, one in memory at a time.
+    """Yield the Tideos of a file, one in memory at a time.
 
-    Raises InputError that names the line where one is no Tideo, or where there is none at all.
+    Raises InputError, with the line number, if a line is no Tideo, and if the file is empty.
     """
     number = 0
     try:
-        # A line ends with a newline only: captions may hold other characters that Python takes for line ends.
+        # Split at "\n" only: captions may hold other characters that Python takes for line ends.
         with path.open(encoding="utf-8", newline="\n") as file:
             for number, line in enumerate(file, start=1):
-                yield _parse(line, path, number)
+                yield parse_line(line, path, number)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: can't be read ({error}). Expected Tideos as JSON Lines.") from error
     if not number:
@@ -30,7 +30,7 @@ def read_jsonl(path: Path) -> Iterator[Tideo]:
 
 
 def write_jsonl(tideos: Iterable[Tideo], path: Path) -> int:
-    """Write Tideos, whole or not at all; gives how many. Raises OutputError where the folder can't be written."""
+    """Write Tideos atomically; return their number. Raises OutputError if the folder can't be written."""
     number = 0
     with atomic_file(path) as file:
         for tideo in tideos:
@@ -39,10 +39,10 @@ def write_jsonl(tideos: Iterable[Tideo], path: Path) -> int:
     return number
 
 
-def _parse(line: str, path: Path, number: int) -> Tideo:
+def parse_line(line: str | bytes, path: Path, number: int, advice: str = "") -> Tideo:
+    """Parse one line. number, advice: for the InputError that is raised if it is no Tideo."""
     try:
         return Tideo.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        raise InputError(f"{path}:{number}: {where}: {first['msg']}. Mend or remove the line.") from error
+        problem = first_problem(error, "the line")
+        raise InputError(f"{path}:{number}: {problem}. Mend or remove the line{advice}.") from error

@@ -1,11 +1,11 @@
-"""The ledger of writer calls: what was asked, what came back and what it cost, in one SQLite file.
+"""The ledger of writer calls: requests, replies and their cost, in one SQLite file.
 
-A reply is committed to the disk as it came, before anybody looks into it. A call belongs to one process at a time:
-its owner holds a lock on a file of its own, which the kernel frees when the process ends, however it ends. So a
-second process never pays for the same call, and after a `kill -9` only what was in flight is asked again.
+A reply is committed unmodified before it is parsed. A call is owned by one process at a time: the owner holds a lock
+file, which the kernel releases when the process ends, however it ends. So a second process never pays for the same
+call, and after a `kill -9` only the calls in flight are sent again.
 
-What a commit costs is the wait for the disk, so operations of many calls are committed together (`Ledger.together`,
-`topa.tideos.commits`). Nothing that grows with the number of calls is kept in memory.
+A commit waits for the disk, so the operations of many calls share one (`Ledger.commit_all`, `topa.tideos.commits`).
+Memory use doesn't grow with the number of calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -27,19 +27,20 @@ from ..core.artifacts import claim_database, remove, write_atomically
 from ..core.errors import ArtifactError, ArtifactMismatch, InputError, OutputError
 from ..core.locks import is_held, take
 from .seeds import Seed
+from .writers import TokenUsage
 
 State = Literal["planned", "in flight", "submitted", "replied", "accepted", "rejected", "failed"]
 OPEN: tuple[State, ...] = ("planned", "in flight", "replied", "failed")
-"""What can be asked, or read, at once; a submitted call is the provider's until its batch ends."""
+"""States of calls that a run can work on; a submitted call belongs to the provider until its batch ends."""
 FORMAT = "3"
 LEDGER = "ledger.sqlite"
-"""The file's name in the folder of a set."""
+"""The ledger's file name in the folder of a set."""
 _OWNER = re.compile("[0-9a-f]{32}")  # a uuid
 FILES = (LEDGER, f"{LEDGER}-wal", f"{LEDGER}-shm", f"{LEDGER}-journal", f"{LEDGER}.reserve")
-"""What a ledger is kept in."""
-_RESERVE = 4 * 2**20  # bytes kept aside, so that calls in flight when the disk fills up can still be written
+"""The files of a ledger."""
+_RESERVE = 4 * 2**20  # bytes of disk space, freed when the disk is full so that calls in flight can still be written
 _BUSY = 60.0  # seconds to wait for another process's commit
-_CACHE = 8_000  # kilobytes of the file that are kept in memory
+_CACHE = 8_000  # kilobytes of SQLite's page cache
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS calls (
@@ -70,60 +71,45 @@ CREATE TEMP TABLE wanted (position INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE
 
 
 def call_key(prompt: str, model: str, parameters: Mapping[str, Any], seed: str) -> str:
-    """The name of a call: equal for equal prompt, model, parameters and seed id, different otherwise."""
+    """Return the key of a call, a hash of its prompt, model, parameters and seed id."""
     body = json.dumps([prompt, model, dict(parameters), seed], sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
-class Reply:
-    """One reply as it came. `counted`: whether its usage has been added to what was spent."""
+class WriterReply:
+    """One unmodified reply. is_counted: whether its usage has been added to the total."""
 
     id: int
     raw: str
-    counted: bool
+    is_counted: bool
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens, and money in the currency of the prices; all zero or more."""
+class LedgerProgress:
+    """The progress of a ledger.
 
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens in both directions."""
-        return self.tokens_in + self.tokens_out
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a ledger is. `seeds`: hashes of those that need no further request, as far as is known; `results`: how
-    many of them are accepted or rejected; `usage`: what all replies took."""
+    seeds: `seed_hash` of the seeds that need no further request. results: number of accepted or rejected calls. usage:
+    of all replies.
+    """
 
     seeds: frozenset[int] = frozenset()
     results: int = 0
-    usage: Usage = Usage()
+    usage: TokenUsage = field(default_factory=TokenUsage)
 
-    def __add__(self, other: Progress) -> Progress:
-        return Progress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
+    def __add__(self, other: LedgerProgress) -> LedgerProgress:
+        return LedgerProgress(self.seeds | other.seeds, self.results + other.results, self.usage + other.usage)
 
 
 def seed_hash(id: str, kind: str, text: str) -> int:
-    """What a seed is known by in `Progress`, in this process only: an edited text makes another seed."""
+    """Hash a seed for `LedgerProgress`, valid in this process only. A seed with another text has another hash."""
     return hash((id, kind, text))
 
 
-def read_progress(path: Path) -> Progress:
-    """How far the ledger at a path is, without a change to it; nothing where there is none that can be read, which
-    whoever opens it will say."""
+def read_progress(path: Path) -> LedgerProgress:
+    """Read the progress of the ledger at a path without changing it; empty if it doesn't exist or can't be read."""
     if not path.exists():
-        return Progress()
+        return LedgerProgress()
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY)) as database:
             rows = database.execute(
@@ -133,36 +119,36 @@ def read_progress(path: Path) -> Progress:
             (results,) = database.execute(
                 "SELECT count(*) FROM calls WHERE state IN ('accepted', 'rejected')"
             ).fetchone()
-            return Progress(seeds, results, Usage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
+            return LedgerProgress(seeds, results, TokenUsage(*database.execute("SELECT * FROM spent").fetchone()[1:]))
     except sqlite3.Error:
-        return Progress()
+        return LedgerProgress()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a reply turned out to be. `problem`: the class of what makes it unusable, None where nothing does; `digest`:
-    of a usable reply's text."""
+    """The verdict on a reply. problem: its class if it is unusable, else None. digest: of a usable reply's text."""
 
     problem: str | None
     digest: str | None = None
 
 
 @dataclass(frozen=True)
-class Call:
-    """A call that is this process's own: its seed, and the replies that it has already, oldest first."""
+class WriterCall:
+    """A call owned by this process: its key, its seed, and its replies so far, oldest first."""
 
     key: str
     seed: Seed
-    replies: tuple[Reply, ...]
+    replies: tuple[WriterReply, ...]
 
 
 class Ledger:
-    """Calls and replies of one configuration. A context manager; one instance per process, used by one thread at a
-    time. `full`: the error of a disk that had no more room, after which only what is in flight may be added.
-    `database`, `owner`: the connection, and this process's name in it, for what keeps tables of its own beside.
+    """The calls and replies of one configuration. A context manager; one instance per process, used by one thread at a
+    time.
 
-    Raises ArtifactMismatch where the file belongs to another configuration, ArtifactError where it isn't a ledger,
-    OutputError where it can't be written (a full disk). None of them changes what is in it.
+    full: the error of a full disk, after which only calls in flight may be recorded; None before. database, owner: the
+    connection and this process's id in it, for `BatchJobs`.
+    Raises ArtifactMismatch if the file belongs to another configuration, ArtifactError if it isn't a ledger,
+    OutputError if it can't be written. None of these changes its content.
     """
 
     def __init__(self, path: Path, configuration: Mapping[str, Any]) -> None:
@@ -197,7 +183,7 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Give back what this process still holds, and close. A second call does nothing."""
+        """Release the calls that this process owns, and close. A second call does nothing."""
         if self._lock < 0:
             return
         try:
@@ -209,42 +195,44 @@ class Ledger:
                 )
                 self.database.execute("UPDATE batches SET owner = NULL WHERE owner = ?", (self.owner,))
         except OutputError:
-            pass  # the lock ends with this process: whoever comes next finds the calls free
+            pass  # the lock ends with this process, which releases the calls as well
         finally:
             self.database.close()
             self._drop_lock()
 
-    def together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
-        """What the operations of this ledger give, all in one commit: on return they are on the disk.
+    def commit_all(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Run operations of this ledger in one commit and return their results; on return they are on the disk.
 
-        On a full disk the space that was kept aside is used up first. Raises OutputError when that is gone too; then
-        none of them was done.
+        On a full disk the reserved space is freed first. Raises OutputError if that isn't enough; then no operation
+        has an effect.
         """
         try:
-            return self._together(operations)
+            return self._run_all(operations)
         except OutputError as error:
             if not self._reserve.exists():
                 raise
             remove(self._reserve)
             self.full = error
-            return self._together(operations)
+            return self._run_all(operations)
 
-    def _together(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
+    def _run_all(self, operations: Sequence[Callable[[], Any]]) -> list[Any]:
         with self.transaction():
             return [operation() for operation in operations]
 
     def plan(self, calls: Iterable[tuple[str, int, Seed]]) -> int:
-        """Say which calls this run is about: key, place in the order (rising), seed. How many there are.
+        """Set the calls of this run, as (key, rising position, seed), and return their number.
 
-        Those that aren't in the ledger are added. Raises InputError where two seeds have one id.
+        New calls are added to the ledger. Raises InputError if two seeds have the same id.
         """
         number = 0
         with self.transaction():
             self.database.execute("DELETE FROM wanted")
             for key, position, seed in calls:
                 number += 1
-                added = self.database.execute("INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", (position, key, seed.id))
-                if not added.rowcount:
+                cursor = self.database.execute(
+                    "INSERT OR IGNORE INTO wanted VALUES (?, ?, ?)", (position, key, seed.id)
+                )
+                if not cursor.rowcount:
                     raise InputError(
                         f"seed number {position + 1}: the id {seed.id!r} was there before. Give every seed an id of "
                         "its own."
@@ -261,20 +249,20 @@ class Ledger:
         self._after = -1
         return number
 
-    def claim(self, limit: int, states: Sequence[State] = OPEN) -> list[Call]:
-        """Make the next calls of this run that are in these states this process's own, at most `limit` of them.
+    def claim(self, limit: int, states: Sequence[State] = OPEN) -> list[WriterCall]:
+        """Take ownership of the next calls of this run in these states, at most `limit` of them.
 
-        Each is given once in a run, or once after `rewind`. None are left where the list is empty; those of other
-        living processes are passed over.
+        Each call is returned once per run, or once after `rewind`; the list is empty at the end. Calls owned by other
+        running processes are skipped.
         """
-        claimed: list[Call] = []
+        calls: list[WriterCall] = []
         with self.transaction():
-            while len(claimed) < limit:
+            while len(calls) < limit:
                 rows = self.database.execute(
                     "SELECT wanted.position, key, calls.seed, kind, text, owner FROM wanted JOIN calls USING (key)"
                     " WHERE wanted.position > ? AND state IN (SELECT value FROM json_each(?))"
                     " ORDER BY wanted.position LIMIT ?",
-                    (self._after, json.dumps(states), limit - len(claimed)),
+                    (self._after, json.dumps(states), limit - len(calls)),
                 ).fetchall()
                 if not rows:
                     break
@@ -288,90 +276,90 @@ class Ledger:
                         (self.owner, key),
                     )
                     seed = Seed.model_construct(id=name, kind=kind, text=text)
-                    claimed.append(Call(key, seed, self._replies(key)))
-        return claimed
+                    calls.append(WriterCall(key, seed, self._replies(key)))
+        return calls
 
     def rewind(self) -> None:
-        """Let claims begin at the first call again."""
+        """Let `claim` start again at the first call."""
         self._after = -1
 
     def attempt(self, key: str) -> None:
-        """Count a request that is about to be sent."""
+        """Record that a request is about to be sent."""
         with self.transaction():
             self.database.execute("UPDATE calls SET state = 'in flight', attempts = attempts + 1 WHERE key = ?", (key,))
 
-    def record(self, key: str, raw: str) -> Reply:
-        """Keep a reply as it came; when it is committed, it is on the disk."""
+    def record(self, key: str, raw: str) -> WriterReply:
+        """Store an unmodified reply."""
         with self.transaction():
-            added = self.database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
+            cursor = self.database.execute("INSERT INTO replies (key, raw) VALUES (?, ?)", (key, raw))
             self.database.execute("UPDATE calls SET state = 'replied' WHERE key = ?", (key,))
-            return Reply(int(added.lastrowid or 0), raw, counted=False)
+            return WriterReply(int(cursor.lastrowid or 0), raw, is_counted=False)
 
-    def count(self, reply: Reply, usage: Usage) -> None:
-        """Add the usage of a reply to what was spent, once."""
+    def count(self, reply: WriterReply, usage: TokenUsage) -> None:
+        """Add the usage of a reply to the total, unless it is counted already."""
         with self.transaction():
-            changed = self.database.execute(
+            cursor = self.database.execute(
                 "UPDATE replies SET tokens_in = ?, tokens_out = ?, cost = ? WHERE id = ? AND cost IS NULL",
                 (usage.tokens_in, usage.tokens_out, usage.cost, reply.id),
             )
-            if changed.rowcount:
+            if cursor.rowcount:
                 self.database.execute(
                     "UPDATE spent SET tokens_in = tokens_in + ?, tokens_out = tokens_out + ?, cost = cost + ?",
                     (usage.tokens_in, usage.tokens_out, usage.cost),
                 )
 
-    def judge(self, reply: Reply, verdict: Verdict) -> None:
-        """Keep the verdict on a reply; the first one stays."""
+    def judge(self, reply: WriterReply, verdict: Verdict) -> None:
+        """Store the verdict on a reply, unless it has one."""
         with self.transaction():
             self.database.execute(
                 "INSERT OR IGNORE INTO verdicts VALUES (?, ?, ?)", (reply.id, verdict.problem, verdict.digest)
             )
 
     def verdicts(self, limit: int) -> list[Verdict]:
-        """The verdicts on the latest replies of all processes, newest first."""
+        """Return the verdicts on the latest replies of all processes, newest first."""
         with self._explained():
             rows = self.database.execute(
                 "SELECT problem, digest FROM verdicts ORDER BY reply DESC LIMIT ?", (limit,)
             ).fetchall()
             return [Verdict(*row) for row in rows]
 
-    def example(self, problem: str) -> tuple[str, Reply] | None:
-        """The latest reply with a problem of this class, and the id of its seed."""
+    def example(self, problem: str) -> tuple[str, WriterReply] | None:
+        """Return the seed id and the reply of the latest problem of this class; None if there is none."""
         with self._explained():
             row = self.database.execute(
                 "SELECT seed, replies.id, raw FROM verdicts JOIN replies ON replies.id = reply JOIN calls USING (key)"
                 " WHERE problem = ? ORDER BY reply DESC LIMIT 1",
                 (problem,),
             ).fetchone()
-        return None if row is None else (str(row[0]), Reply(row[1], row[2], counted=True))
+        return None if row is None else (str(row[0]), WriterReply(row[1], row[2], is_counted=True))
 
     def settle(self, key: str, state: State, *, error: str | None = None, result: str | None = None) -> None:
-        """End this process's work on a call: accepted with its result, or another state and the class of error."""
+        """Release a call in a new state: accepted with its result, or another one with the class of error."""
         with self.transaction():
             self.database.execute(
                 "UPDATE calls SET state = ?, owner = NULL, error = ?, result = ? WHERE key = ?",
                 (state, error, result, key),
             )
 
-    def note(self, name: str, value: str) -> str:
-        """Write down a fact about the endpoint once; the value that stands there, which may be an earlier one."""
+    def write_note(self, name: str, value: str) -> str:
+        """Store a fact about the endpoint once; return the stored value, which may be an earlier one."""
         with self.transaction():
             self.database.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (f"note:{name}", value))
-        return self.noted(name) or value
+        return self.read_note(name) or value
 
-    def noted(self, name: str) -> str | None:
-        """A fact that was noted."""
+    def read_note(self, name: str) -> str | None:
+        """Return a stored fact, or None."""
         with self._explained():
             row = self.database.execute("SELECT value FROM meta WHERE name = ?", (f"note:{name}",)).fetchone()
         return None if row is None else str(row[0])
 
-    def spent(self) -> Usage:
-        """What all counted replies took, of all processes."""
+    def total_usage(self) -> TokenUsage:
+        """Return the usage of all counted replies, of all processes."""
         with self._explained():
-            return Usage(*self.database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
+            return TokenUsage(*self.database.execute("SELECT tokens_in, tokens_out, cost FROM spent").fetchone())
 
-    def pledged(self) -> tuple[int, int]:
-        """Tokens in and out that the batches which aren't collected yet may take at most, of all processes."""
+    def open_batch_tokens(self) -> tuple[int, int]:
+        """Return the maximum input and output tokens of the open batches of all processes."""
         with self._explained():
             tokens_in, tokens_out = self.database.execute(
                 "SELECT coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0) FROM batches WHERE state = 'open'"
@@ -379,7 +367,7 @@ class Ledger:
             return int(tokens_in), int(tokens_out)
 
     def counts(self) -> dict[State, int]:
-        """How many calls of this run are in which state."""
+        """Count the calls of this run by state."""
         with self._explained():
             return dict(
                 self.database.execute(
@@ -387,8 +375,8 @@ class Ledger:
                 )
             )
 
-    def held_elsewhere(self) -> int:
-        """How many calls of this run another living process has."""
+    def count_elsewhere(self) -> int:
+        """Count the calls of this run that other running processes own."""
         with self.transaction():
             rows = self.database.execute(
                 "SELECT owner, count(*) FROM calls JOIN wanted USING (key) WHERE owner IS NOT NULL GROUP BY owner"
@@ -398,7 +386,7 @@ class Ledger:
             return sum(number for owner, number in rows if owner != self.owner and self.alive(owner))
 
     def errors(self) -> dict[str, int]:
-        """How many rejected and failed calls there are among those of the last run, by class of error."""
+        """Count the rejected and failed calls of the last run by class of error."""
         with self._explained():
             return dict(
                 self.database.execute(
@@ -407,22 +395,22 @@ class Ledger:
                 )
             )
 
-    def replies(self, key: str) -> tuple[Reply, ...]:
-        """The replies to a call, oldest first."""
+    def replies(self, key: str) -> tuple[WriterReply, ...]:
+        """Return the replies to a call, oldest first."""
         with self._explained():
             return self._replies(key)
 
     def results(self) -> Iterator[tuple[int, str]]:
-        """Place in the order and result of every accepted call that the last run was about, in that order."""
+        """Yield position and result of the accepted calls of the last run, in order."""
         with self._explained():
             rows = self.database.execute(
                 "SELECT position, result FROM calls WHERE position IS NOT NULL AND state = 'accepted' ORDER BY position"
             )
             yield from rows
 
-    def _replies(self, key: str) -> tuple[Reply, ...]:
+    def _replies(self, key: str) -> tuple[WriterReply, ...]:
         rows = self.database.execute("SELECT id, raw, cost FROM replies WHERE key = ? ORDER BY id", (key,))
-        return tuple(Reply(id, raw, cost is not None) for id, raw, cost in rows)
+        return tuple(WriterReply(id, raw, cost is not None) for id, raw, cost in rows)
 
     def _check(self, configuration: dict[str, Any]) -> None:
         text = json.dumps(configuration, sort_keys=True)
@@ -449,7 +437,7 @@ class Ledger:
 
     def _take_lock(self) -> None:
         try:
-            with self.transaction():  # so that nobody sweeps away the file before it is locked
+            with self.transaction():  # no other process may sweep the file before it is locked
                 self._owners.mkdir(exist_ok=True)
                 self._sweep()
                 handle = take(self._owners / self.owner)
@@ -479,20 +467,20 @@ class Ledger:
             self._lock = -1
 
     def _sweep(self) -> None:
-        """Remove the files of dead owners."""
+        """Remove the lock files of processes that have ended."""
         for path in self._owners.iterdir():
             if _OWNER.fullmatch(path.name) and path.is_file() and not path.is_symlink() and not is_held(path):
                 path.unlink(missing_ok=True)
 
     def alive(self, owner: str) -> bool:
-        """Whether the process of an owner lives."""
-        with self.transaction():  # two that look at once would take each other for the owner
+        """Whether the process of an owner is running."""
+        with self.transaction():  # two simultaneous checks would see each other as the owner
             return is_held(self._owners / owner)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is done inside is committed together: by itself, or with all that `together` was given."""
-        if self._inside():  # one of several operations: the commit is theirs
+        """Commit the block as a whole, or as part of the enclosing transaction."""
+        if self._inside():
             yield
             return
         with self._explained():

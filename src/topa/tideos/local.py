@@ -1,4 +1,4 @@
-"""The writer in this process: any Hugging Face causal LM, used as an `Endpoint` is."""
+"""The writer in this process: any Hugging Face causal LM, with the interface of `Endpoint`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 
 from ..core.errors import InputError, UsageError
 from ..core.install import install_line
-from .decoding import DTYPES, Decoder, Row
-from .writers import Counted, Message, Mode, Permanent, Probe
+from .decoding import DTYPES, Decoder, PartialReply
+from .writers import Message, Mode, Permanent, Probe, TokenUsage
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,18 @@ class _Request:
     messages: Sequence[Message]
     reply: asyncio.Future[str]
 
-    def wanted(self) -> bool:
-        """Whether somebody still waits: the future is cancelled together with the task that awaits it."""
+    def is_awaited(self) -> bool:
+        """Whether the caller still waits; the future is cancelled together with the task that awaits it."""
         return not self.reply.cancelled()
 
 
 class Local:
-    """A model in this process. Opened and used inside one event loop; an async context manager.
+    """A model in this process. An async context manager, used inside one event loop.
 
-    `model`: a folder or a hub id, loaded when it is first needed. `schema`: what every reply obeys. `max_tokens`: the
-    length of a reply, 1 or more. `temperature`: None leaves it to the model's generation_config, 0 is greedy. `batch`:
-    replies that are written at once, when as many are asked for. `device`, `dtype`: as in `Decoder.load`. `seed`: the
-    same seed and prompt give the same reply. Raises UsageError for an option that can't be meant or where a package
-    is missing, InputError for a folder that isn't there.
+    model: a folder or a Hub id, loaded on first use. schema: JSON schema of replies. max_tokens: maximum length of a
+    reply, 1 or more. temperature: 0 for greedy decoding, None for the model's generation_config. batch: maximum number
+    of replies decoded at once. device, dtype: as in `Decoder.load`. seed: the same seed and prompt give the same reply.
+    Raises UsageError for an invalid option or a missing package, InputError for a missing folder.
     """
 
     def __init__(
@@ -85,20 +84,20 @@ class Local:
 
     async def __aexit__(self, *_: object) -> None:
         for request in (*self._waiting, *self._writing):
-            request.reply.cancel()  # the thread sees it and ends after the token that it is at
+            request.reply.cancel()  # the thread notices and stops after the current token
         if self._work is not None:
             await asyncio.wait([self._work])
         await asyncio.to_thread(self._thread.shutdown)
 
     async def probe(self) -> Probe:
-        """Load the model. It takes no request. Raises InputError, UsageError, Permanent."""
+        """Load the model; this needs no request. Raises InputError, UsageError or Permanent."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
-        return Probe(Mode(output="json_schema"), Counted())
+        return Probe(Mode(output="json_schema"), TokenUsage())
 
     async def ask(self, messages: Sequence[Message], mode: Mode) -> str:
-        """The body of a chat completion in OpenAI's form. Whatever the mode, the reply obeys the schema.
+        """Return the body of a chat completion in OpenAI's format. The reply obeys the schema whatever the mode.
 
-        Raises Permanent where the messages can't be told to this model or the memory is too small, and as `probe`.
+        Raises Permanent if the model can't encode the messages or the memory is too small, and as `probe` does.
         """
         request = _Request(messages, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
@@ -111,16 +110,16 @@ class Local:
         while self._waiting:
             await self._settle()
             requests = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-            self._writing = [request for request in requests if request.wanted()]
+            self._writing = [request for request in requests if request.is_awaited()]
             if not self._writing:
                 continue
-            written = loop.run_in_executor(self._thread, self._write, self._writing)
-            await asyncio.wait([written])
-            # Whatever went wrong, a panic of llguidance included, those who asked get it.
-            error = written.exception()
-            replies: Sequence[str | BaseException] = [error] * len(self._writing) if error else written.result()
+            future = loop.run_in_executor(self._thread, self._write, self._writing)
+            await asyncio.wait([future])
+            # Pass every error on to the callers, including a panic of llguidance.
+            error = future.exception()
+            replies: Sequence[str | BaseException] = [error] * len(self._writing) if error else future.result()
             for request, reply in zip(self._writing, replies, strict=True):
-                if not request.wanted():
+                if not request.is_awaited():
                     continue
                 if isinstance(reply, str):
                     request.reply.set_result(reply)
@@ -129,7 +128,7 @@ class Local:
             self._writing = []
 
     async def _settle(self) -> None:
-        """Let all who are about to ask do so: they share a batch."""
+        """Yield to coroutines that are about to send a request, so that they share the batch."""
         before = 0
         while before < len(self._waiting) < self._batch:
             before = len(self._waiting)
@@ -145,17 +144,17 @@ class Local:
 
     def _write(self, requests: Sequence[_Request]) -> list[str | Permanent]:
         decoder = self._open()
-        rows: list[Row | Permanent] = []
+        rows: list[PartialReply | Permanent] = []
         for request in requests:
             try:
-                rows.append(decoder.row(request.messages, self.max_tokens, request.wanted))
+                rows.append(decoder.start(request.messages, self.max_tokens, request.is_awaited))
             except Permanent as error:
                 rows.append(error)
         with _memory(self.model):
-            decoder.write([row for row in rows if isinstance(row, Row)])
+            decoder.write([row for row in rows if isinstance(row, PartialReply)])
         return [row if isinstance(row, Permanent) else self._body(decoder, row) for row in rows]
 
-    def _body(self, decoder: Decoder, row: Row) -> str | Permanent:
+    def _body(self, decoder: Decoder, row: PartialReply) -> str | Permanent:
         if row.problem:
             return Permanent(f"{self.model}: the reply can't be written: {row.problem}", every=False)
         message = {"role": "assistant", "content": decoder.text(row)}
@@ -163,7 +162,7 @@ class Local:
         body = {
             "object": "chat.completion",
             "model": self.model,
-            "choices": [{"index": 0, "message": message, "finish_reason": row.ended}],
+            "choices": [{"index": 0, "message": message, "finish_reason": row.finish_reason}],
             "usage": {
                 "prompt_tokens": tokens_in,
                 "completion_tokens": tokens_out,
@@ -175,7 +174,7 @@ class Local:
 
 @contextmanager
 def _memory(name: str) -> Iterator[None]:
-    """Say what to do where a GPU's memory is too small."""
+    """Turn an out-of-memory error of the GPU into advice."""
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""Options of a question in another order, the right one followed."""
+"""Reorder the options of a question."""
 
 from __future__ import annotations
 
@@ -12,23 +12,20 @@ _HINTS = ("above", "all of", "both", "none", "either")
 
 
 def keeps_order(question: Question) -> bool:
-    """Whether options must stay where they are: the right one isn't known, or one speaks of others.
+    """Whether the options must keep their order: the answer is unknown, or an option refers to others.
 
-    A rule on whole words ("both of the above"), where the released code looks for substrings and so leaves "hand"
-    and "ball" in place.
+    Matches whole words ("both of the above"); the released code matches substrings, and so also keeps "hand" and "ball"
+    in place.
     """
     if question.answer is None:
         return True
-    told = "\n".join(question.options).lower()
-    # The expression is exact and slow; most options hold none of its words even within others.
-    return any(hint in told for hint in _HINTS) and _REFERS.search(told) is not None
+    text = "\n".join(question.options).lower()
+    # The regular expression is slow; most options contain none of its words, even as substrings.
+    return any(hint in text for hint in _HINTS) and _REFERS.search(text) is not None
 
 
 def shuffle_options(question: Question, rng: random.Random) -> Question:
-    """The same question with its options in another order, the index of the right one moved along.
-
-    Options that speak of other options keep their order.
-    """
+    """Return the question with shuffled options, unless they must keep their order; `answer` follows."""
     if question.answer is None or keeps_order(question):
         return question
     order = rng.sample(range(len(question.options)), len(question.options))
@@ -37,7 +34,7 @@ def shuffle_options(question: Question, rng: random.Random) -> Question:
 
 
 def place_answer(question: Question, place: int, rng: random.Random) -> Question:
-    """The same question, shuffled, with the right option at index `place`; unchanged where options keep their order."""
+    """Return the question with shuffled options and the right one at index `place`, unless they keep their order."""
     if question.answer is None or keeps_order(question):
         return question
     others = [option for index, option in enumerate(question.options) if index != question.answer]

@@ -1,12 +1,12 @@
-"""Tideos as Parquet, as `datasets.load_dataset("parquet", data_files=...)` and every data frame read it.
+"""Tideos as Parquet, for `datasets.load_dataset("parquet", data_files=...)` and data frames.
 
-Columns are the fields of a Tideo; `source`, which may hold anything, is a column of JSON texts.
+The columns are the fields of a Tideo; `source`, which may hold anything, is a column of JSON strings.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,9 @@ _GROUP = 1024  # Tideos in memory at a time
 
 
 def write_parquet(tideos: Iterable[Tideo], path: Path) -> int:
-    """Write Tideos, whole or not at all; gives how many.
+    """Write Tideos atomically; return their number.
 
-    Raises UsageError where pyarrow isn't installed, OutputError where the folder can't be written.
+    Raises UsageError if pyarrow isn't installed, OutputError if the folder can't be written.
     """
     try:
         import pyarrow as pa
@@ -42,11 +42,6 @@ def write_parquet(tideos: Iterable[Tideo], path: Path) -> int:
             writer.write_table(pa.Table.from_pylist([_row(tideo) for tideo in group], schema=schema))
             number += len(group)
     return number
-
-
-def from_row(row: Mapping[str, Any]) -> Tideo:
-    """A Tideo of a row of such a file. Raises pydantic's ValidationError, a ValueError, where it is none."""
-    return Tideo.model_validate({**row, "source": json.loads(row["source"])})
 
 
 def _row(tideo: Tideo) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A user's own prompt in a file: its text, and what is declared at its top.
+"""A user's own prompt file: declarations in TOML, and the prompt's text.
 
     +++
     options = 4
@@ -10,7 +10,7 @@
     Write a video about safety in a factory. It shows: {seed}
     ...
 
-Between the two lines of plus signs stands TOML; all of it may be left out.
+The declarations, between two lines of plus signs, are optional.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ DECLARE = (
     f'Declare your own kinds at the top of the prompt file, as TOML between two lines {FENCE}: kinds = ["hazard", '
     '"rule"], or a table [kinds] with a line such as hazard = "what could hurt somebody" for each.'
 )
-"""What to tell somebody whose kinds aren't known."""
-_OPTIONS = (2, 10)  # there are letters for ten
-_MOST_KINDS = 20
-_LONGEST_ABOUT = 200
+"""Advice in errors about undeclared kinds."""
+_OPTIONS = (2, 10)  # options have letters, A to J
+_MAX_KINDS = 20
+_MAX_DESCRIPTION = 200
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _EXAMPLE = re.compile(r'"kind"\s*:\s*"([^"]*)"')
-_PLACEHOLDERS = ("kind", "str", "string", "text")  # what a prompt that describes types has in place of a kind
-_OTHER_FORM = re.compile(r"(---[ \t]*\n((?!---)[^\n]*\n)*?)?kinds?\s*[:=]")  # as YAML, or without the lines around it
+_PLACEHOLDERS = ("kind", "str", "string", "text")  # type descriptions in place of a kind
+_OTHER_FORM = re.compile(r"(---[ \t]*\n((?!---)[^\n]*\n)*?)?kinds?\s*[:=]")  # declarations as YAML, or without fences
 
 
 @dataclass(frozen=True)
 class ReplyForm:
-    """What the questions of a reply are: of which `kinds`, each a name and what it means, which may be empty, and with
-    how many `options`."""
+    """The schema of a reply's questions. kinds: (name, description) pairs, the description may be "". options: number
+    of options per question."""
 
     kinds: tuple[tuple[str, str], ...] = (
         ("descriptive", "what is there, how it looks"),
@@ -57,17 +57,20 @@ class ReplyForm:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the kinds."""
+        """Names of the kinds."""
         return tuple(name for name, _ in self.kinds)
 
 
 DEFAULT_FORM = ReplyForm()
-"""What topa's own prompt asks for."""
+"""The form of replies to topa's own prompt."""
 
 
 def read_prompt(path: Path) -> tuple[str, ReplyForm]:
-    """The text of a prompt, and what its replies hold. Raises InputError, with the line, where the file can't be read,
-    has no place for the seed, declares what can't be, or shows the writer a kind that its replies may not have."""
+    """Read a prompt file; return its text and the form of its replies.
+
+    Raises InputError, with the line, if the file can't be read, lacks the slot for the seed, has invalid declarations,
+    or shows the writer an undeclared kind.
+    """
     try:
         whole = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -97,7 +100,7 @@ def _divide(path: Path, rest: str) -> tuple[str, str]:
 
 def _read_form(path: Path, header: str) -> ReplyForm:
     try:
-        declared = tomllib.loads("\n" + header)  # so that lines have the numbers that they have in the file
+        declarations = tomllib.loads("\n" + header)  # the newline makes line numbers those of the file
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
         where = line[1] if line else header.count("\n") + 2
@@ -106,18 +109,20 @@ def _read_form(path: Path, header: str) -> ReplyForm:
     def wrong(word: str, problem: str) -> InputError:
         return InputError(f"{path}:{_line_of(header, word)}: {problem}")
 
-    for key in declared:
+    for key in declarations:
         if key not in ("kinds", "options"):
             raise wrong(key, str(unknown("declaration", key, ("kinds", "options"))))
-    options = declared.get("options", DEFAULT_FORM.options)
-    least, most = _OPTIONS
-    if not isinstance(options, int) or isinstance(options, bool) or not least <= options <= most:
-        raise wrong("options", f"options: found {options!r}; expected a number from {least} to {most}.")
-    if "kinds" not in declared:
+    options = declarations.get("options", DEFAULT_FORM.options)
+    smallest, largest = _OPTIONS
+    if not isinstance(options, int) or isinstance(options, bool) or not smallest <= options <= largest:
+        raise wrong("options", f"options: found {options!r}; expected a number from {smallest} to {largest}.")
+    if "kinds" not in declarations:
         return ReplyForm(DEFAULT_FORM.kinds, options)
-    kinds = _described(declared["kinds"])
-    if kinds is None or not 1 <= len(kinds) <= _MOST_KINDS:
-        raise wrong("kinds", f"kinds: found {_short(declared['kinds'])}; expected 1 to {_MOST_KINDS} names. {DECLARE}")
+    kinds = _kind_list(declarations["kinds"])
+    if kinds is None or not 1 <= len(kinds) <= _MAX_KINDS:
+        raise wrong(
+            "kinds", f"kinds: found {_short(declarations['kinds'])}; expected 1 to {_MAX_KINDS} names. {DECLARE}"
+        )
     names = set()
     for name, about in kinds:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -128,23 +133,24 @@ def _read_form(path: Path, header: str) -> ReplyForm:
             )
         if name in names:
             raise wrong(name, f"kinds: {name} is there twice. Leave one out.")
-        if not isinstance(about, str) or len(about) > _LONGEST_ABOUT or "\n" in about:
+        if not isinstance(about, str) or len(about) > _MAX_DESCRIPTION or "\n" in about:
             raise wrong(
-                name, f"kinds: {name}: found {_short(about)}; expected one line of at most {_LONGEST_ABOUT} characters."
+                name,
+                f"kinds: {name}: found {_short(about)}; expected one line of at most {_MAX_DESCRIPTION} characters.",
             )
         names.add(name)
     return ReplyForm(tuple((name, about.strip()) for name, about in kinds), options)
 
 
-def _described(kinds: Any) -> list[tuple[Any, Any]] | None:
+def _kind_list(kinds: Any) -> list[tuple[Any, Any]] | None:
     if isinstance(kinds, Mapping):
         return list(kinds.items())
     return [(name, "") for name in kinds] if isinstance(kinds, list) else None
 
 
 def _check_examples(path: Path, whole: str, text: str, form: ReplyForm) -> None:
-    """Refuse a text, the end of the whole file, that shows the writer a kind which its replies may not have: the writer
-    would use it, and every such reply would be paid for in vain."""
+    """Refuse a prompt that shows the writer an undeclared kind in an example: it would use it, and every such reply
+    would be paid for in vain. text: the end of the `whole` file."""
     for example in _EXAMPLE.finditer(text):
         name = example[1]
         if _NAME.fullmatch(name) and name not in form.names and name not in _PLACEHOLDERS:
@@ -156,7 +162,7 @@ def _check_examples(path: Path, whole: str, text: str, form: ReplyForm) -> None:
 
 
 def _line_of(header: str, word: str) -> int:
-    """The line in the file where a word of the header stands first."""
+    """Return the number of the first line of the header that contains a word."""
     for number, line in enumerate(header.split("\n"), start=2):
         if re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", line.partition("#")[0]):
             return number

@@ -1,7 +1,6 @@
-"""Which Tideos are fit for training, and what their questions give away without a video.
+"""Clean Tideos for training: remove unfit ones and duplicates, balance the answers, and measure answer leakage.
 
-Reads Tideos as they were written or imported; gives those that are kept, and a report that counts the others. One Tideo
-is in memory at a time: what duplicates are found by lies in a scratch file (`topa.tideos.duplicates`).
+One Tideo is in memory at a time; the index of duplicates is a temporary file (`topa.tideos.duplicates`).
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .duplicates import Seen
+from .drop_counts import DropCounts
+from .duplicates import DuplicateIndex
 from .options import keeps_order, place_answer
-from .tally import Tally
 from .tideo import Question, Tideo
 
 _WORD = re.compile(r"\w+")
@@ -24,12 +23,12 @@ _SPACED = {code: chr(code).lower() if _WORD.match(chr(code)) else " " for code i
 
 
 class Checks(BaseModel):
-    """What a Tideo must be like.
+    """The requirements for a Tideo.
 
-    near: two Tideos whose runs of three words overlap by this share (Jaccard, estimated by MinHash) or more are near
-    duplicates; 1 looks for exact ones only. permutations: of MinHash; the estimate is off by about their root's
-    inverse. frames, caption_words, description_words: the least and the most. latin: the least share of a-z among
-    all letters, a simple stand-in for "is in English"; 0 allows every script.
+    near: Jaccard similarity of word triples, estimated by MinHash, from which two Tideos are near duplicates; 1 finds
+    exact ones only. permutations: of MinHash; the standard error is about 1 / sqrt(permutations). frames,
+    caption_words, description_words: (minimum, maximum). latin: minimum share of a-z among all letters, a simple proxy
+    for English; 0 allows every script.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,10 +42,10 @@ class Checks(BaseModel):
 
 
 class Leakage(BaseModel):
-    """Shares of questions that are answered right without any video; equal options share their point.
+    """Accuracy of answering without the video; ties count in proportion.
 
-    questions: with options and a known answer. chance: guessing. longest: the option with most characters.
-    overlap: the option that has most words in common with the question.
+    questions: number of questions with options and a known answer. chance: by guessing. longest: by the longest option.
+    overlap: by the option that shares most words with the question.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -57,9 +56,12 @@ class Leakage(BaseModel):
     overlap: float
 
 
-class Report(BaseModel):
-    """What `clean` found. dropped: reason to count and examples of ids. before, after: right answers by letter, of the
-    Tideos kept. ordered: questions whose options keep their order."""
+class CleaningReport(BaseModel):
+    """The result of cleaning.
+
+    read, kept: number of Tideos. dropped: count and example ids by reason. before, after: right answers by letter,
+    before and after balancing. ordered: number of questions whose options keep their order.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,54 +74,54 @@ class Report(BaseModel):
     leakage: Leakage
 
 
-class Kept(NamedTuple):
-    """A Tideo that is kept, its options balanced, and the words that it tells, case folded."""
+class CleanTideo(NamedTuple):
+    """A Tideo that passed, with balanced answers, and the case-folded words of its texts."""
 
     tideo: Tideo
     words: list[str]
 
 
 class Cleaner:
-    """Leaves out what is double or malformed, and puts right answers at all places equally often.
+    """Remove duplicate and unfit Tideos, and balance the positions of right answers.
 
-    Of duplicates the first stays. The same seed gives the same result. Used once: it is called with Tideos and gives
-    those kept, in their order; `report` tells of all that went through so far.
+    The first of several duplicates stays. The same seed gives the same result. An instance is called once; `report`
+    covers the Tideos processed so far.
     """
 
     def __init__(self, seed: int, checks: Checks | None = None) -> None:
         self._draws = random.Random(f"{seed} options")
         self._checks = checks or Checks()
-        self._tally = Tally()
-        self._kept = 0
+        self._tally = DropCounts()
+        self._clean_count = 0
         self._ordered = 0
         self._before, self._after = Counter[str](), Counter[str]()
-        self._used: dict[int, Counter[int]] = {}
-        self._leakage = Leaks()
+        self._answer_counts: dict[int, Counter[int]] = {}
+        self._leakage = LeakageCounter()
 
-    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[Kept]:
-        """The Tideos kept. Raises UsageError where rensa is needed and isn't installed."""
-        with Seen(self._checks.near, self._checks.permutations) as seen:
+    def __call__(self, tideos: Iterable[Tideo]) -> Iterator[CleanTideo]:
+        """Yield the Tideos that pass, in order. Raises UsageError if rensa is needed and isn't installed."""
+        with DuplicateIndex(self._checks.near, self._checks.permutations) as duplicates:
             for tideo in tideos:
-                told = " ".join(texts(tideo))
-                used = words(told)
-                reason = find_fault(tideo, told, self._checks) or seen.add(tideo.id, used)
+                text = " ".join(texts(tideo))
+                tideo_words = words(text)
+                reason = find_fault(tideo, text, self._checks) or duplicates.add(tideo.id, tideo_words)
                 if reason is not None:
                     self._tally.add(reason, tideo.id)
                     continue
-                self._kept += 1
+                self._clean_count += 1
                 self._before.update(letters(tideo))
                 balanced = self._balance(tideo)
                 self._after.update(letters(balanced))
                 self._leakage.add(balanced)
-                yield Kept(balanced, used)
+                yield CleanTideo(balanced, tideo_words)
 
     @property
-    def report(self) -> Report:
-        """What was found so far."""
-        return Report(
-            read=self._kept + self._tally.total,
-            kept=self._kept,
-            dropped={reason: dict(found) for reason, found in self._tally.as_json().items()},
+    def report(self) -> CleaningReport:
+        """The report on the Tideos so far."""
+        return CleaningReport(
+            read=self._clean_count + self._tally.total,
+            kept=self._clean_count,
+            dropped={reason: dict(entry) for reason, entry in self._tally.as_json().items()},
             before=dict(sorted(self._before.items())),
             after=dict(sorted(self._after.items())),
             ordered=self._ordered,
@@ -127,41 +129,41 @@ class Cleaner:
         )
 
     def _balance(self, tideo: Tideo) -> Tideo:
-        return tideo.model_copy(update={"questions": tuple(map(self._placed, tideo.questions))})
+        return tideo.model_copy(update={"questions": tuple(map(self._place, tideo.questions))})
 
-    def _placed(self, question: Question) -> Question:
+    def _place(self, question: Question) -> Question:
         if question.answer is None:
             return question
-        used = self._used.setdefault(len(question.options), Counter())
-        if keeps_order(question):  # those that come later make up for it
+        counts = self._answer_counts.setdefault(len(question.options), Counter())
+        if keeps_order(question):  # later questions compensate
             self._ordered += 1
-            used[question.answer] += 1
+            counts[question.answer] += 1
             return question
-        place = min(range(len(question.options)), key=lambda k: (used[k], self._draws.random()))
-        used[place] += 1
+        place = min(range(len(question.options)), key=lambda k: (counts[k], self._draws.random()))
+        counts[place] += 1
         return place_answer(question, place, self._draws)
 
 
 def find_fault(tideo: Tideo, text: str, checks: Checks) -> str | None:
-    """What makes a Tideo unfit for training by itself, as a class; None where nothing does. text: all that it tells."""
+    """Return the class of problem that makes a Tideo unfit for training, or None. text: all of its `texts`."""
     captions = [caption for frame in tideo.frames for caption in (frame.caption, *frame.objects)]
     if not checks.frames[0] <= len(tideo.frames) <= checks.frames[1]:
         return "too few or too many frames"
-    least, most = checks.caption_words
-    # A text has a word at least, and at most as many as characters.
-    doubtful = captions if least > 1 else [caption for caption in captions if len(caption) > most]
-    if any(not least <= len(caption.split()) <= most for caption in doubtful):
+    minimum, maximum = checks.caption_words
+    # A text has at least one word, and no more words than characters.
+    doubtful = captions if minimum > 1 else [caption for caption in captions if len(caption) > maximum]
+    if any(not minimum <= len(caption.split()) <= maximum for caption in doubtful):
         return "a caption is too short or too long"
-    least, most = checks.description_words
-    if not least <= len(tideo.description.split()) <= most:
+    minimum, maximum = checks.description_words
+    if not minimum <= len(tideo.description.split()) <= maximum:
         return "the description is too short or too long"
     if _latin(text) < checks.latin:
         return "in another script"
     return None
 
 
-class Leaks:
-    """Counts what wording alone gives away, Tideo by Tideo."""
+class LeakageCounter:
+    """Measure answer leakage over a stream of Tideos."""
 
     def __init__(self) -> None:
         self._questions = 0
@@ -170,16 +172,16 @@ class Leaks:
     def add(self, tideo: Tideo) -> None:
         """Count the questions of a Tideo that have options and a known answer."""
         for question in choices(tideo):
-            asked = set(words(question.question))
-            shared = [len(asked.intersection(words(option))) for option in question.options]
+            question_words = set(words(question.question))
+            overlaps = [len(question_words.intersection(words(option))) for option in question.options]
             self._questions += 1
             self._chance += 1 / len(question.options)
             self._longest += _points(question, [len(option) for option in question.options])
-            self._overlap += _points(question, shared)
+            self._overlap += _points(question, overlaps)
 
     @property
     def shares(self) -> Leakage:
-        """The shares so far. Without questions all are 0."""
+        """The leakage so far; all 0 without questions."""
         n = max(self._questions, 1)
         return Leakage(
             questions=self._questions,
@@ -190,17 +192,17 @@ class Leaks:
 
 
 def choices(tideo: Tideo) -> Iterator[Question]:
-    """The questions that have options and a known answer."""
+    """Yield the questions that have options and a known answer."""
     return (question for question in tideo.questions if question.answer is not None)
 
 
 def letters(tideo: Tideo) -> Iterator[str]:
-    """The letters of the right answers."""
+    """Yield the letters of the right answers."""
     return (chr(ord("A") + (question.answer or 0)) for question in choices(tideo))
 
 
 def _latin(text: str) -> float:
-    """The share of a-z among the letters; 1 where there are none."""
+    """Return the share of a-z among the letters; 1 if there are none."""
     if text.isascii():
         return 1.0
     letters = [c for c in text if c.isalpha()]
@@ -213,7 +215,7 @@ def _points(question: Question, scores: Sequence[int]) -> float:
 
 
 def texts(tideo: Tideo) -> Iterator[str]:
-    """Everything that a Tideo tells, without its questions."""
+    """Yield all texts of a Tideo except its questions."""
     yield tideo.description
     for frame in tideo.frames:
         yield frame.caption
@@ -221,7 +223,7 @@ def texts(tideo: Tideo) -> Iterator[str]:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text, case folded."""
-    if text.isascii():  # the same, three times as fast
+    """Return the case-folded words of a text."""
+    if text.isascii():  # equivalent, three times as fast
         return text.translate(_SPACED).split()
     return _WORD.findall(text.casefold())

@@ -1,6 +1,6 @@
-"""Whether a run pays for nothing: of the latest replies so many can't be used that it isn't worth going on.
+"""Stop a run that pays for unusable replies.
 
-The ledger keeps a verdict on every reply, so that a run which is started again, or another process, knows at once.
+The ledger stores a verdict on every reply, so that a resumed run, or another process, knows them at once.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from .ledger import Verdict
 
 LEAST = 20
-"""Replies after which it is asked for the first time."""
+"""Minimum number of replies to judge by."""
 WINDOW = 100
-"""Of more replies than this the latest are looked at."""
+"""Number of latest replies to judge by."""
 SHARE = 0.9
-"""Of them that can't be used: then the run stops."""
+"""Share of unusable replies from which a run stops."""
 SAME_TEXT = "the same text as another reply"
 
 
 @dataclass(frozen=True)
 class Rejections:
-    """Of the latest `replies` those that can't be used, by class of problem, the commonest first. `seed`, `problem`: an
-    example of the commonest."""
+    """The unusable ones among the latest `replies`. reasons: count by class of problem, most common first. seed,
+    problem: an example of the most common."""
 
     replies: int
     reasons: dict[str, int]
@@ -32,18 +32,20 @@ class Rejections:
 
     @property
     def unusable(self) -> int:
-        """How many can't be used."""
+        """Number of unusable replies."""
         return sum(self.reasons.values())
 
     @property
     def excessive(self) -> bool:
-        """Whether these are so many that a run has to stop."""
+        """Whether there are so many that a run has to stop."""
         return self.replies >= LEAST and self.unusable >= SHARE * self.replies
 
 
 def count_rejections(verdicts: Sequence[Verdict]) -> Rejections:
-    """What the verdicts on the latest replies, newest first, add up to. Of replies with one text the first is usable,
-    as it is when the set is put together."""
+    """Count the verdicts on the latest replies, given newest first.
+
+    Of replies with equal text only the oldest is usable, as when the set is assembled.
+    """
     reasons = Counter[str]()
     texts = set[str]()
     for verdict in reversed(verdicts):

@@ -1,9 +1,8 @@
-"""Seeds: the short texts that a writer makes Tideos of, sampled from sources of any length.
+"""Seeds: short texts from which a writer makes Tideos, sampled from files of any size.
 
-A text's place in the sample is decided by a hash of the text and of the seed. So the sample is one of different texts,
-however often each comes; it depends neither on the order of lines nor on that of the sources; and memory is bounded by
-the number of seeds that are asked for, not by the files. Whoever asks for no number gets all different texts, which are
-then in memory.
+The sample is decided by a hash of each text and the random seed. So its texts are distinct, however often each occurs;
+it is independent of the order of lines and sources; and memory is bounded by the sample's size, not by the files.
+Without a size, all distinct texts are kept in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..core.artifacts import atomic_file, output_folder
-from ..core.errors import InputError, OutputError, UsageError
+from ..core.errors import InputError, OutputError, UsageError, first_problem
 from ..core.progress import bar
 from ..core.registry import unknown
 from .sources import KINDS, OWN, Kind, reader
@@ -28,13 +27,15 @@ from .streams import Stream
 from .tideo import Text
 
 _NAME = re.compile(r"\w*")
-_REPORT = 4096  # texts between two moves of the bar
+_REPORT = 4096  # texts between two updates of the bar
 
 
 class Seed(BaseModel):
-    """One seed. `kind`: of seeds that `sample` draws, the public data set, or "own" for the texts of any other file;
-    `id`: the kind and 16 hexadecimal digits of a hash of the text, the same in every sample. Your own may have other
-    ids and kinds."""
+    """One seed.
+
+    kind: for seeds made by `sample`, the public data set, or "own" for other files. id: for seeds made by `sample`, the
+    kind and 16 hex digits of a hash of the text. Other seeds may have any id and kind.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,25 +45,25 @@ class Seed(BaseModel):
 
     @classmethod
     def make(cls, source: Kind, text: str) -> Seed:
-        """The seed of a text from a source of this kind."""
+        """Make the seed of a text from a source of this kind."""
         kind = "own" if source in OWN else source
         return cls(id=f"{kind}-{_hash(text, size=8):016x}", kind=kind, text=text)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file with texts. `weight`: above 0; its share of the sample is its weight among those of all sources."""
+class SeedSource:
+    """A file of texts. weight: above 0; the source's share of the sample is its weight over the sum of weights."""
 
     kind: Kind
     path: Path
     weight: float = 1.0
 
     @classmethod
-    def parse(cls, spec: str, default: str | None = None) -> Source:
-        """Read `kind=path` or `kind=path:weight`; with a `default` kind also `path` or `path:weight`.
+    def parse(cls, spec: str, default: str | None = None) -> SeedSource:
+        """Parse `kind=path` or `kind=path:weight`; with a `default` kind also `path` or `path:weight`.
 
-        A path that itself ends in a colon and a number needs a weight behind it. One that begins like a kind, with
-        a word and "=", needs its kind or "./" before it. Raises UsageError for anything else.
+        A path that ends in a colon and a number needs an explicit weight; one that begins with a word and "=" needs a
+        kind or "./" in front. Raises UsageError for anything else.
         """
         name, equals, rest = spec.partition("=")
         if not equals or not _NAME.fullmatch(name):
@@ -74,7 +75,7 @@ class Source:
             name, rest = default, spec
         if not rest:
             raise UsageError(f"source {spec!r}: found no path; expected kind=path, e.g. webvid=train.csv")
-        kind = next((known for known in KINDS if known == name), None)
+        kind = next((choice for choice in KINDS if choice == name), None)
         if kind is None:
             raise unknown("kind of source", name, KINDS)
         path, colon, tail = rest.rpartition(":")
@@ -93,11 +94,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What became of a source.
+class SourceCounts:
+    """The counts of one source.
 
-    read: its texts; empty: places without a text; duplicates: how often a text that was drawn from it came again, in it
-    or in another source, and was dropped; written: its seeds in the sample.
+    read: texts. empty: entries without a text. duplicates: dropped repetitions, in this or another source, of its
+    sampled texts. written: seeds in the sample.
     """
 
     source: str
@@ -108,12 +109,12 @@ class Tally:
 
 
 class _Sampler:
-    """The `size` different texts that have the smallest keys, and how often each came; without a size, all texts."""
+    """The `size` distinct texts with the smallest keys, and how often each occurs; all texts without a size."""
 
     def __init__(self, size: int | None, seed: int) -> None:
         self._size = size
         self._salt = str(seed).encode()[:64]
-        self._heap: list[tuple[int, str]] = []  # the largest key first
+        self._heap: list[tuple[int, str]] = []  # (-key, text): the largest key first
         self._times: dict[str, int] = {}
         self.read = 0
         self.empty = 0
@@ -137,29 +138,28 @@ class _Sampler:
             return
         self._times[text] = 1
 
-    def drawn(self) -> list[tuple[int, str, int]]:
-        """Key, text, and how often it came; the smallest key first."""
+    def sample(self) -> list[tuple[int, str, int]]:
+        """Return (key, text, number of occurrences), smallest key first."""
         return [(-key, text, self._times[text]) for key, text in sorted(self._heap, reverse=True)]
 
 
 def sample(
-    sources: Sequence[Source],
+    sources: Sequence[SeedSource],
     count: int | None = None,
     *,
     seed: int = 0,
     column: str | None = None,
     field: str | None = None,
     show: bool = True,
-) -> tuple[list[Seed], list[Tally]]:
-    """Draw `count` (1 or more) seeds, all of different texts, from the sources by their weights; without a count, those
-    of all different texts, when no weight may differ from 1.
+) -> tuple[list[Seed], list[SourceCounts]]:
+    """Sample `count` (1 or more) seeds with distinct texts from the sources, by their weights.
 
-    A text that several sources have counts for the first of them in the order of kind and path. Seeds come in the order
-    of their keys, that is, mixed. `column` and `field` name the text in files of the kinds csv and
-    jsonl; by default it is "text".
+    Without a count, return the seeds of all distinct texts; then all weights must be 1. A text in several sources
+    counts for the first of them, by kind and path. The seeds are ordered by key, that is, shuffled. column, field: of
+    the text in csv and jsonl files; by default "text".
 
-    Raises UsageError for such requests, InputError for files that are no such sources, and where a source has too few
-    texts for its share.
+    Raises UsageError for an invalid request, InputError for an invalid file or a source with too few texts for its
+    share.
     """
     if count is not None and count < 1:
         raise UsageError(f"count: found {count}; expected 1 or more.")
@@ -180,18 +180,18 @@ def sample(
             raise UsageError(f"{option} {name}: found no source of the kind {kind} that it is for. Leave it out.")
     readers = [reader(source.kind, source.path, column=column, field=field) for source in ordered]
     for source in ordered:
-        Stream(source.path).close()  # all files are looked at before the first one, which may be long, is read
+        Stream(source.path).close()  # check all files before reading the first one, which may take long
     samplers = []
     for source, texts in zip(ordered, readers, strict=True):
-        # Others may take all but its share of what it draws.
+        # Sample the full count: other sources may have all but its share of the same texts.
         sampler = _Sampler(count, seed)
         with Stream(source.path) as stream, bar(source.path.name, stream.size, show=show) as line:
-            done = 0
+            reported = 0
             for text in texts(stream):
                 sampler.add(text)
                 if sampler.read % _REPORT == 0:
-                    line.advance(stream.position - done, f"{sampler.read:,} texts")
-                    done = stream.position
+                    line.advance(stream.position - reported, f"{sampler.read:,} texts")
+                    reported = stream.position
         if not sampler.read:
             raise InputError(f"{source}: found no text in it; expected one or more. Give another file.")
         samplers.append(sampler)
@@ -199,16 +199,16 @@ def sample(
 
 
 def write_seeds(path: Path, seeds: Iterable[Seed]) -> None:
-    """Write seeds as JSON Lines, all or nothing. Raises OutputError."""
+    """Write seeds as JSON Lines, atomically. Raises OutputError."""
     with atomic_file(path) as file:
         for seed in seeds:
             file.write(seed.model_dump_json().encode() + b"\n")
 
 
-def check_output(path: Path, sources: Iterable[Source]) -> None:
-    """Prove, before files are read, that seeds can be written, and not over a source.
+def check_output(path: Path, sources: Iterable[SeedSource]) -> None:
+    """Check, before the sources are read, that the seeds can be written, and not over a source.
 
-    Raises OutputError, UsageError.
+    Raises OutputError or UsageError.
     """
     if path.is_dir():
         raise OutputError(f"{path}: found a folder; expected the name of a file. Name a file in it with --out.")
@@ -218,42 +218,44 @@ def check_output(path: Path, sources: Iterable[Source]) -> None:
             raise UsageError(f"{path}: is a source, and would be written over. Name another file with --out.")
 
 
-def _mix(sources: Sequence[Source], samplers: Sequence[_Sampler], count: int | None) -> tuple[list[Seed], list[Tally]]:
-    # Without a count, nobody's share is less than all that it has.
+def _mix(
+    sources: Sequence[SeedSource], samplers: Sequence[_Sampler], count: int | None
+) -> tuple[list[Seed], list[SourceCounts]]:
+    # Without a count, the share of every source is all of its texts.
     shares: Sequence[int | None] = [None] * len(sources)
     if count is not None:
         shares = _shares([source.weight for source in sources], count)
-    taken: set[int] = set()
-    chosen: list[tuple[int, Seed]] = []
+    hashes: set[int] = set()
+    selection: list[tuple[int, Seed]] = []
     tallies = []
     short: list[tuple[int, str, int]] = []
     for source, sampler, share in zip(sources, samplers, shares, strict=True):
-        written = duplicates = 0
-        for key, text, times in sampler.drawn():
-            if written == share:
+        number = duplicates = 0
+        for key, text, times in sampler.sample():
+            if number == share:
                 break
             duplicates += times - 1
-            if (own := _hash(text, size=8)) in taken:
+            if (own := _hash(text, size=8)) in hashes:
                 duplicates += 1
                 continue
-            taken.add(own)
-            chosen.append((key, Seed.make(source.kind, text)))
-            written += 1
-        if share is not None and written < share:
-            enough = math.floor(written * math.fsum(other.weight for other in sources) / source.weight)
-            short.append((enough, f"{source}: found {written:,}", share))
-        tallies.append(Tally(str(source), sampler.read, sampler.empty, duplicates, written))
+            hashes.add(own)
+            selection.append((key, Seed.make(source.kind, text)))
+            number += 1
+        if share is not None and number < share:
+            enough = math.floor(number * math.fsum(other.weight for other in sources) / source.weight)
+            short.append((enough, f"{source}: found {number:,}", share))
+        tallies.append(SourceCounts(str(source), sampler.read, sampler.empty, duplicates, number))
     if short:
-        enough, found, share = min(short)
+        enough, problem, share = min(short)
         raise InputError(
-            f"{found} different texts that no source before it gave; expected {share:,}, its share of {count:,} seeds. "
-            + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
+            f"{problem} different texts that no source before it gave; expected {share:,}, its share of {count:,} "
+            "seeds. " + (f"Ask for --count {enough} or fewer, or lower its weight." if enough else "Leave it out.")
         )
-    return [seed for _, seed in sorted(chosen, key=lambda pair: pair[0])], tallies
+    return [seed for _, seed in sorted(selection, key=lambda pair: pair[0])], tallies
 
 
 def _shares(weights: Sequence[float], count: int) -> list[int]:
-    """Whole numbers that sum to `count`, each within one of its weight's share; largest remainders are rounded up."""
+    """Divide `count` by weights into integers, by the largest remainder method."""
     total = math.fsum(weights)
     exact = [count * (weight / total) for weight in weights]
     shares = [math.floor(share) for share in exact]
@@ -268,21 +270,19 @@ def _hash(text: str, *, size: int = 16, salt: bytes = b"") -> int:
 
 
 def read_seeds(path: Path) -> Iterator[Seed]:
-    """Seeds from JSON Lines of objects with id, kind and text, one line in memory at a time.
+    """Yield the seeds of a JSON Lines file of objects with id, kind and text, one in memory at a time.
 
-    Raises InputError, with the line where there is one: unreadable, empty, malformed. An id that comes again is not
-    looked for: that takes all of them.
+    Raises InputError, with the line number, if the file is unreadable, empty or malformed. Repeated ids aren't
+    detected, since that would need all of them in memory.
     """
     seed = None
     for number, line in _lines(path):
         try:
             seed = Seed.model_validate_json(line)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
             raise InputError(
-                f"{path}:{number}: {where + ': ' if where else ''}{first['msg']}. Expected an object with the texts "
-                "id, kind and text. Correct the line."
+                f"{path}:{number}: {first_problem(error)}. Expected an object with the texts id, kind and text. "
+                "Correct the line."
             ) from error
         yield seed
     if seed is None:
@@ -290,7 +290,7 @@ def read_seeds(path: Path) -> Iterator[Seed]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines that aren't blank, with their numbers."""
+    """Yield the non-blank lines with their numbers."""
     try:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, 1):

@@ -1,4 +1,4 @@
-"""A set in parts: which seeds belong to which part, where it lies, and how the parts become one set again."""
+"""Shards of a set: which seeds belong to each, where it lies, and how to merge them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from ..core.artifacts import Manifest, read_manifest
+from ..core.config_diff import config_diff
 from ..core.errors import ArtifactMismatch, InputError, UsageError
 from .assemble import KIND, KINDS, TIDEOS, assemble
 from .jsonl import read_jsonl
-from .ledger import LEDGER, Ledger, Usage
-from .quality import Checks, Report
+from .ledger import LEDGER, Ledger
+from .quality import Checks, CleaningReport
 from .tideo import Tideo
+from .writers import TokenUsage
 
-_ASSEMBLED = ("seeds", "seed", "near", KINDS)  # what a set's configuration has beside that of its ledger
+_ASSEMBLED = ("seeds", "seed", "near", KINDS)  # keys of a set's configuration that its ledger's doesn't have
 _NAME = re.compile(r"shard-(\d+)-of-(\d+)")
 
 
 @dataclass(frozen=True)
-class Shard:
-    """Part `index` of `of`: every seed whose number, counted from 0, leaves the rest `index` when divided by `of`."""
+class ShardSpec:
+    """Shard `index` of `of`: the seeds whose position modulo `of` is `index`."""
 
     index: int
     of: int
@@ -34,8 +36,8 @@ class Shard:
             raise UsageError(f"shard {self}: expected i/n with i from 0 to n - 1, such as 0/4, 1/4, 2/4, 3/4.")
 
     @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read i/n. Raises UsageError."""
+    def parse(cls, text: str) -> ShardSpec:
+        """Parse i/n. Raises UsageError."""
         index, slash, of = text.partition("/")
         if not slash or not index.isascii() or not index.isdigit() or not of.isascii() or not of.isdigit():
             raise UsageError(f"shard {text!r}: expected i/n with i from 0 to n - 1, such as 0/4.")
@@ -45,11 +47,11 @@ class Shard:
         return f"{self.index}/{self.of}"
 
     def has(self, number: int) -> bool:
-        """Whether the seed of this number belongs to it."""
+        """Whether the seed at this position belongs to the shard."""
         return number % self.of == self.index
 
     def folder(self, out: Path) -> Path:
-        """Where its part of the set at `out` lies."""
+        """Return the shard's folder in the set at `out`."""
         return out / f"shard-{self.index}-of-{self.of}"
 
 
@@ -59,13 +61,13 @@ def merge(
     seed: int = 0,
     checks: Checks | None = None,
     show: bool = True,
-) -> Report:
-    """Make one set of the finished shards in a folder, in the order that a run without shards has.
+) -> CleaningReport:
+    """Merge the finished shards in a folder into one set, in the order of a run without shards.
 
-    `checks`: by default duplicates are looked for as they were in the first shard.
+    checks: by default those of the first shard.
 
-    Raises InputError where there are none or some are missing, ArtifactError for one that isn't finished or was
-    changed, ArtifactMismatch where they were not made alike, OutputError where the folder can't be written.
+    Raises InputError if there are none or some are missing, ArtifactError if one is unfinished or was changed,
+    ArtifactMismatch if their configurations differ, OutputError if the folder can't be written.
     """
     shards = parts(out, "generate")
     manifests = [read_manifest(shard.folder(out), KIND, verify=True) for shard in shards]
@@ -78,32 +80,32 @@ def merge(
             if path.exists():
                 own = {k: v for k, v in manifest.config.items() if k not in _ASSEMBLED}
                 ledgers.append(stack.enter_context(Ledger(path, own)))
-        written = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
-        spent = [ledger.spent() for ledger in ledgers]
+        streams = [_of_ledger(ledger) for ledger in ledgers] or [_of_file(shard.folder(out)) for shard in shards]
+        usages = [ledger.total_usage() for ledger in ledgers]
         refused: dict[str, int] = {}
         for ledger in ledgers:
             for reason, number in ledger.errors().items():
                 refused[reason] = refused.get(reason, 0) + number
         return assemble(
-            (tideo for _, tideo in heapq.merge(*written, key=lambda pair: pair[0])),
+            (tideo for _, tideo in heapq.merge(*streams, key=lambda pair: pair[0])),
             out,
             seed=seed,
             checks=checks,
             refused=refused,
-            cost=asdict(sum(spent, Usage())) if spent else None,
+            cost=asdict(sum(usages, TokenUsage())) if usages else None,
             kinds=manifests[0].config.get(KINDS),
             config={**config, "shards": len(shards)},
             show=show,
         )
 
 
-def parts(out: Path, verb: str) -> list[Shard]:
-    """The parts that lie in a folder, all of one division, in order. verb: what writes them.
+def parts(out: Path, verb: str) -> list[ShardSpec]:
+    """Return the shards in a folder, in order. verb: the command that writes them.
 
-    Raises InputError where there are none, some are missing, or they are of several divisions.
+    Raises InputError if there are none, some are missing, or their number is ambiguous.
     """
-    found = [_NAME.fullmatch(path.name) for path in sorted(out.iterdir())] if out.is_dir() else []
-    shards = [Shard(int(match[1]), int(match[2])) for match in found if match]
+    matches = [_NAME.fullmatch(path.name) for path in sorted(out.iterdir())] if out.is_dir() else []
+    shards = [ShardSpec(int(match[1]), int(match[2])) for match in matches if match]
     if not shards:
         raise InputError(f"{out}: found no shards; expected folders such as shard-0-of-4. Run topa {verb} --shard.")
     of = {shard.of for shard in shards}
@@ -121,14 +123,12 @@ def parts(out: Path, verb: str) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.index)
 
 
-def _common(shards: list[Shard], manifests: list[Manifest]) -> dict[str, Any]:
-    """What all shards were made with. How many seeds each has may differ by one."""
+def _common(shards: list[ShardSpec], manifests: list[Manifest]) -> dict[str, Any]:
+    """Return the common configuration of all shards. Their numbers of seeds may differ by one."""
     configs = [{k: v for k, v in m.config.items() if k not in ("shard", *_ASSEMBLED)} for m in manifests]
     for shard, config in zip(shards, configs, strict=True):
-        other = [k for k in sorted(config.keys() | configs[0].keys()) if config.get(k) != configs[0].get(k)]
-        if other:
-            differ = "; ".join(f"{k} is {config.get(k)!r} and was {configs[0].get(k)!r} in 0/{shard.of}" for k in other)
-            raise ArtifactMismatch(f"shard {shard}: {differ}. Write all shards with the same options.")
+        if other := config_diff(config, configs[0]):
+            raise ArtifactMismatch(f"shard {shard}: {other} in 0/{shard.of}. Write all shards with the same options.")
     return configs[0]
 
 
@@ -137,5 +137,5 @@ def _of_ledger(ledger: Ledger) -> Iterator[tuple[int, Tideo]]:
 
 
 def _of_file(folder: Path) -> Iterator[tuple[int, Tideo]]:
-    """A part that was written without a ledger: its Tideos have numbers."""
+    """Read a shard of the micro world, which has no ledger: its Tideos hold their positions."""
     return ((int(tideo.source["number"]), tideo) for tideo in read_jsonl(folder / TIDEOS))

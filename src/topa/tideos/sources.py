@@ -1,6 +1,6 @@
-"""Texts of public data sets, in the files that these are published as, and of a user's own domain.
+"""Readers of seed texts: public data sets in their published formats, and a user's own files.
 
-Each reader gives one text at a time, and an empty one where the source has no text in a place for it.
+Each reader yields one text at a time, and "" for an entry without one.
 """
 
 from __future__ import annotations
@@ -18,22 +18,21 @@ from .streams import Stream
 Kind = Literal["howto100m", "webvid", "ego4d", "wordnet", "text", "csv", "jsonl"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 OWN: tuple[Kind, ...] = ("text", "csv", "jsonl")
-"""Kinds that say only how a file is written: what is in it is a user's own."""
+"""Kinds that name only a file format; the texts are a user's own."""
 Reader = Callable[[Stream], Iterator[str]]
 
 CAPTION_LENGTH = 300
-"""Characters of a video's speech that make its seed: whole captions from the first on, one of them at least."""
+"""Maximum length of a seed made from a video's captions: its first whole captions, at least one."""
 _MARK = re.compile(r"#\s?(?:unsure|summary|c|o)\b", re.IGNORECASE)
 
 
 def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | None = None) -> Reader:
-    """The reader for a kind and, where it is published in several forms, the file's suffix (without .gz).
+    """Return the reader for a kind and, if it is published in several formats, a suffix (ignoring .gz).
 
-    `column` and `field`: where the text is in files of the kinds csv and jsonl; by default "text".
-    Raises InputError for a suffix that has none.
+    column, field: of the text in csv and jsonl files; by default "text". Raises InputError for an unknown suffix.
     """
     match kind:
-        case "wordnet":  # the names are data.noun and index.noun: the suffix says nothing, the lines say it
+        case "wordnet":  # data.noun and index.noun are told apart by their lines, not by a suffix
             return _nouns
         case "text":
             return _lines
@@ -41,18 +40,18 @@ def reader(kind: Kind, path: Path, *, column: str | None = None, field: str | No
             return partial(_column, name=column or "text", option="--column")
         case "jsonl":
             return partial(_field, name=field or "text", option="--field")
-    known = _READERS[kind]
+    readers = _READERS[kind]
     suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix.lower() not in known:
+    if suffix.lower() not in readers:
         raise InputError(
-            f"{path}: found the suffix {suffix!r}; expected {', '.join(sorted(known))} for {kind}, also with .gz. "
+            f"{path}: found the suffix {suffix!r}; expected {', '.join(sorted(readers))} for {kind}, also with .gz. "
             "Rename the file, or give another one."
         )
-    return known[suffix.lower()]
+    return readers[suffix.lower()]
 
 
 def _lines(stream: Stream) -> Iterator[str]:
-    """Every line. JSON and binary data, which would pass as lines, are refused."""
+    """Yield every line. JSON and binary data, which would pass as lines, are refused."""
     for line in stream.lines():
         if "\0" in line:
             raise stream.bad("the byte 0x00, which is in no text", "a text a line")
@@ -80,12 +79,12 @@ def _column(stream: Stream, *, name: str, option: str = "") -> Iterator[str]:
 
 
 def _field(stream: Stream, *, name: str, option: str = "") -> Iterator[str]:
-    for found in stream.objects():
-        yield _text(found, name, stream.bad, option)
+    for record in stream.objects():
+        yield _text(record, name, stream.bad, option)
 
 
 def _howto100m_table(stream: Stream) -> Iterator[str]:
-    """A table with titles; the list of tasks; or the list of videos, with the list of tasks beside it."""
+    """Read a table with titles, or the list of videos with the list of tasks beside it."""
     rows = stream.rows()
     first = next(rows, [])
     if "title" in first:
@@ -111,7 +110,7 @@ def _howto100m_table(stream: Stream) -> Iterator[str]:
 
 
 def _howto100m_csv(stream: Stream) -> Iterator[str]:
-    # The published list of tasks is a .csv too. Its name is what tells it apart before a line is read.
+    # The published list of tasks is a .csv too; only its name tells it apart before a line is read.
     if stream.path.name.removesuffix(".gz") == "task_ids.csv":
         return (title for _, title in _tasks(stream))
     return _howto100m_table(stream)
@@ -127,44 +126,44 @@ def _tasks(stream: Stream) -> Iterator[tuple[str, str]]:
 
 
 def _howto100m_json(stream: Stream) -> Iterator[str]:
-    """Captions ({video: {"start": [], "end": [], "text": []}}), or titles, or a list of objects with titles."""
-    for found in stream.members():
-        if isinstance(found, dict) and "text" in found:
-            texts = found["text"]
+    """Read captions ({video: {"start": [], "end": [], "text": []}}), titles, or a list of objects with titles."""
+    for member in stream.members():
+        if isinstance(member, dict) and "text" in member:
+            texts = member["text"]
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
                 raise stream.bad(
                     "a 'text' that is no list of captions", '{"start": [...], "end": [...], "text": [...]}'
                 )
             yield _opening(texts)
         else:
-            yield found if isinstance(found, str) else _text(found, "title", stream.bad)
+            yield member if isinstance(member, str) else _text(member, "title", stream.bad)
 
 
 def _opening(captions: list[str]) -> str:
-    taken: list[str] = []
+    opening: list[str] = []
     for caption in captions:
-        if taken and len(" ".join([*taken, caption])) > CAPTION_LENGTH:
+        if opening and len(" ".join([*opening, caption])) > CAPTION_LENGTH:
             break
-        taken.append(caption)
-    return " ".join(taken)
+        opening.append(caption)
+    return " ".join(opening)
 
 
 def _ego4d(stream: Stream) -> Iterator[str]:
-    """Every narration and every summary, of all passes."""
+    """Yield every narration and every summary of all passes."""
     for video in stream.members("videos"):
         passes = (
             [video[key] for key in video if key.startswith("narration_pass_")] if isinstance(video, dict) else [None]
         )
-        for found in passes:
-            if not isinstance(found, dict):
-                raise stream.bad(f"a pass that is {found!r:.40}", '{"narrations": [...], "summaries": [...]}')
+        for narration in passes:
+            if not isinstance(narration, dict):
+                raise stream.bad(f"a pass that is {narration!r:.40}", '{"narrations": [...], "summaries": [...]}')
             for group, name in (("narrations", "narration_text"), ("summaries", "summary_text")):
-                for entry in found.get(group) or []:
+                for entry in narration.get(group) or []:
                     yield _MARK.sub(" ", _text(entry, name, stream.bad))
 
 
 def _nouns(stream: Stream) -> Iterator[str]:
-    """Of data.noun: the first word of each meaning, and its definition. Of index.noun: each word."""
+    """Yield the first word and the definition of each meaning in data.noun, or each word of index.noun."""
     for line in stream.lines():
         if line.startswith("  ") or not line.strip():
             continue  # the licence
@@ -183,10 +182,10 @@ def _words(lemma: str) -> str:
     return lemma.replace("_", " ")
 
 
-def _text(found: Any, name: str, bad: Callable[[str, str], InputError], option: str = "") -> str:
-    text = found.get(name) if isinstance(found, dict) else None
+def _text(record: Any, name: str, bad: Callable[[str, str], InputError], option: str = "") -> str:
+    text = record.get(name) if isinstance(record, dict) else None
     if not isinstance(text, str):
-        raise bad(f"{found!r:.60}", f"an object with a text {name!r}" + _or_named(option))
+        raise bad(f"{record!r:.60}", f"an object with a text {name!r}" + _or_named(option))
     return text
 
 

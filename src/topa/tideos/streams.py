@@ -1,7 +1,7 @@
-"""Files of any length, read once from front to back: lines, CSV and JSON, plain or in gzip.
+"""Sequential readers for files of any size: lines, CSV and JSON, plain or gzipped.
 
-At most one line, or one member of a JSON document, is in memory at a time. What cannot be read is an InputError that
-names the file and the line.
+At most one line, or one member of a JSON document, is in memory at a time. Errors are InputErrors that name the file
+and the line.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from typing import Any, cast
 from ..core.errors import InputError
 
 LONGEST = 64 << 20
-"""Bytes of a line, or characters of a JSON member, from which on a file is refused: no bad file fills the memory."""
+"""Maximum bytes of a line, or characters of a JSON member, so that a malformed file can't fill the memory."""
 _CHUNK = 1 << 16
-_TOKEN = 16  # no JSON token other than a string is longer where a chunk may cut it
+_TOKEN = 16  # maximum length of a JSON token, other than a string, that the end of a chunk may cut
 _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
 
 class Stream:
-    """An open file. `line` is the number of the last line read, `size` and `position` are bytes on the disk.
+    """An open file. line: number of the last line read. size, position: in bytes on the disk.
 
-    Raises InputError where there is no file, or an empty one.
+    Raises InputError if the file is missing or empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,8 +38,8 @@ class Stream:
         self.line = 0
         try:
             if not path.is_file():
-                found = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing there"
-                raise InputError(f"{path}: found {found}; expected a file to read. Look at the path.")
+                kind = "a folder" if path.is_dir() else "something else" if path.exists() else "nothing there"
+                raise InputError(f"{path}: found {kind}; expected a file to read. Look at the path.")
             self.size = path.stat().st_size
             self._raw = path.open("rb")
         except OSError as error:
@@ -59,22 +59,22 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._raw.close()
 
     @property
     def position(self) -> int:
-        """How far the file has been read: 0 to `size`."""
+        """Position in the file, 0 to `size`."""
         return self._raw.tell()
 
-    def bad(self, found: str, expected: str, line: int | None = None) -> InputError:
-        """The error about a line, by default about the last one read."""
+    def bad(self, actual: str, expected: str, line: int | None = None) -> InputError:
+        """Return the error about a line, by default the last one read."""
         where = f"{self.path}, line {line or self.line or 1}"
-        found = " ".join(found.split())[:200]  # a paragraph, whatever the file holds
-        return InputError(f"{where}: found {found}; expected {expected}. Correct the file, or give another one.")
+        actual = " ".join(actual.split())[:200]  # one short line, whatever the file holds
+        return InputError(f"{where}: found {actual}; expected {expected}. Correct the file, or give another one.")
 
     def lines(self) -> Iterator[str]:
-        """The lines with their ends, decoded from UTF-8, without a byte order mark."""
+        """Yield the lines with their ends, decoded from UTF-8, without a byte order mark."""
         while raw := self._guarded(lambda: self._file.readline(LONGEST)):
             self.line += 1
             if len(raw) >= LONGEST:
@@ -86,7 +86,7 @@ class Stream:
             yield text.removeprefix("\ufeff") if self.line == 1 else text
 
     def rows(self, delimiter: str = ",") -> Iterator[list[str]]:
-        """The rows of a CSV file, its header among them; all of one length, empty lines left out."""
+        """Yield the rows of a CSV file, including its header; all of one length, without empty lines."""
         width = 0
         try:
             for row in csv.reader(self.lines(), delimiter=delimiter, strict=True):
@@ -99,44 +99,44 @@ class Stream:
             raise self.bad(f"malformed CSV ({error})", "rows with quotes that close") from error
 
     def objects(self) -> Iterator[dict[str, Any]]:
-        """The objects of a JSON Lines file; empty lines are left out."""
+        """Yield the objects of a JSON Lines file, without empty lines."""
         for line in self.lines():
             if line.strip():
                 try:
-                    found = json.loads(line)
+                    record = json.loads(line)
                 except (ValueError, RecursionError) as error:
                     raise self.bad(f"malformed JSON ({error})", "one JSON object a line") from error
-                if not isinstance(found, dict):
-                    raise self.bad(f"JSON of type {type(found).__name__}", "one JSON object a line")
-                yield found
+                if not isinstance(record, dict):
+                    raise self.bad(f"JSON of type {type(record).__name__}", "one JSON object a line")
+                yield record
 
     def members(self, inside: str | None = None) -> Iterator[Any]:
-        """The values of the JSON object, or the items of the JSON list, that the file is.
+        """Yield the values of the file's JSON object, or the items of its JSON list.
 
-        With `inside`, those of the object's member of that name. Raises InputError where there is none.
+        inside: yield those of the member of this name instead. Raises InputError if there is no such member.
         """
         cursor = _Cursor(self)
-        seen = False
+        has_member = False
         for _ in cursor.walk("{" if inside else "{["):
             if inside is None:
                 yield cursor.value()
             elif cursor.key == inside:
-                seen = True
+                has_member = True
                 for _ in cursor.walk("{["):
                     yield cursor.value()
             else:
                 cursor.value()
         if rest := cursor.peek():
             raise cursor.bad(f"{rest!r} after the end", "one JSON document")
-        if inside and not seen:
+        if inside and not has_member:
             raise cursor.bad(f"no member {inside!r}", f'{{"{inside}": ...}}')
 
     def chunk(self) -> bytes:
-        """The next bytes, for JSON; none at the end."""
+        """Read the next bytes; b"" at the end."""
         return self._guarded(lambda: self._file.read(_CHUNK))
 
     def undecodable(self, byte: int, line: int | None = None) -> InputError:
-        """The error about a byte that is no text."""
+        """Return the error about a byte that isn't UTF-8."""
         return self.bad(f"the byte 0x{byte:02x}, which is no UTF-8", "text in UTF-8", line)
 
     def _guarded(self, read: Callable[[], bytes]) -> bytes:
@@ -149,7 +149,7 @@ class Stream:
 
 
 class _Cursor:
-    """A place in a JSON document that is read in chunks. `key` is the name of the member one stands before."""
+    """A position in a JSON document that is read in chunks. key: name of the member at the position."""
 
     def __init__(self, stream: Stream) -> None:
         self.key = ""
@@ -158,10 +158,10 @@ class _Cursor:
         self._buffer = ""
         self._at = 0
         self._lines = 0  # ends of lines in what has left the buffer, and in the buffer up to _counted
-        self._counted = 0
+        self._line_end = 0
 
     def walk(self, openers: str) -> Iterator[None]:
-        """Stand before each value of an object or a list in turn; the caller reads the value."""
+        """Move to each value of an object or a list in turn; the caller reads the value."""
         closer = "}" if self._take(openers) == "{" else "]"
         if self.peek() == closer:
             self._take(closer)
@@ -183,9 +183,9 @@ class _Cursor:
         self.peek()
         while True:
             try:
-                found, end = _DECODER.raw_decode(self._buffer, self._at)
+                result, end = _DECODER.raw_decode(self._buffer, self._at)
             except json.JSONDecodeError as error:
-                # A value may only be cut by the end of the chunk; anything else is wrong for good.
+                # Only a value cut by the end of the chunk can become valid by reading on.
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self._buffer) - _TOKEN
                 if cut and self._more():
                     continue
@@ -194,10 +194,10 @@ class _Cursor:
                 raise self.bad(f"malformed JSON ({error})", "a JSON value") from error
             if end < len(self._buffer) or not self._more():
                 self._at = end
-                return found
+                return result
 
     def peek(self) -> str:
-        """The next character that is no blank; nothing at the end."""
+        """Return the next non-blank character; "" at the end."""
         while True:
             self._at = cast("re.Match[str]", _BLANK.match(self._buffer, self._at)).end()
             if self._at < len(self._buffer):
@@ -205,33 +205,33 @@ class _Cursor:
             if not self._more():
                 return ""
 
-    def bad(self, found: str, expected: str, at: int | None = None) -> InputError:
-        """The error about this place, or about another one in the buffer."""
+    def bad(self, actual: str, expected: str, at: int | None = None) -> InputError:
+        """Return the error about this position, or another one in the buffer."""
         line = self._line() + self._buffer.count("\n", self._at, self._at if at is None else at)
-        return self._stream.bad(found, expected, line)
+        return self._stream.bad(actual, expected, line)
 
     def _line(self) -> int:
-        self._lines += self._buffer.count("\n", self._counted, self._at)
-        self._counted = self._at
+        self._lines += self._buffer.count("\n", self._line_end, self._at)
+        self._line_end = self._at
         return self._lines + 1
 
-    def _take(self, wanted: str) -> str:
-        found = self.peek()
-        if not found or found not in wanted:
-            raise self.bad(repr(found) if found else "the end of the file", " or ".join(map(repr, wanted)))
+    def _take(self, allowed: str) -> str:
+        character = self.peek()
+        if not character or character not in allowed:
+            raise self.bad(repr(character) if character else "the end of the file", " or ".join(map(repr, allowed)))
         self._at += 1
-        return found
+        return character
 
     def _more(self) -> bool:
-        """Read on, and drop what has been read; False, and nothing changes, at the end.
+        """Read the next chunk into the buffer and drop what precedes the position; False at the end of the file.
 
-        What is kept doubles, so that a long value is not decoded again for every chunk.
+        The buffer at least doubles, so that a long value isn't parsed again for every chunk.
         """
-        kept = len(self._buffer) - self._at
-        if kept > LONGEST:
+        remaining = len(self._buffer) - self._at
+        if remaining > LONGEST:
             raise self.bad(f"a value of more than {LONGEST >> 20} MiB", "a member for each video")
         parts: list[str] = []
-        while sum(map(len, parts)) <= kept and (raw := self._stream.chunk()):
+        while sum(map(len, parts)) <= remaining and (raw := self._stream.chunk()):
             try:
                 parts.append(self._decode.decode(raw))
             except UnicodeDecodeError as error:
@@ -241,5 +241,5 @@ class _Cursor:
         if parts:
             self._line()
             self._buffer = "".join([self._buffer[self._at :], *parts])
-            self._at = self._counted = 0
+            self._at = self._line_end = 0
         return bool(parts)

@@ -1,15 +1,15 @@
-"""TextVid, the data set that TOPA's authors published, to Tideos and back.
+"""Read and write TextVid, the data set published with TOPA.
 
-`textvid.json` is one JSON list of gigabytes; it is read a piece at a time. Each item:
+`textvid.json` is one JSON list of gigabytes, read in chunks. Each item:
 
     idx                    a string or a number
-    frames                 dicts; every key is one caption, the first of them that of the whole frame
+    frames                 dicts; every value is one caption, the first of them that of the whole frame
     global_video_caption   the description
-    QAs                    question, options (up to 5), answer (a letter), answer_open_ended (not always); ours also
-                           kind, where it is known, which is a key that the published files don't have
+    QAs                    question, options (up to 5), answer (a letter), answer_open_ended (optional); files written
+                           by topa also have kind, which the published ones lack
 
-The names of a frame's keys are arbitrary and are not kept. Every key owns a row of the published features, also one
-without a caption; where these numbers differ, `Tideo.source["textvid"]["rows"]` says how many rows each frame has.
+The keys of a frame are arbitrary and aren't kept. Every key has a row in the published features, even without a
+caption; if the numbers differ, `Tideo.source["textvid"]["rows"]` holds the number of rows of each frame.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ from pydantic import ValidationError
 
 from ..core.artifacts import atomic_file
 from ..core.errors import InputError
-from .tally import Tally
+from .drop_counts import DropCounts
 from .tideo import Question, TextFrame, Tideo
 
 LETTERS = "ABCDE"
 _FIELDS = ("idx", "frames", "QAs", "global_video_caption")
-_CHUNK = 1 << 18  # characters; a record of TextVid has some thousand
-_LONGEST = 1 << 24  # no record is longer: what doesn't end by then is damaged
+_CHUNK = 1 << 18  # characters; a record has a few thousand
+_LONGEST = 1 << 24  # characters; a record that doesn't end by then is damaged
 _KIND: str = Question.model_fields["kind"].default
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LETTER = re.compile(r"\s*\(?([A-Ea-e])\)?[.:]?\s*")
 
 
 class Unusable(ValueError):
-    """A record or a question that can't become ours, with the reason."""
+    """A record or a question can't be converted; the message is the reason."""
 
 
-def read_textvid(path: Path, tally: Tally) -> Iterator[Tideo]:
-    """The usable records of `textvid.json` as Tideos, in bounded memory (and 100 bytes for each id).
+def read_textvid(path: Path, tally: DropCounts) -> Iterator[Tideo]:
+    """Yield the usable records of `textvid.json` as Tideos, in bounded memory (plus 100 bytes per id).
 
-    tally: counts what is not used, by reason: whole records ("record: ..."), single questions ("question: ..."),
-    and captions without words ("caption: ..."); the rest of such a record is used.
-    Raises InputError where the file is no JSON list, is cut off, or is damaged; it says where.
+    tally: counts what is dropped, by reason: whole records ("record: ..."), single questions ("question: ...") and
+    captions without words ("caption: ..."), of which the rest of the record is used.
+    Raises InputError, with the position, if the file is no JSON list, cut off, or damaged.
     """
-    seen: set[int] = set()
+    id_hashes: set[int] = set()
     for number, record in enumerate(_items(path)):
         name = str(record.get("idx", f"item {number}")) if isinstance(record, dict) else f"item {number}"
         try:
             tideo = to_tideo(record, tally)
-            if hash(tideo.id) in seen:
+            if hash(tideo.id) in id_hashes:
                 raise Unusable("its idx came before")
         except Unusable as reason:
             tally.add(f"record: {reason}", name)
             continue
-        seen.add(hash(tideo.id))  # 64 bits each, not the names
+        id_hashes.add(hash(tideo.id))  # 64 bits each, instead of the ids
         yield tideo
 
 
-def to_tideo(record: Any, tally: Tally) -> Tideo:
-    """One record as a Tideo; questions and captions that can't be used are left out and counted.
+def to_tideo(record: Any, tally: DropCounts) -> Tideo:
+    """Convert one record to a Tideo; unusable questions and captions are dropped and counted.
 
-    Raises Unusable with the reason where the record itself can't be used.
+    Raises Unusable, with the reason, if the record as a whole is unusable.
     """
     if not isinstance(record, dict):
         raise Unusable("not an object")
@@ -78,20 +78,20 @@ def to_tideo(record: Any, tally: Tally) -> Tideo:
     frames = record.get("frames")
     if not isinstance(frames, list) or not frames:
         raise Unusable("no frames")
-    asked = record.get("QAs", [])
-    if not isinstance(asked, list):
+    items = record.get("QAs", [])
+    if not isinstance(items, list):
         raise Unusable("QAs are no list")
     try:
-        taken = [_frame(frame, name, tally) for frame in frames]
+        text_frames = [_frame(frame, name, tally) for frame in frames]
         rows = [len(frame) for frame in frames]
         own: dict[str, Any] = {} if isinstance(idx, str) else {"idx": idx}
-        if rows != [1 + len(frame.objects) for frame in taken]:
+        if rows != [1 + len(frame.objects) for frame in text_frames]:
             own["rows"] = rows
         others = {k: v for k, v in record.items() if k not in _FIELDS and isinstance(v, str | int | float)}
-        questions = tuple(q for q in (_question(item, name, tally) for item in asked) if q is not None)
+        questions = tuple(q for q in (_question(item, name, tally) for item in items) if q is not None)
         return Tideo(
             id=name,
-            frames=tuple(taken),
+            frames=tuple(text_frames),
             description=description,
             questions=questions,
             source={**others, "textvid": own},
@@ -101,7 +101,7 @@ def to_tideo(record: Any, tally: Tally) -> Tideo:
 
 
 def to_record(tideo: Tideo) -> dict[str, Any]:
-    """A Tideo in the published form. Raises Unusable where a question has more options than there are letters."""
+    """Convert a Tideo to the published format. Raises Unusable if a question has more than five options."""
     own = tideo.source.get("textvid", {})
     return {
         "idx": own.get("idx", tideo.id),
@@ -109,16 +109,16 @@ def to_record(tideo: Tideo) -> dict[str, Any]:
             {"frame caption": f.caption, **{f"object caption {i}": o for i, o in enumerate(f.objects, start=1)}}
             for f in tideo.frames
         ],
-        "QAs": [_asked(question) for question in tideo.questions],
+        "QAs": [_qa_record(question) for question in tideo.questions],
         "global_video_caption": tideo.description,
         **{k: v for k, v in tideo.source.items() if k not in (*_FIELDS, "textvid")},
     }
 
 
 def write_textvid(tideos: Iterable[Tideo], path: Path) -> int:
-    """Write `textvid.json`, whole or not at all; gives how many Tideos.
+    """Write `textvid.json` atomically; return the number of Tideos.
 
-    Raises InputError for a Tideo that the published form can't hold, OutputError where the folder can't be written.
+    Raises InputError for a Tideo that the format can't hold, OutputError if the folder can't be written.
     """
     number = 0
     with atomic_file(path) as file:
@@ -135,7 +135,7 @@ def write_textvid(tideos: Iterable[Tideo], path: Path) -> int:
     return number
 
 
-def _frame(frame: Any, name: str, tally: Tally) -> TextFrame:
+def _frame(frame: Any, name: str, tally: DropCounts) -> TextFrame:
     if not isinstance(frame, dict) or not frame:
         raise Unusable("a frame that is not an object of captions")
     captions = [text for text in frame.values() if isinstance(text, str) and text.strip()]
@@ -146,7 +146,7 @@ def _frame(frame: Any, name: str, tally: Tally) -> TextFrame:
     return TextFrame(caption=captions[0], objects=tuple(captions[1:]))
 
 
-def _question(item: Any, name: str, tally: Tally) -> Question | None:
+def _question(item: Any, name: str, tally: DropCounts) -> Question | None:
     try:
         if not isinstance(item, dict):
             raise Unusable("not an object")
@@ -174,14 +174,14 @@ def _question(item: Any, name: str, tally: Tally) -> Question | None:
         tally.add(f"question: {reason}", name)
     except ValidationError as error:
         first = error.errors()[0]
-        # Our own messages quote the options: as a reason, only what they have in common.
+        # topa's own messages quote the options; as a reason, keep only the common part.
         message = first["msg"].removeprefix("Value error, ").partition(":")[0].partition(", found")[0]
         where = f"{first['loc'][0]}: " if first["loc"] else ""
         tally.add(f"question: {where}{message}", name)
     return None
 
 
-def _asked(question: Question) -> dict[str, Any]:
+def _qa_record(question: Question) -> dict[str, Any]:
     if len(question.options) > len(LETTERS):
         raise Unusable(f"a question has {len(question.options)} options, there are letters for {len(LETTERS)}")
     record: dict[str, Any] = {"question": question.question, "options": list(question.options)}
@@ -203,38 +203,38 @@ def _items(path: Path) -> Iterator[Any]:
 
 
 class _Window:
-    """A window that slides over the text of one JSON list."""
+    """A sliding window over the text of a JSON list."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self._path, self._file = path, file
-        self._text, self._at, self._passed, self._ended = "", 0, 0, False
+        self._text, self._at, self._passed, self._at_end = "", 0, 0, False
 
     def items(self) -> Iterator[Any]:
         decoder = json.JSONDecoder()
-        if (found := self._next()) != "[":
-            raise self._error(f"found {found!r} at the start; expected '[', a JSON list")
+        if (character := self._next()) != "[":
+            raise self._error(f"found {character!r} at the start; expected '[', a JSON list")
         self._at += 1
         number = 0
-        while (found := self._next()) != "]" or number:
-            if found == "]":
+        while (character := self._next()) != "]" or number:
+            if character == "]":
                 break
             if number:
-                if found != ",":
-                    raise self._error(f"found {found!r} behind item {number - 1}; expected ',' or ']'")
+                if character != ",":
+                    raise self._error(f"found {character!r} behind item {number - 1}; expected ',' or ']'")
                 self._at += 1
                 self._next()
             yield self._decode(decoder, number)
             number += 1
         self._at += 1
-        if found := self._next():
-            raise self._error(f"found {found!r} behind the list; expected its end")
+        if character := self._next():
+            raise self._error(f"found {character!r} behind the list; expected its end")
 
     def _decode(self, decoder: json.JSONDecoder, number: int) -> Any:
         chunk = _CHUNK
         while True:
             try:
                 item, end = decoder.raw_decode(self._text, self._at)
-                if end < len(self._text) or self._ended:  # else a number might go on
+                if end < len(self._text) or self._at_end:  # else a number might go on
                     self._at = end
                     return item
                 reason = ""
@@ -242,25 +242,25 @@ class _Window:
                 reason = f": {getattr(error, 'msg', 'nested too deeply')}"
                 if isinstance(error, RecursionError):
                     raise self._error(f"item {number} can't be read{reason}") from error
-            if self._ended or len(self._text) - self._at > _LONGEST:
+            if self._at_end or len(self._text) - self._at > _LONGEST:
                 raise self._error(f"item {number} is damaged or cut off{reason}")
             self._more(chunk)
             chunk *= 2
 
     def _next(self) -> str:
-        """The next character that is no space, "" at the end; it stays in the window."""
+        """Return the next non-space character without consuming it; "" at the end."""
         while True:
             space = _SPACE.match(self._text, self._at)
             self._at = space.end() if space else self._at
             if self._at < len(self._text):
                 return self._text[self._at]
-            if self._ended:
+            if self._at_end:
                 return ""
             self._more(_CHUNK)
 
     def _more(self, size: int) -> None:
         fresh = self._file.read(size)
-        self._ended = not fresh
+        self._at_end = not fresh
         self._passed += self._at
         self._text, self._at = self._text[self._at :] + fresh, 0
 

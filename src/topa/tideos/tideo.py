@@ -5,8 +5,7 @@ Written by a writer (or read from JSON Lines), encoded by `topa.features`, train
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -25,8 +24,8 @@ class TextFrame(BaseModel):
 class Question(BaseModel):
     """A question about a Tideo or a video.
 
-    With `options` (two or more, all different) it is multiple choice and `answer` is the index of the right
-    one; `answer_text` is the same answer as free text. Either may be absent, not both.
+    options: for multiple choice, two or more, all different. answer: index of the right option. answer_text: the answer
+    as free text. Answers may be absent, as for benchmarks with hidden labels.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,14 +51,17 @@ class Question(BaseModel):
 
     @property
     def right(self) -> str | None:
-        """The right answer as text, where it is known."""
+        """The right answer as text, or None if unknown."""
         if self.answer is not None:
             return self.options[self.answer]
         return self.answer_text
 
 
 class Tideo(BaseModel):
-    """A textual video: frames in order of time, one dense description, questions with answers."""
+    """A textual video: frames in order of time, a dense description, and questions with answers.
+
+    source: its origin, such as the writer and the kind of seed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -68,13 +70,3 @@ class Tideo(BaseModel):
     description: Text
     questions: tuple[Question, ...] = ()
     source: dict[str, Any] = Field(default_factory=dict)
-
-
-class Tideos(Protocol):
-    """Tideos by their numbers, in memory or in a file."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Tideo: ...
-
-    def __iter__(self) -> Iterator[Tideo]: ...

@@ -1,6 +1,6 @@
-"""What every writer is to the flow: one request, one reply as it came, three classes of errors.
+"""The interface of writers: one request, one unmodified reply, three classes of errors.
 
-A reply is the body of a chat completion in OpenAI's form, whoever wrote it: one form to keep, to count and to read.
+Whatever the writer, a reply is the body of a chat completion in OpenAI's format.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ OUTPUTS: tuple[Output, ...] = ("json_schema", "json_object", "text")
 
 
 class Transient(TopaError):
-    """It may work a moment later. `wait`: seconds that the endpoint asked for, 0 where it didn't. `connected`: whether
-    there was an endpoint at all."""
+    """A retry may succeed. wait: seconds that the endpoint asks for, or 0. connected: False without a connection."""
 
     def __init__(self, message: str, wait: float = 0.0, *, connected: bool = True) -> None:
         super().__init__(message)
@@ -31,7 +30,7 @@ class Transient(TopaError):
 
 
 class Permanent(TopaError):
-    """The same request will fail again. `every`: so will all others (the key, the model, the account)."""
+    """The same request will fail again. every: so will all others, because of the key, the model or the account."""
 
     def __init__(self, message: str, *, every: bool) -> None:
         super().__init__(message)
@@ -39,11 +38,11 @@ class Permanent(TopaError):
 
 
 class BadContent(TopaError):
-    """A reply came, and was paid for, but holds no usable text: a refusal, cut off, empty."""
+    """A paid reply holds no usable text: a refusal, cut off, or empty."""
 
 
 class Mode(BaseModel):
-    """How this endpoint is spoken to: how it is held to JSON, and its name for the limit of a reply's length."""
+    """How to talk to an endpoint. output: its JSON mode. limit: the name of its parameter for the reply's length."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,28 +51,34 @@ class Mode(BaseModel):
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Tokens of one reply, as the endpoint says, 0 where it doesn't."""
+class TokenUsage:
+    """Tokens in and out, and their cost in the currency of the prices; all 0 or more."""
 
     tokens_in: int = 0
     tokens_out: int = 0
+    cost: float = 0.0
 
-    def __add__(self, other: Counted) -> Counted:
-        return Counted(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out)
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(self.tokens_in + other.tokens_in, self.tokens_out + other.tokens_out, self.cost + other.cost)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in both directions."""
+        return self.tokens_in + self.tokens_out
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What probing found, and what it took."""
+    """The result of probing an endpoint, and the tokens that it used."""
 
     mode: Mode
-    tokens: Counted
+    tokens: TokenUsage
 
 
 class Writer(Protocol):
-    """Whoever writes. An async context manager, opened once.
+    """A model that writes replies. An async context manager, opened once.
 
-    `model`: its name. `max_tokens`: the length of its longest reply. `parameters`: what else its replies depend on.
+    model: its name. max_tokens: maximum length of a reply. parameters: everything else that its replies depend on.
     """
 
     model: str
@@ -87,16 +92,16 @@ class Writer(Protocol):
     ) -> None: ...
 
     async def probe(self) -> Probe:
-        """Find out how it can be held to JSON. Raises Transient or Permanent."""
+        """Find out how the model can be constrained to JSON. Raises Transient or Permanent."""
         ...
 
     async def ask(self, messages: Sequence[Message], mode: Mode) -> str:
-        """Send one request: the body of the reply as it came. Raises Transient or Permanent."""
+        """Send one request and return the unmodified body of the reply. Raises Transient or Permanent."""
         ...
 
 
 def read_body(body: str) -> str:
-    """The text of a reply's body. Raises BadContent: not a completion, a refusal, cut off, empty."""
+    """Return the text of a reply's body. Raises BadContent: not a completion, a refusal, cut off, or empty."""
     try:
         choice = json.loads(body)["choices"][0]
         message, finish = choice["message"], choice.get("finish_reason")
@@ -112,17 +117,17 @@ def read_body(body: str) -> str:
     return text
 
 
-def count_body(body: str) -> Counted:
-    """The tokens that a reply's body says it took; zeros where it says nothing usable."""
+def count_body(body: str) -> TokenUsage:
+    """Return the tokens that a reply's body reports, without a cost; zeros if it reports none."""
     try:
         usage = json.loads(body)["usage"]
-        return Counted(max(0, int(usage["prompt_tokens"])), max(0, int(usage["completion_tokens"])))
+        return TokenUsage(max(0, int(usage["prompt_tokens"])), max(0, int(usage["completion_tokens"])))
     except (ValueError, LookupError, TypeError, OverflowError):
-        return Counted()
+        return TokenUsage()
 
 
 def read_mode(text: str) -> Mode | None:
-    """A mode that was noted; None where it can't be read."""
+    """Parse a stored mode; None if it is malformed."""
     try:
         return Mode.model_validate_json(text)
     except ValidationError:

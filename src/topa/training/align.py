@@ -35,10 +35,10 @@ from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompter
 from ..tideos.index import SUFFIX, TideoFile
 from ..tideos.jsonl import write_jsonl
-from ..tideos.tideo import Tideo, Tideos
+from ..tideos.tideo import Tideo
 from .config import AlignConfig
 from .data import AlignmentSet, StoredSet, batches_per_epoch
-from .estimate import Estimate, estimate
+from .estimate import RunCost, estimate
 from .loop import BEST, TrainResult, Watch, train
 from .loop import FILES as TRAINING
 from .prepare import dtype_for, prepare
@@ -60,30 +60,30 @@ _ROUNDING = 5e-3  # between features of one text: half precision, and other batc
 class Corpus:
     """Tideos, in memory or in a file, with the store of their frames' features."""
 
-    tideos: Tideos
+    tideos: Sequence[Tideo]
     ids: Sequence[str]
     store: FeatureStore
 
     def part(self, places: range, frames: int) -> StoredSet:
-        """Some of them as samples of training, `frames` frames each."""
+        """Select some of them as samples of training, `frames` frames each."""
         return StoredSet(self.tideos, self.ids, self.store, frames, places)
 
     def alignment_set(self, frames: int) -> AlignmentSet:
-        """All of them, read into memory."""
+        """Read all of them into memory."""
         return self.part(range(len(self.ids)), frames).in_memory()
 
-    def pairs(self, places: range | None = None, most: int = 50_000) -> tuple[list[str], torch.Tensor]:
-        """Frames' captions with their features: N texts, [N, D]. Of all Tideos, or of as many, drawn evenly, as have
-        about `most` frames."""
+    def pairs(self, places: range | None = None, max_frames: int = 50_000) -> tuple[list[str], torch.Tensor]:
+        """Return captions of frames with their features, N texts and [N, D]: of all Tideos, or of an even sample with
+        about `max_frames` frames."""
         places = range(len(self.ids)) if places is None else places
         frames = self.store.manifest.counts["rows"] * len(places) // max(1, len(self.store))
-        chosen = places[:: max(1, frames // most)]
-        captions = [frame.caption for i in chosen for frame in self.tideos[i].frames]
-        return captions, torch.cat([self.store.rows(self.ids[i]) for i in chosen])
+        sample = places[:: max(1, frames // max_frames)]
+        captions = [frame.caption for i in sample for frame in self.tideos[i].frames]
+        return captions, torch.cat([self.store.rows(self.ids[i]) for i in sample])
 
 
 def open_corpus(tideos: Path, config: AlignConfig, features: Path, *, show: bool = True) -> Corpus:
-    """The Tideos of a file with their features, which are encoded into `features` where that holds no store.
+    """Open the Tideos of a file with their features, which are encoded into `features` where that holds no store.
 
     Raises ArtifactMismatch where it holds features of something else.
     """
@@ -97,7 +97,7 @@ def open_corpus(tideos: Path, config: AlignConfig, features: Path, *, show: bool
             f"{features}: features are of fusion '{fusion}'; expected '{config.fusion}'. Encode again into another "
             f"folder, or align with --set fusion={fusion}."
         )
-    corpus = Corpus(told := TideoFile.open(tideos, show=show), told.ids, store)
+    corpus = Corpus(file := TideoFile.open(tideos, show=show), file.ids, store)
     missing = [name for name in corpus.ids if name not in store]
     if missing:
         raise ArtifactMismatch(
@@ -119,12 +119,12 @@ def _expect_texts(corpus: Corpus, config: AlignConfig, *, show: bool) -> None:
         if store.length(corpus.ids[i]) != len(tideo.frames):
             wrong = f"{tideo.id} has another number of frames"
             break
-    chosen = range(0, number, max(1, number // _COMPARED))
+    sample = range(0, number, max(1, number // _COMPARED))
     if not wrong:
         encoder = Encoder.from_pretrained(resolve(config.encoder))
-        for i in chosen:
-            found = encode_frames(corpus.tideos[i].frames, encoder, config.fusion)
-            if (store.rows(corpus.ids[i]) - found).abs().max() > _ROUNDING:
+        for i in sample:
+            rows = encode_frames(corpus.tideos[i].frames, encoder, config.fusion)
+            if (store.rows(corpus.ids[i]) - rows).abs().max() > _ROUNDING:
                 wrong = f"those of {corpus.ids[i]} differ"
                 break
     if wrong:
@@ -132,11 +132,11 @@ def _expect_texts(corpus: Corpus, config: AlignConfig, *, show: bool) -> None:
             f"{store.path}: features were made of other texts ({wrong}); expected those of these Tideos. "
             "Encode them again into another folder."
         )
-    console.print(f"{store.path}: was made of another file; the features of {len(chosen)} Tideos fit these texts")
+    console.print(f"{store.path}: was made of another file; the features of {len(sample)} Tideos fit these texts")
 
 
 def make_memory(corpus: Corpus, rows: int, seed: int, places: range | None = None) -> MemoryBank:
-    """A memory of the frames of a corpus, or of a part of it, with their captions."""
+    """Make a memory of the frames of a corpus, or of a part of it, with their captions."""
     ids = corpus.ids if places is None else [corpus.ids[i] for i in places]
     at = {name: i for i, name in enumerate(corpus.ids)}
     return build_from_store(
@@ -151,7 +151,7 @@ def new_model(
     pairs: Callable[[], tuple[list[str], Tensor]],
     processes: Processes | None = None,
 ) -> tuple[VideoLanguageModel, SavedConfig]:
-    """The recipe's LLM with an adapter to be trained, and what will be written down about it.
+    """Make the recipe's LLM with an untrained adapter, and its saved config.
 
     encoder, width: identity and D of the features it will read. The adapter is drawn from the run's seed; with
     `warm_start` its projector is fitted to `pairs` of captions and features, [N, D].
@@ -165,7 +165,7 @@ def new_model(
         dtype=dtype_for(config, processes.device),
         device=device,
     )
-    described = SavedConfig(
+    saved_config = SavedConfig(
         llm=config.llm,
         llm_layers=llm.config.num_hidden_layers,
         llm_width=llm.config.hidden_size,
@@ -187,7 +187,7 @@ def new_model(
     if config.warm_start:
         fit = warm_start(model, load_prompter(config, llm), *pairs(), config.warm_start)
         console.print(f"warm start: the projector explains {fit:.0%} of the captions' words")
-    return prepare(model, config, processes), described
+    return prepare(model, config, processes), saved_config
 
 
 def _adapted(llm: PreTrainedModel, config: AlignConfig, width: int) -> VideoLanguageModel:
@@ -207,21 +207,21 @@ def _adapted(llm: PreTrainedModel, config: AlignConfig, width: int) -> VideoLang
 
 
 def load_prompter(config: AlignConfig, llm: PreTrainedModel) -> Prompter:
-    """The prompts of the recipe's language model, no longer than it can read."""
+    """Load the prompter of the recipe's language model; prompts are no longer than it can read."""
     tokenizer = load_tokenizer(config.llm, resolve(config.llm, weights=False))
     limits = [length for length in (window(llm), config.max_tokens) if length is not None]
     return Prompter(tokenizer, config.tokens_per_frame, window=min(limits, default=None))
 
 
-def card(config: AlignConfig, described: SavedConfig, result: TrainResult, model: VideoLanguageModel) -> str:
-    """The model card of an aligned adapter."""
+def card(config: AlignConfig, saved_config: SavedConfig, result: TrainResult, model: VideoLanguageModel) -> str:
+    """Write the model card of an aligned adapter."""
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
     about = (
         "Aligned on text only, after TOPA (arXiv 2405.13911): no video was seen. "
         f"{config.microworld_tideos or 'Own'} Tideos; steps {result.steps}, {result.seconds:.0f} s, last loss "
         f"{result.loss:.3f}, right on held-out Tideos {accuracy}.\n\n```json\n{config.model_dump_json(indent=1)}\n```"
     )
-    return saved.card(described, str(model.parameter_report()), about)
+    return saved.card(saved_config, str(model.parameter_report()), about)
 
 
 def align(
@@ -233,7 +233,7 @@ def align(
     watch: Watch | None = None,
     accept_changes: bool = False,
 ) -> TrainResult:
-    """All stages of a recipe into `out`: Tideos, features, memory, alignment, a saved model. Running it again resumes.
+    """Run all stages of a recipe into `out`: Tideos, features, memory, alignment, a saved model. Resumes.
 
     tideos: JSON Lines, or a set of `topa generate`, where the recipe doesn't write micro world Tideos; of them the
     last `validation` ones, a tenth at most, are held out. features: a store that `topa encode` made of them. In several
@@ -243,7 +243,7 @@ def align(
     processes, watch = Processes(), watch or Watch()
     output_folder(out, *run_files(None if features else FEATURES), *([] if tideos else [TIDEOS, f"{TIDEOS}{SUFFIX}"]))
     path, folder = _tideo_file(config, out, tideos), features or out / FEATURES
-    # What is wrong with the request is told before hours of encoding.
+    # What is wrong with the request is reported before hours of encoding.
     check_trackers(watch.trackers)
     expect_run(out, "align", config, accept_changes=accept_changes)
     load_tokenizer(config.llm, resolve(config.llm, weights=False))
@@ -256,7 +256,7 @@ def align(
     if tideos is not None and corpus.tideos[0].source.get("writer") != "microworld":
         _note_size(config, len(corpus.ids))
     training, testing = _split(config, len(corpus.ids), own=tideos is not None)
-    model, described = new_model(
+    model, saved_config = new_model(
         config, corpus.store.encoder, corpus.store.width, lambda: corpus.pairs(training), processes
     )
     console.print(str(model.parameter_report()))
@@ -274,29 +274,29 @@ def align(
     )
     if processes.first:
         memory = make_memory(corpus, config.memory_rows, config.seed, training)
-        save_models(out, described, model, result, memory, card(config, described, result, model))
+        save_models(out, saved_config, model, result, memory, card(config, saved_config, result, model))
     return result
 
 
-def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1) -> Estimate:
-    """What `align` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written but the
+def plan(config: AlignConfig, *, tideos: Path | None = None, processes: int = 1) -> RunCost:
+    """Estimate what `align` would do: no weights are loaded, nothing is encoded, nothing is written but the
     index of the Tideos. Raises UsageError where no Tideos are given, and what reading them and the LLM's configuration
     raises."""
-    told: Tideos
+    corpus: Sequence[Tideo]
     if tideos is None:
         _tideo_file(config, Path(), None)
-        told = list(_written(config))
+        corpus = list(_written(config))
     else:
-        told = TideoFile.open(_tideo_file(config, Path(), tideos))
-        _note_size(config, len(told))
-    training, _ = _split(config, len(told), own=tideos is not None)
+        corpus = TideoFile.open(_tideo_file(config, Path(), tideos))
+        _note_size(config, len(corpus))
+    training, _ = _split(config, len(corpus), own=tideos is not None)
     llm = empty_llm(config.llm, resolve(config.llm, weights=False))
     model = _adapted(llm, config, feature_width(resolve(config.encoder, weights=False)))
     dtype = dtype_for(config, Processes().device)
     return estimate(
         model,
         load_prompter(config, llm),
-        told,
+        corpus,
         training,
         config,
         frames=config.frames,
@@ -316,20 +316,20 @@ def run_files(features: str | None, *, parts: bool = False) -> tuple[str, ...]:
 
 def save_models(
     out: Path,
-    described: SavedConfig,
+    saved_config: SavedConfig,
     model: VideoLanguageModel,
     result: TrainResult,
     memory: MemoryBank | None,
     about: str,
 ) -> None:
-    """The adapter as it is now in `out`, and the best on held-out samples in `out/best`; a memory is with both."""
+    """Save the current adapter in `out`, and the best on held-out samples in `out/best`, both with the memory."""
     files = [] if memory is None else [*memory.save(out).files, MANIFEST]
     if result.best is not None:
         best = output_folder(out / "best")
         for name in files:
             link_file(out / name, best / name)
-        saved.save(best, described, load_file(out / BEST), about)
-    saved.save(out, described, model.adapter_state_dict(), about)
+        saved.save(best, saved_config, load_file(out / BEST), about)
+    saved.save(out, saved_config, model.adapter_state_dict(), about)
 
 
 def _tideo_file(config: AlignConfig, out: Path, tideos: Path | None) -> Path:
@@ -344,12 +344,12 @@ def _tideo_file(config: AlignConfig, out: Path, tideos: Path | None) -> Path:
 
 
 def _note_size(config: AlignConfig, number: int) -> None:
-    """Say what the recipe was made for, where these Tideos are few for it, or its models are toys."""
+    """Print what the recipe was made for, where these Tideos are few for it, or its models are toys."""
     notes = []
     if config.llm == MICRO_LLM:
         notes.append(
             f"{MICRO_LLM} is a toy that knows the words of the micro world alone: on texts about anything else it "
-            "learns nothing. Recipes of real models stand in docs/guide.md"
+            "learns nothing. Recipes of real models are in docs/tutorials/align.md"
         )
     expected = config.expected_tideos
     if expected is not None and 2 * number < expected:
@@ -365,13 +365,13 @@ def _note_size(config: AlignConfig, number: int) -> None:
 
 
 def _written(config: AlignConfig) -> Iterator[Tideo]:
-    """The Tideos of a recipe that writes its own, those held out at the end."""
+    """Yield the Tideos of a recipe that writes its own, those held out at the end."""
     write = WRITERS.load(config.writer)
     yield from write(config.microworld_tideos, config.seed)
     yield from write(config.validation, config.seed + HELD_OUT_SEED)
 
 
 def _split(config: AlignConfig, number: int, *, own: bool) -> tuple[range, range]:
-    """Which Tideos are for training, and which are held out."""
+    """Return the numbers of Tideos for training, and of those held out."""
     held = min(config.validation, number // 10) if own else config.validation
     return range(number - held), range(number - held, number)

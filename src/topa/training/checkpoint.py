@@ -36,8 +36,8 @@ def save(
     """Write `folder/step-NNNNNNNN`. Raises OutputError where it can't be written; older checkpoints stay."""
     tensors = {f"model.{name}": value.detach().contiguous() for name, value in parameters.items()}
     for name, value in parameters.items():
-        for key, kept in optimizer.state.get(value, {}).items():
-            tensors[f"{key}.{name}"] = torch.as_tensor(kept).detach().contiguous()
+        for key, tensor in optimizer.state.get(value, {}).items():
+            tensors[f"{key}.{name}"] = torch.as_tensor(tensor).detach().contiguous()
     beside, final = folder / ".unfinished", folder / f"step-{step:08d}"
     try:
         remove_folder(beside)
@@ -59,7 +59,7 @@ def save(
 
 
 def load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Bring back the newest intact checkpoint; returns its `about`, or None where there is none.
+    """Load the newest intact checkpoint; return its `about`, or None where there is none.
 
     A damaged one is named on stderr and the one before it is used.
     """
@@ -73,9 +73,9 @@ def load(folder: Path, parameters: Mapping[str, Tensor], optimizer: torch.optim.
         with torch.no_grad():
             for name, value in parameters.items():
                 value.copy_(tensors.pop(f"model.{name}"))
-        for key, kept in tensors.items():
+        for key, tensor in tensors.items():
             kind, _, name = key.partition(".")
-            optimizer.state[parameters[name]][kind] = kept
+            optimizer.state[parameters[name]][kind] = tensor
         about: dict[str, Any] = json.loads((path / "about.json").read_bytes())
         return about
     return None

@@ -1,4 +1,4 @@
-"""What a training run is told: one value, from a recipe file and `--set key=value`.
+"""Settings of a training run: one value, from a recipe file and `--set key=value`.
 
 Read by `training.loop` and the stages around it; layers never see it.
 """
@@ -20,7 +20,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 class TrainConfig(BaseModel):
-    """What the loop is told, whether it aligns on text or fine-tunes on videos."""
+    """Settings of the training loop, whether it aligns on text or fine-tunes on videos."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -73,7 +73,7 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, description="of every draw: data, adapter, order, noise")
 
     def model_post_init(self, _: Any) -> None:
-        """What one field can't say of itself: shares add up to something."""
+        """Check what concerns several fields: shares add up to something."""
         if self.choose + self.answer + self.describe <= 0:
             raise ValueError("choose + answer + describe must be more than 0")
 
@@ -113,7 +113,7 @@ class AlignConfig(TrainConfig):
     temperature: float = Field(0.01, gt=0, description="tau of the projection at inference")
 
     def model_post_init(self, context: Any) -> None:
-        """Also: bits are some that exist, and what is spread over processes is neither quantised nor trained."""
+        """Check also that bits exist, and that what is spread over processes is neither quantised nor trained."""
         super().model_post_init(context)
         if self.bits not in (0, 4, 8):
             raise ValueError(f"bits must be 8, 4 or 0 for none, not {self.bits}")
@@ -125,7 +125,7 @@ C = TypeVar("C", bound=TrainConfig)
 
 
 def described_recipes() -> str:
-    """The recipes that come with topa, with the models and the number of Tideos that each was made for."""
+    """Describe the recipes that come with topa: the models and the number of Tideos that each was made for."""
     lines = []
     for name in recipes():
         own = read_recipe(name)
@@ -135,12 +135,12 @@ def described_recipes() -> str:
 
 
 def recipes() -> list[str]:
-    """The names of the recipes that come with topa."""
+    """Return the names of the recipes that come with topa."""
     return sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
 def read_recipe(name: str, settings: Sequence[str] = ()) -> AlignConfig:
-    """A recipe by name or file, changed by `key=value` settings.
+    """Read a recipe by name or file, changed by `key=value` settings.
 
     Raises UsageError for an unknown recipe, key, or a value of the wrong type.
     """
@@ -157,23 +157,23 @@ def read_recipe(name: str, settings: Sequence[str] = ()) -> AlignConfig:
 
 
 def configure(kind: type[C], values: Mapping[str, Any], settings: Sequence[str], where: str) -> C:
-    """A configuration from `values`, changed by `key=value` settings; `where` is for messages.
+    """Make a configuration from `values`, changed by `key=value` settings; `where` is for messages.
 
     Raises UsageError for an unknown key, or a value of the wrong type.
     """
-    given = dict(values)
+    fields = dict(values)
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise UsageError(f"--set {setting}: expected key=value, as in --set epochs=5.")
-        given[key.strip()] = value.strip()
-    for key in given:
+        fields[key.strip()] = value.strip()
+    for key in fields:
         if key not in kind.model_fields:
             raise unknown("setting", key, kind.model_fields)
     try:
-        return kind(**given)
+        return kind(**fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        found = f"{field}: {first['msg']} (found {first['input']!r})" if field else str(first["msg"])
-        raise UsageError(f"{where}: {found}. Mend it in the recipe, or with --set key=value.") from error
+        fault = f"{field}: {first['msg']} (found {first['input']!r})" if field else str(first["msg"])
+        raise UsageError(f"{where}: {fault}. Mend it in the recipe, or with --set key=value.") from error

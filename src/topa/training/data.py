@@ -20,7 +20,7 @@ from ..features.frames import FrameFeatures
 from ..features.store import FeatureStore
 from ..prompts.prompt import Prompt, Prompter, TooLong
 from ..tideos.options import shuffle_options
-from ..tideos.tideo import Question, Tideos
+from ..tideos.tideo import Question, Tideo
 from .config import TrainConfig
 
 _WINDOW = 16
@@ -35,24 +35,24 @@ class Labels:
 
 
 class Samples(Protocol):
-    """What the loop draws from: in memory or on disk."""
+    """Training samples, in memory or on disk."""
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What a person knows the sample by."""
+        """Return the name that a person knows the sample by."""
         ...
 
     def labels_of(self, index: int) -> Labels:
-        """Its texts."""
+        """Return the texts of a sample."""
         ...
 
-    def shown(self, index: int) -> int:
-        """How many of its frames are shown, at most T."""
+    def frame_count(self, index: int) -> int:
+        """Return the number of frames that the model reads of a sample, at most T."""
         ...
 
     def features(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """float32 [B, T, D] unit rows where valid, and bool [B, T]."""
+        """Return features, float32 [B, T, D] unit rows where valid, and which frames are valid, bool [B, T]."""
         ...
 
 
@@ -77,41 +77,41 @@ class AlignmentSet:
             raise InputError(
                 f"training data: samples {empty[:5]} have no frame; expected one or more. Encode them again."
             )
-        taken = [f.resample(frames) for f in features]
-        values, valid = torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken])
+        resampled = [f.resample(frames) for f in features]
+        values, valid = torch.stack([f.values for f in resampled]), torch.stack([f.valid for f in resampled])
         return cls(values, valid, tuple(labels), tuple(names))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def name(self, index: int) -> str:
-        """Its name, or its number where it has none."""
+        """Return its name, or its number where it has none."""
         return self.names[index] if self.names else str(index)
 
     def labels_of(self, index: int) -> Labels:
-        """Its texts."""
+        """Return the texts of a sample."""
         return self.labels[index]
 
-    def shown(self, index: int) -> int:
-        """How many of its frames are valid."""
+    def frame_count(self, index: int) -> int:
+        """Return the number of its valid frames."""
         return int(self.valid[index].sum())
 
     def features(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Copies: float32 [B, T, D] and bool [B, T]."""
+        """Return copies: float32 [B, T, D] and bool [B, T]."""
         at = list(members)
         return self.values[at], self.valid[at]
 
     def take(self, members: Sequence[int]) -> AlignmentSet:
-        """These samples, in this order."""
+        """Select samples, in this order."""
         names = tuple(self.names[i] for i in members) if self.names else ()
         return AlignmentSet(*self.features(members), tuple(self.labels[i] for i in members), names)
 
     def with_choices(self) -> AlignmentSet:
-        """The samples that have a multiple choice question with a known answer."""
+        """Select the samples that have a multiple choice question with a known answer."""
         return self.take([i for i, own in enumerate(self.labels) if any(q.answer is not None for q in own.questions)])
 
     def blind(self) -> AlignmentSet:
-        """The same questions with every feature zeroed: what the wording alone gives away."""
+        """Zero every feature: what the wording of questions alone gives away."""
         return replace(self, values=torch.zeros_like(self.values))
 
 
@@ -120,7 +120,7 @@ class StoredSet:
     """Samples that stay on disk: some `places` in a sequence of Tideos, whose ids are `ids`, and their features in a
     store, `frames` of each."""
 
-    tideos: Tideos
+    tideos: Sequence[Tideo]
     ids: Sequence[str]
     store: FeatureStore
     frames: int
@@ -130,31 +130,31 @@ class StoredSet:
         return len(self.places)
 
     def name(self, index: int) -> str:
-        """The Tideo's id."""
+        """Return the Tideo's id."""
         return self.ids[self.places[index]]
 
     def labels_of(self, index: int) -> Labels:
-        """Read from the file. Raises InputError for a line that is no Tideo."""
+        """Read the texts from the file. Raises InputError for a line that is no Tideo."""
         tideo = self.tideos[self.places[index]]
         return Labels(tideo.description, tideo.questions)
 
-    def shown(self, index: int) -> int:
-        """How many frames of it are shown."""
+    def frame_count(self, index: int) -> int:
+        """Return the number of frames that the model reads of it."""
         return min(self.frames, self.store.length(self.name(index)))
 
     def features(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Read from the store. Raises InputError that names ids whose features aren't finite unit rows."""
+        """Read features from the store. Raises InputError that names ids whose features aren't finite unit rows."""
         return self.store.batch([self.name(i) for i in members], self.frames)
 
     def in_memory(self) -> AlignmentSet:
-        """All of them, read once."""
+        """Read all samples into memory."""
         members = range(len(self))
         labels, names = tuple(map(self.labels_of, members)), tuple(map(self.name, members))
         return AlignmentSet(*self.features(members), labels, names)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class PromptBatch:
     """ids, visible, is_slot: [B, S]; frames [B, T, D]; frame_valid [B, T]; rows, columns: the positions that predict
     the targets [N]; members: which samples of the set are in it, for messages; shared: how many tokens before the
     frames are the same in all rows; cut: prompts whose options lost words, as the LLM can't read as much."""
@@ -176,12 +176,12 @@ class Batch:
 class Step:
     """One step of the optimiser, as one process sees it.
 
-    passes: what this process reads, one after another. weights: the share of the step's targets in each, 0 for a pass
-    that is there only because other processes have as many. members: the samples of all processes. tokens, targets,
+    micro_batches: what this process reads, one after another. weights: the share of the step's targets in each, 0 for
+    one that is there only because other processes have as many. members: the samples of all processes. tokens, targets,
     cut: of all processes. left_out: samples that no prompt of `max_tokens` holds, counted once for several steps.
     """
 
-    passes: tuple[Batch, ...]
+    micro_batches: tuple[PromptBatch, ...]
     weights: tuple[float, ...]
     members: tuple[int, ...]
     tokens: int
@@ -210,12 +210,12 @@ class Mix:
 
     @classmethod
     def of(cls, config: TrainConfig) -> Mix:
-        """As configured."""
+        """Return the shares of a configuration."""
         return cls(config.choose, config.answer, config.describe)
 
 
 def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng: random.Random) -> Prompt | None:
-    """One training prompt: a task by its share among those the labels allow, then a question of it. Where that is
+    """Write one training prompt: a task by its share among those the labels allow, then a question of it. Where that is
     longer than the prompter's window another task is tried, and None given where none fits."""
     choices = [q for q in labels.questions if q.options and q.answer is not None]
     opens = [q for q in labels.questions if q.right is not None]
@@ -241,7 +241,7 @@ def write_prompt(labels: Labels, frames: int, prompter: Prompter, mix: Mix, rng:
     return None
 
 
-def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, members: Sequence[int] = ()) -> Batch:
+def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, members: Sequence[int] = ()) -> PromptBatch:
     """Pad prompts on the right; labels only where a target is predicted."""
     ids = nn.utils.rnn.pad_sequence([torch.tensor(p.ids) for p in prompts], batch_first=True)
     column = torch.arange(ids.shape[1])
@@ -250,7 +250,7 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
     is_slot = (column >= slots[:, :1]) & (column < slots[:, 1:])
     rows, columns = ((column >= targets[:, :1]) & (column < targets[:, 1:])).nonzero(as_tuple=True)
     heads = {p.ids[: p.slots[0]] for p in prompts}
-    return Batch(
+    return PromptBatch(
         ids,
         visible,
         is_slot,
@@ -267,10 +267,10 @@ def collate(prompts: Sequence[Prompt], frames: Tensor, frame_valid: Tensor, memb
 
 def epoch_batches(
     data: Samples, prompter: Prompter, mix: Mix, *, batch_size: int, seed: int, epoch: int, noise: float = 0.0
-) -> Iterator[Batch]:
-    """All samples once, a batch for each step. Arguments as in `epoch_steps`."""
+) -> Iterator[PromptBatch]:
+    """Yield all samples once, a batch for each step. Arguments as in `epoch_steps`."""
     for step in epoch_steps(data, prompter, mix, batch_size=batch_size, seed=seed, epoch=epoch, noise=noise):
-        yield from step.passes
+        yield from step.micro_batches
 
 
 def epoch_steps(
@@ -285,7 +285,7 @@ def epoch_steps(
     first: int = 0,
     share: Share | None = None,
 ) -> Iterator[Step]:
-    """All samples once, in steps of one task and similar length, as far as it goes. The last, smaller one is kept.
+    """Yield all samples once, in steps of one task and similar length, as far as it goes. The last may be smaller.
 
     noise: deviation of Gaussian noise added to a unit feature, over the whole vector; normalised again afterwards.
     first: the step to begin with. share: this process' part; all of it by default.
@@ -297,48 +297,51 @@ def epoch_steps(
     order = random.Random(f"{seed} order {epoch}").sample(range(len(data)), len(data))
     window = _WINDOW * batch_size
     for start in range(first // _WINDOW * window, len(order), window):
-        drawn = order[start : start + window]
+        sample = order[start : start + window]
         prompts = {}
-        for i in drawn:
+        for i in sample:
             rng = random.Random(f"{seed} sample {epoch} {i}")
             try:
-                prompt = write_prompt(data.labels_of(i), data.shown(i), prompter, mix, rng)
+                prompt = write_prompt(data.labels_of(i), data.frame_count(i), prompter, mix, rng)
             except InputError as error:
                 raise InputError(f"sample {data.name(i)}: {error}") from error
             if prompt is not None:
                 prompts[i] = prompt
         members = sorted(prompts, key=lambda i: (prompts[i].ids[: prompts[i].slots[0]], len(prompts[i])))
-        steps = _cut(members, len(drawn), batch_size)
+        steps = _cut(members, len(sample), batch_size)
         if not all(steps):
             raise InputError(
-                f"training data: {len(drawn) - len(members)} of {len(drawn)} samples have no prompt of "
+                f"training data: {len(sample) - len(members)} of {len(sample)} samples have no prompt of "
                 f"{prompter.window} tokens at most; expected most of them to fit. Allow longer ones: --set max_tokens="
             )
         random.Random(f"{seed} window {epoch} {start}").shuffle(steps)
-        left_out = len(drawn) - len(members)
+        left_out = len(sample) - len(members)
         for number, step in enumerate(steps):
             if start // batch_size + number >= first:
                 rows = [(i, prompts[i]) for i in step]
                 yield _step(data, rows, noise, f"{seed} noise {epoch}", share, 0 if number else left_out)
 
 
-def _cut(members: list[int], drawn: int, batch_size: int) -> list[list[int]]:
-    """As many parts as if all drawn samples were there: of `batch_size`, or evenly smaller where some are missing."""
-    number = -(-drawn // batch_size)
-    if len(members) == drawn:
+def _cut(members: list[int], sample_size: int, batch_size: int) -> list[list[int]]:
+    """Cut samples into parts of `batch_size`, or evenly smaller where some are missing: as many as without missing
+    ones."""
+    number = -(-sample_size // batch_size)
+    if len(members) == sample_size:
         return [members[i * batch_size : (i + 1) * batch_size] for i in range(number)]
     return [members[i * len(members) // number : (i + 1) * len(members) // number] for i in range(number)]
 
 
-def _step(data: Samples, chosen: list[tuple[int, Prompt]], noise: float, key: str, share: Share, left_out: int) -> Step:
-    """What this process reads of a step: every n-th row, in as many passes as its budget asks for."""
-    targets = sum(prompt.target[1] - prompt.target[0] for _, prompt in chosen)
-    parts = [_passes(chosen[rank :: share.of], share.pass_tokens) for rank in range(share.of)]
+def _step(
+    data: Samples, rows_of_step: list[tuple[int, Prompt]], noise: float, key: str, share: Share, left_out: int
+) -> Step:
+    """Make this process's part of a step: every n-th row, in as many micro-batches as its budget asks for."""
+    targets = sum(prompt.target[1] - prompt.target[0] for _, prompt in rows_of_step)
+    parts = [_passes(rows_of_step[rank :: share.of], share.pass_tokens) for rank in range(share.of)]
     own = parts[share.rank]
     weights = [sum(p.target[1] - p.target[0] for _, p in rows) / targets for rows in own]
     if share.even:
         missing = max(map(len, parts)) - len(own)
-        own, weights = own + [chosen[:1]] * missing, weights + [0.0] * missing
+        own, weights = own + [rows_of_step[:1]] * missing, weights + [0.0] * missing
     passes = []
     for rows in own:
         members = [i for i, _ in rows]
@@ -350,16 +353,16 @@ def _step(data: Samples, chosen: list[tuple[int, Prompt]], noise: float, key: st
     return Step(
         tuple(passes),
         tuple(weights),
-        tuple(i for i, _ in chosen),
-        tokens=sum(len(prompt) for _, prompt in chosen),
+        tuple(i for i, _ in rows_of_step),
+        tokens=sum(len(prompt) for _, prompt in rows_of_step),
         targets=targets,
-        cut=sum(prompt.cut > 0 for _, prompt in chosen),
+        cut=sum(prompt.cut > 0 for _, prompt in rows_of_step),
         left_out=left_out,
     )
 
 
 def _passes(rows: list[tuple[int, Prompt]], budget: int) -> list[list[tuple[int, Prompt]]]:
-    """Neighbouring rows together as long as, padded to the longest, they are no more than `budget` tokens."""
+    """Group neighbouring rows that, padded to the longest, are no more than `budget` tokens."""
     passes: list[list[tuple[int, Prompt]]] = []
     longest = 0
     for row in rows:
@@ -373,12 +376,12 @@ def _passes(rows: list[tuple[int, Prompt]], budget: int) -> list[list[tuple[int,
 
 
 def add_noise(values: Tensor, noise: float, key: str) -> Tensor:
-    """Unit rows with Gaussian noise of total deviation `noise`, normalised again; rows of zeros stay. [T, D]."""
+    """Add Gaussian noise of total deviation `noise` to unit rows [T, D], and normalise; rows of zeros stay."""
     generator = torch.Generator().manual_seed(random.Random(key).getrandbits(62))
-    drawn = torch.randn(values.shape, generator=generator) * (noise / values.shape[-1] ** 0.5)
-    return nn.functional.normalize(values + drawn * values.any(-1, keepdim=True), dim=-1)
+    gaussian = torch.randn(values.shape, generator=generator) * (noise / values.shape[-1] ** 0.5)
+    return nn.functional.normalize(values + gaussian * values.any(-1, keepdim=True), dim=-1)
 
 
 def batches_per_epoch(samples: int, batch_size: int) -> int:
-    """How many batches `epoch_batches` gives."""
+    """Return the number of batches of an epoch."""
     return -(-samples // batch_size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..core.processes import Processes
 from ..models.attention import EXTRA
 from ..models.topa_model import VideoLanguageModel
 from ..prompts.prompt import Prompt, Prompter
-from ..tideos.tideo import Tideos
+from ..tideos.tideo import Tideo
 from .config import TrainConfig
 from .data import Labels, Mix, batches_per_epoch, write_prompt
 
@@ -27,7 +28,7 @@ _FLOAT = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class RunCost:
     """trainable: numbers that train, by part. steps, samples, tokens: of the whole run, over all processes. passes: of
     a process in a step, about. left_out: share of samples too long for `max_tokens`. Memory in bytes, of one process:
     frozen weights; adapter with gradients and AdamW's two moments; activations of the largest pass; logits of its
@@ -51,7 +52,7 @@ class Estimate:
 
     @property
     def bytes(self) -> int:
-        """All memory together."""
+        """Total memory."""
         return self.frozen_bytes + self.adapter_bytes + self.activation_bytes + self.logit_bytes
 
     def as_json(self) -> dict[str, Any]:
@@ -62,7 +63,7 @@ class Estimate:
 def estimate(
     model: VideoLanguageModel,
     prompter: Prompter,
-    tideos: Tideos,
+    tideos: Sequence[Tideo],
     places: range,
     config: TrainConfig,
     *,
@@ -70,18 +71,18 @@ def estimate(
     compute: int,
     bits: int,
     processes: int = 1,
-) -> Estimate:
-    """Of a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes of a
-    number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the
+) -> RunCost:
+    """Estimate a run over some `places` of `tideos`; the model may be on the meta device. frames: T. compute: bytes of
+    a number in the LLM's activations; bits: of a frozen weight. Raises InputError where no sample fits into the
     prompter's window.
 
     Arithmetic: 2 operations per frozen weight and token forwards, as many backwards (frozen weights need no gradient of
     their own), and forwards once more with checkpointing.
     """
     rng = random.Random(f"{config.seed} estimate")
-    drawn = rng.sample(range(len(places)), min(_SAMPLE, len(places)))
+    sample = rng.sample(range(len(places)), min(_SAMPLE, len(places)))
     prompts: list[Prompt] = []
-    for index in drawn:
+    for index in sample:
         tideo = tideos[places[index]]
         labels = Labels(tideo.description, tideo.questions)
         prompt = write_prompt(labels, min(frames, len(tideo.frames)), prompter, Mix.of(config), rng)
@@ -98,38 +99,39 @@ def estimate(
     rows = max(1, min(config.pass_tokens // longest, -(-config.batch_size // processes)))
     targets = max(p.target[1] - p.target[0] for p in prompts) * rows
     vocabulary = model.llm.config.get_text_config().vocab_size
-    counted = model.parameter_report()
-    trainable = counted.total_trainable
-    seen = int(config.epochs * len(places) * mean)
-    return Estimate(
-        trainable=counted.trainable,
-        frozen=counted.frozen,
+    report = model.parameter_report()
+    trainable = report.total_trainable
+    tokens = int(config.epochs * len(places) * mean)
+    return RunCost(
+        trainable=report.trainable,
+        frozen=report.frozen,
         samples=len(places),
         steps=steps,
-        tokens=seen,
+        tokens=tokens,
         longest=longest,
         passes=max(1.0, config.batch_size / processes * mean / config.pass_tokens),
-        left_out=1 - len(prompts) / len(drawn),
-        frozen_bytes=counted.frozen * bits // 8 // (processes if config.sharded else 1),
+        left_out=1 - len(prompts) / len(sample),
+        frozen_bytes=report.frozen * bits // 8 // (processes if config.sharded else 1),
         adapter_bytes=4 * _FLOAT * trainable,
         activation_bytes=activation_bytes(model, config, compute) * rows * longest,
         logit_bytes=targets * vocabulary * (_FLOAT if compute == _FLOAT else _FLOAT + compute),
-        flop=(6.0 if config.checkpointing else 4.0) * counted.frozen * seen,
+        flop=(6.0 if config.checkpointing else 4.0) * report.frozen * tokens,
         width=model.llm.config.get_text_config().hidden_size,
         compute=compute,
     )
 
 
-def measure_speed(cost: Estimate) -> tuple[str, float]:
-    """The device that would train here, and its floating-point operations a second in matrix products of the LLM's
-    width, measured for a second: no run is faster than that."""
+def measure_speed(cost: RunCost) -> tuple[str, float]:
+    """Return the device that would train here, and its floating-point operations a second in matrix products of the
+    LLM's width, measured for a second: no run is faster than that."""
     device = Processes().device
     dtype = torch.float32 if cost.compute == _FLOAT else torch.bfloat16
     return device.type, operations_per_second(cost.width, device, dtype)
 
 
 def activation_bytes(model: VideoLanguageModel, config: TrainConfig, size: int) -> int:
-    """Bytes that a token leaves behind for the backward pass; size: those of a number in the LLM's activations.
+    """Count the bytes that a token leaves behind for the backward pass; size: those of a number in the LLM's
+    activations.
 
     In each layer the inputs of both norms in float32, queries, keys, values and what attention gives, each head wider
     by the video bias, what the adapter reads, gives and weighs, and three tensors of the feed-forward. With

@@ -23,11 +23,13 @@ from ..core.errors import InputError, UsageError
 from ..core.processes import Processes
 from ..core.progress import console
 from ..evals.questions import UnfitQuestion, VideoQuestion
+from ..features.clips import Clip
 from ..features.encoder import Encoder
+from ..features.feature_cache import FeatureCache, encode_missing
 from ..features.frames import FrameFeatures
-from ..features.gathered import Gathered, gather
 from ..inference.engine import prompter_for
 from ..memory.bank import MemoryBank
+from ..memory.cached_projection import project_cached
 from ..models import saved
 from ..models.base import empty_llm, load_llm, load_tokenizer, window
 from ..models.saved import SavedConfig
@@ -36,9 +38,9 @@ from ..prompts.prompt import Prompter
 from ..tideos.tideo import TextFrame, Tideo
 from .align import run_files, save_models
 from .data import AlignmentSet, Labels, batches_per_epoch
-from .estimate import Estimate, estimate
+from .estimate import RunCost, estimate
 from .finetune_config import FinetuneConfig, LabelledSet, read_finetune_recipe
-from .labelled import Selection, Source, nothing, select
+from .labelled import LabelledVideos, Selection, nothing, select
 from .loop import TrainResult, Watch, train
 from .prepare import dtype_for, prepare
 from .runfile import expect_run
@@ -65,7 +67,7 @@ class FinetuneResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class FinetunePlan:
     """What a run would do. to_encode: clips without features. left_out: questions by reason. cost: of the training."""
 
     questions: int
@@ -74,7 +76,7 @@ class Plan:
     held_out_videos: int
     to_encode: int
     left_out: dict[str, int]
-    cost: Estimate
+    cost: RunCost
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -84,8 +86,8 @@ class Plan:
 def configuration(
     model: str | Path, recipe: str | None = None, settings: Sequence[str] = (), *, from_scratch: bool = False
 ) -> FinetuneConfig:
-    """The settings of a run that starts from a saved model: its own protocol, where no recipe or setting says other;
-    a model that compares options by their text is trained on their text.
+    """Return the settings of a run that starts from a saved model: its own protocol, where no recipe or setting says
+    other; a model that compares options by their text is trained on their text.
 
     Raises ArtifactError where this isn't a saved model, UsageError for what can't be set.
     """
@@ -97,7 +99,7 @@ def configuration(
 def finetune(
     config: FinetuneConfig,
     model: str | Path,
-    source: Source,
+    source: LabelledVideos,
     out: Path,
     *,
     workers: int = 1,
@@ -120,23 +122,14 @@ def finetune(
     check_trackers(watch.trackers)
     expect_run(out, "finetune", config, accept_changes=accept_changes)
     features = source.features or out / FEATURES
-    chosen = select(source, config, Gathered(features, base.encoder_identity, base.frames))
-    failed: dict[str, str] = {}
-    if processes.first:
-        failed = gather(
-            [source.clip(q) for q in (*chosen.training, *chosen.held_out)],
-            lambda: Encoder.from_pretrained(resolve(base.encoder)),
-            base.encoder_identity,
-            base.frames,
-            features,
-            workers=workers,
-            show=watch.show,
-        )
+    selection = select(source, config, FeatureCache(features, base.encoder_identity, base.frames))
+    clips = [source.clip(q) for q in (*selection.training, *selection.held_out)]
+    failed = _encode_missing(clips, base, features, workers, watch.show) if processes.first else {}
     processes.wait()
-    known = Gathered(features, base.encoder_identity, base.frames)
-    chosen, data = _read(chosen, source, known, failed, base, memory, out)
+    known = FeatureCache(features, base.encoder_identity, base.frames)
+    selection, data = _read(selection, source, known, failed, base, memory, out)
     if processes.first:
-        _tell(chosen, source, config, out)
+        _tell(selection, source, config, out)
     learner, prompter = _learner(folder, base, config, processes)
     console.print(str(learner.parameter_report()))
     result = train(
@@ -147,32 +140,48 @@ def finetune(
         out,
         held_out=_some(data[1], config),
         kind="finetune",
-        parents=_parents(folder, chosen, source, config, memory),
+        parents=_parents(folder, selection, source, config, memory),
         watch=watch,
         accept_changes=accept_changes,
         processes=processes,
     )
     if processes.first:
-        described = base.model_copy(update={"bridge": config.bridge, "protocol": config.protocol})
-        about = _about(config, model, source, chosen, result)
-        text = saved.card(described, str(learner.parameter_report()), about)
-        save_models(out, described, learner, result, memory, text)
-    videos = len({source.name(q) for q in chosen.training})
-    return FinetuneResult(result, len(chosen.training), videos, len(chosen.held_out), chosen.tally.counts)
+        saved_config = base.model_copy(update={"bridge": config.bridge, "protocol": config.protocol})
+        about = _about(config, model, source, selection, result)
+        text = saved.card(saved_config, str(learner.parameter_report()), about)
+        save_models(out, saved_config, learner, result, memory, text)
+    videos = len({source.name(q) for q in selection.training})
+    return FinetuneResult(result, len(selection.training), videos, len(selection.held_out), selection.tally.counts)
 
 
-def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *, processes: int = 1) -> Plan:
-    """What `finetune` would do, without doing it: no weights are loaded, nothing is encoded, nothing is written.
+def _encode_missing(
+    clips: Sequence[Clip], base: SavedConfig, features: Path, workers: int, show: bool
+) -> dict[str, str]:
+    return encode_missing(
+        clips,
+        lambda: Encoder.from_pretrained(resolve(base.encoder)),
+        base.encoder_identity,
+        base.frames,
+        features,
+        workers=workers,
+        show=show,
+    )
+
+
+def plan(
+    config: FinetuneConfig, model: str | Path, source: LabelledVideos, out: Path, *, processes: int = 1
+) -> FinetunePlan:
+    """Estimate what `finetune` would do: no weights are loaded, nothing is encoded, nothing is written.
 
     Raises what reading the questions, the saved model's and the LLM's configuration raises.
     """
     folder = saved.fetch(model)
     base = saved.read_config(folder)
     _memory(folder, base, config)
-    known = Gathered(source.features or out / FEATURES, base.encoder_identity, base.frames)
-    chosen = select(source, config, known)
+    known = FeatureCache(source.features or out / FEATURES, base.encoder_identity, base.frames)
+    selection = select(source, config, known)
     llm = empty_llm(base.llm, resolve(base.llm, weights=False))
-    tideos = [_as_tideo(q, base.frames) for q in chosen.training]
+    tideos = [_as_tideo(q, base.frames) for q in selection.training]
     dtype = dtype_for(config, Processes().device)
     cost = estimate(
         saved.shape(llm, base),
@@ -185,20 +194,20 @@ def plan(config: FinetuneConfig, model: str | Path, source: Source, out: Path, *
         bits=8 * dtype.itemsize,
         processes=processes,
     )
-    clips = {source.clip(q).id for q in (*chosen.training, *chosen.held_out)}
-    return Plan(
-        len(chosen.training),
-        len({source.name(q) for q in chosen.training}),
-        len(chosen.held_out),
-        len({source.name(q) for q in chosen.held_out}),
+    clips = {source.clip(q).id for q in (*selection.training, *selection.held_out)}
+    return FinetunePlan(
+        len(selection.training),
+        len({source.name(q) for q in selection.training}),
+        len(selection.held_out),
+        len({source.name(q) for q in selection.held_out}),
         sum(name not in known for name in clips),
-        chosen.tally.counts,
+        selection.tally.counts,
         cost,
     )
 
 
 def _as_tideo(question: VideoQuestion, frames: int) -> Tideo:
-    """The texts of a sample as the estimate reads them."""
+    """Return the texts of a sample as the estimate reads them."""
     return Tideo(
         id=question.id,
         frames=(TextFrame(caption="a frame"),) * frames,
@@ -208,40 +217,42 @@ def _as_tideo(question: VideoQuestion, frames: int) -> Tideo:
 
 
 def _read(
-    chosen: Selection,
-    source: Source,
-    known: Gathered,
+    selection: Selection,
+    source: LabelledVideos,
+    known: FeatureCache,
     failed: dict[str, str],
     base: SavedConfig,
     memory: MemoryBank | None,
     out: Path,
 ) -> tuple[Selection, tuple[LabelledSet, LabelledSet]]:
-    """The questions whose features are there and sound, and these questions with their features."""
-    found: dict[str, FrameFeatures] = {}
-    for name in dict.fromkeys(source.clip(q).id for q in (*chosen.training, *chosen.held_out)):
+    """Read features; return the questions whose features are there and sound, and these with their features."""
+    features_of: dict[str, FrameFeatures] = {}
+    for name in dict.fromkeys(source.clip(q).id for q in (*selection.training, *selection.held_out)):
         try:
-            found[name] = known[name]
+            features_of[name] = known[name]
         except InputError as error:
             failed.setdefault(name, str(error))
-    ids = list(found)
-    features = list(found.values())
+    ids = list(features_of)
+    features = list(features_of.values())
     if memory is not None:
-        features = memory.project_all(features, base.temperature, cache=out / "projected")
-    taken = [f.resample(base.frames) for f in features]
+        features = project_cached(memory, features, base.temperature, out / "projected")
+    resampled = [f.resample(base.frames) for f in features]
     place = {name: number for number, name in enumerate(ids)}
 
-    def kept(questions: Sequence[VideoQuestion]) -> tuple[VideoQuestion, ...]:
+    def usable(questions: Sequence[VideoQuestion]) -> tuple[VideoQuestion, ...]:
         return tuple(q for q in questions if source.clip(q).id in place)
 
-    lost = [
+    unusable = [
         UnfitQuestion(q.id, source.name(q), "the video can't be used", failed[source.clip(q).id])
-        for q in (*chosen.training, *chosen.held_out)
+        for q in (*selection.training, *selection.held_out)
         if source.clip(q).id not in place
     ]
-    rest = Selection(kept(chosen.training), kept(chosen.held_out), (*chosen.left_out, *lost), chosen.unseen)
+    rest = Selection(
+        usable(selection.training), usable(selection.held_out), (*selection.left_out, *unusable), selection.unseen
+    )
     if not rest.training:
         raise nothing(source.data, rest.left_out)
-    values, valid = torch.stack([f.values for f in taken]), torch.stack([f.valid for f in taken])
+    values, valid = torch.stack([f.values for f in resampled]), torch.stack([f.valid for f in resampled])
 
     def labelled(questions: Sequence[VideoQuestion]) -> LabelledSet:
         return LabelledSet(
@@ -255,24 +266,24 @@ def _read(
     return rest, (labelled(rest.training), labelled(rest.held_out))
 
 
-def _tell(chosen: Selection, source: Source, config: FinetuneConfig, out: Path) -> None:
-    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
+def _tell(selection: Selection, source: LabelledVideos, config: FinetuneConfig, out: Path) -> None:
+    videos = [len({source.name(q) for q in part}) for part in (selection.training, selection.held_out)]
     console.print(
-        f"{len(chosen.training):,} questions about {videos[0]:,} videos; held out: {len(chosen.held_out):,} about "
-        f"{videos[1]:,}"
+        f"{len(selection.training):,} questions about {videos[0]:,} videos; held out: {len(selection.held_out):,} "
+        f"about {videos[1]:,}"
     )
-    for line in chosen.tally.lines():
+    for line in selection.tally.lines():
         console.print(f"left out, {line}", style="yellow")
-    steps = config.epochs * batches_per_epoch(len(chosen.training), config.batch_size)
+    steps = config.epochs * batches_per_epoch(len(selection.training), config.batch_size)
     if steps < _FEW_STEPS:
         console.print(
             f"only {steps} steps of {config.batch_size} questions: a smaller --set batch_size= will learn more, with "
             "--set lr= smaller by as much",
             style="yellow",
         )
-    listed = [asdict(unfit) for unfit in chosen.left_out]
-    told = {"left_out": len(listed), "reasons": chosen.tally.counts, "questions": listed}
-    write_atomically(out / LEFT_OUT, json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+    left_out = [asdict(unfit) for unfit in selection.left_out]
+    summary = {"left_out": len(left_out), "reasons": selection.tally.counts, "questions": left_out}
+    write_atomically(out / LEFT_OUT, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
 
 
 def _some(held_out: LabelledSet, config: FinetuneConfig) -> AlignmentSet | None:
@@ -315,23 +326,25 @@ def _prompter(base: SavedConfig, config: FinetuneConfig, llm: PreTrainedModel) -
 
 
 def _parents(
-    folder: Path, chosen: Selection, source: Source, config: FinetuneConfig, memory: MemoryBank | None
+    folder: Path, selection: Selection, source: LabelledVideos, config: FinetuneConfig, memory: MemoryBank | None
 ) -> dict[str, str]:
-    """Hashes of what a run is made of: another adapter or other questions would be another run."""
+    """Hash what a run is made of: another adapter or other questions would be another run."""
     digest = hashlib.sha256()
-    for part in (chosen.training, chosen.held_out):
+    for part in (selection.training, selection.held_out):
         for q in part:
-            told = [q.id, source.clip(q).id, q.question.model_dump_json(), q.description]
-            digest.update(json.dumps(told).encode() + b"\0")
+            texts = [q.id, source.clip(q).id, q.question.model_dump_json(), q.description]
+            digest.update(json.dumps(texts).encode() + b"\0")
         digest.update(b"\0")
     adapter = "none" if config.from_scratch else sha256(folder / saved.ADAPTER)[:16]
     parents = {"adapter": adapter, "questions": digest.hexdigest()[:16]}
     return parents if memory is None else {**parents, "memory": memory.hash[:16]}
 
 
-def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Selection, result: TrainResult) -> str:
-    """What the model card says of a run."""
-    videos = [len({source.name(q) for q in part}) for part in (chosen.training, chosen.held_out)]
+def _about(
+    config: FinetuneConfig, model: str | Path, source: LabelledVideos, selection: Selection, result: TrainResult
+) -> str:
+    """Describe a run for its model card."""
+    videos = [len({source.name(q) for q in part}) for part in (selection.training, selection.held_out)]
     accuracy = "not measured" if result.accuracy is None else f"{result.accuracy:.3f}"
     name = Path(model).resolve().name if Path(model).exists() else str(model)
     start = (
@@ -345,8 +358,8 @@ def _about(config: FinetuneConfig, model: str | Path, source: Source, chosen: Se
         start += " with a projector drawn anew"
     return (
         f"Fine-tuned on labelled videos, after TOPA (arXiv 2405.13911): `{source.data.name}` ({source.format}), "
-        f"{len(chosen.training):,} questions about {videos[0]:,} videos{share}, pictures {pictures}, {start}. "
-        f"{len(chosen.left_out):,} questions left out. Steps {result.steps}, {result.seconds:.0f} s, last loss "
+        f"{len(selection.training):,} questions about {videos[0]:,} videos{share}, pictures {pictures}, {start}. "
+        f"{len(selection.left_out):,} questions left out. Steps {result.steps}, {result.seconds:.0f} s, last loss "
         f"{result.loss:.3f}, right on {videos[1]:,} held-out videos {accuracy}.\n\n"
         f"```json\n{config.model_dump_json(indent=1)}\n```"
     )

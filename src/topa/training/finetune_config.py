@@ -1,4 +1,4 @@
-"""What fine-tuning is told, and what it draws from: questions about clips, many of which share a clip.
+"""Settings of fine-tuning, and what it draws from: questions about clips, many of which share a clip.
 
 Read by `topa.training.finetune`; the loop knows the settings as `TrainConfig` and the questions as `Samples`.
 """
@@ -57,14 +57,14 @@ class FinetuneConfig(TrainConfig):
 
 
 def finetune_recipes() -> list[str]:
-    """The names of the recipes for fine-tuning that come with topa."""
+    """Return the names of the recipes for fine-tuning that come with topa."""
     return sorted(path.stem for path in FINETUNE_RECIPES.glob("*.toml"))
 
 
 def read_finetune_recipe(
     name: str | None, base: Mapping[str, Any], settings: Sequence[str] = (), *, from_scratch: bool = False
 ) -> FinetuneConfig:
-    """Settings of a run: `base`, changed by a recipe (name or file, or none), changed by `key=value` settings.
+    """Read settings of a run: `base`, changed by a recipe (name or file, or none), changed by `key=value` settings.
 
     from_scratch: also by ten epochs, two of them warm-up, and by the recipe's table `[from_scratch]`.
     Raises UsageError for an unknown recipe, key, or a value of the wrong type.
@@ -105,23 +105,23 @@ class LabelledSet:
         return len(self.labels)
 
     def name(self, index: int) -> str:
-        """The question's id."""
+        """Return the question's id."""
         return self.names[index]
 
     def labels_of(self, index: int) -> Labels:
-        """The question, and what the clip's description is."""
+        """Return the question, and the clip's description."""
         return self.labels[index]
 
-    def shown(self, index: int) -> int:
-        """How many of the clip's frames are valid."""
+    def frame_count(self, index: int) -> int:
+        """Return the number of the clip's valid frames."""
         return int(self.valid[self.clip[index]].sum())
 
     def features(self, members: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Copies: float32 [B, T, D] and bool [B, T]."""
+        """Return copies: float32 [B, T, D] and bool [B, T]."""
         at = [self.clip[i] for i in members]
         return self.values[at], self.valid[at]
 
     def take(self, members: Sequence[int]) -> AlignmentSet:
-        """These questions, each with its own copy of the features."""
+        """Select questions, each with its own copy of the features."""
         values, valid = self.features(members)
         return AlignmentSet(values, valid, tuple(self.labels[i] for i in members))

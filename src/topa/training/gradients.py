@@ -28,16 +28,16 @@ class Gradients:
             parameter.grad = part.view_as(parameter)
 
     def clear(self) -> None:
-        """Begin a step."""
+        """Set all of them to zero."""
         self._all.zero_()
 
     def add_up(self, processes: Processes) -> None:
-        """Over all processes."""
+        """Sum them over all processes."""
         processes.add_up(self._all)
 
-    def clip(self, most: float) -> float:
-        """Their norm, before they are scaled down to `most`; 0 leaves them as they are."""
+    def clip(self, max_norm: float) -> float:
+        """Scale them down to a norm of `max_norm`, unless that is 0; return the norm that they had."""
         norm = torch.linalg.vector_norm(self.values)
-        if most:
-            self.values.mul_((most / (norm + 1e-6)).clamp(max=1.0))
+        if max_norm:
+            self.values.mul_((max_norm / (norm + 1e-6)).clamp(max=1.0))
         return float(norm)

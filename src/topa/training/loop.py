@@ -18,10 +18,10 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import save as to_bytes
 
-from ..core.ahead import Ahead
 from ..core.artifacts import output_folder, write_atomically
 from ..core.errors import TopaError
-from ..core.locks import alone
+from ..core.locks import exclusive
+from ..core.prefetch import Prefetcher
 from ..core.processes import Processes
 from ..core.progress import bar, console
 from ..models.topa_model import VideoLanguageModel
@@ -30,9 +30,9 @@ from . import checkpoint, runfile
 from .config import TrainConfig
 from .data import AlignmentSet, Mix, Samples, Share, Step, batches_per_epoch, epoch_steps
 from .gradients import Gradients
-from .metrics import METRICS, Metrics, cut
+from .metrics import METRICS, MetricsLog, cut
 from .optimiser import parameter_groups, schedule
-from .reading import loss_of
+from .reading import compute_loss
 from .stopping import Stopping
 from .trackers import IDENTITY, Trackers, open_trackers
 from .validation import HeldOut, validate
@@ -61,7 +61,7 @@ class TrainResult:
 
     @property
     def accuracy(self) -> float | None:
-        """Of the last adapter on held-out questions, where there are any."""
+        """Accuracy of the last adapter on held-out questions, where there are any."""
         return None if self.held_out is None else self.held_out.accuracy
 
     def as_json(self) -> dict[str, Any]:
@@ -124,11 +124,11 @@ def train(
     output_folder(out, *FILES)
     processes = processes or Processes()
     per_epoch = batches_per_epoch(len(data), config.batch_size)
-    run = _Run(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
-    told = {"samples": len(data), "processes": processes.of, "parents": dict(parents or {})}
-    with alone(out) if processes.first else nullcontext():
+    run = _TrainingRun(model, prompter, data, config, out, held_out, processes, watch or Watch(), per_epoch)
+    facts = {"samples": len(data), "processes": processes.of, "parents": dict(parents or {})}
+    with exclusive(out) if processes.first else nullcontext():
         if processes.first:
-            runfile.open_run(out, kind, run.steps, config, told, accept_changes=accept_changes)
+            runfile.open_run(out, kind, run.steps, config, facts, accept_changes=accept_changes)
         processes.wait()
         if run.resume() and run.state.step == run.steps and (out / runfile.RESULT).is_file():
             return run.state.result()
@@ -137,9 +137,9 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Log:
-    """Where rows go: in the first process to the metrics and the trackers, in others nowhere."""
+    """The log of a run: metrics and trackers in the first process, nothing in others."""
 
-    metrics: Metrics | None = None
+    metrics: MetricsLog | None = None
     trackers: Trackers | None = None
 
     def write(self, row: dict[str, Any]) -> None:
@@ -153,7 +153,7 @@ class _Log:
 
 
 @dataclass(slots=True)
-class _Run:
+class _TrainingRun:
     model: VideoLanguageModel
     prompter: Prompter
     data: Samples
@@ -186,12 +186,12 @@ class _Run:
         return True
 
     def go(self) -> TrainResult:
-        """Train from where the state is to the end."""
+        """Train from the current state to the end."""
         first = self.processes.first
         if first:
             cut(self.out / METRICS, self.state.step)
         gradients = Gradients(self.model.trainable_parameters(), more=2)
-        steps = Ahead(self._plan())
+        steps = Prefetcher(self._plan())
         with ExitStack() as open_files, Stopping() as stopping:
             open_files.callback(steps.close)
             log = self._open_log(open_files) if first else _Log()
@@ -201,7 +201,7 @@ class _Run:
                 log.write(self._gates())
             before, began = self.state.seconds, time.monotonic()
             for step in steps:
-                row = self._take(step, gradients, stopping, waited=steps.waited)
+                row = self._take(step, gradients, stopping, waited=steps.wait_seconds)
                 self.state.seconds = before + time.monotonic() - began
                 log.write(row)
                 log.flush()  # others watch
@@ -225,7 +225,7 @@ class _Run:
         settings = self.config.model_dump(mode="json")
         names, step = self.watch.trackers, self.state.step
         return _Log(
-            open_files.enter_context(Metrics(self.out / METRICS)),
+            open_files.enter_context(MetricsLog(self.out / METRICS)),
             open_files.enter_context(open_trackers(names, self.out, self.out.name, settings, step=step)),
         )
 
@@ -245,17 +245,17 @@ class _Run:
             )
 
     def _take(self, step: Step, gradients: Gradients, stopping: Stopping, *, waited: float) -> dict[str, Any]:
-        """One step of the optimiser. Returns its row of metrics."""
+        """Take one step of the optimiser. Returns its row of metrics."""
         began = time.monotonic()
         number = self.state.step
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * schedule(number, self.steps, self.config.warmup)
         gradients.clear()
-        for batch, weight in zip(step.passes, step.weights, strict=True):
-            loss = loss_of(self.model, batch) * weight
+        for batch, weight in zip(step.micro_batches, step.weights, strict=True):
+            loss = compute_loss(self.model, batch) * weight
             loss.backward()  # type: ignore[no-untyped-call]
             gradients.beside[0] += loss.detach()
-        gradients.beside[1] = float(stopping.asked)
+        gradients.beside[1] = float(stopping.requested)
         gradients.add_up(self.processes)
         norm, total = gradients.clip(self.config.clip), gradients.beside[0].item()
         if not (math.isfinite(total) and math.isfinite(norm)):
@@ -284,7 +284,7 @@ class _Run:
         }
 
     def _gates(self) -> dict[str, Any]:
-        """How far each adapted layer has opened."""
+        """Measure how far each adapted layer has opened."""
         layers = self.model.adapted_layers
         return {
             "step": self.state.step,
@@ -294,16 +294,16 @@ class _Run:
         }
 
     def _validate(self, log: _Log) -> None:
-        """Log what is known of held-out samples, and keep the adapter if it is the best so far."""
+        """Validate on held-out samples, log it, and save the adapter if it is the best so far."""
         log.write(self._gates())
-        # Layers that are spread over the processes need all of them; else the first does it alone.
+        # Layers that are spread over the processes need all of them; else the first does it exclusive.
         if self.held_out is None or not len(self.held_out) or not (self.processes.first or self.config.sharded):
             return
-        found = validate(self.model, self.prompter, self.held_out, self.config)
-        log.write({"step": self.state.step, "held_out": found.as_json()})
-        self.state.held_out = found
-        if self.state.best is None or found.rank > self.state.best.rank:
-            self.state.best, self.state.best_step = found, self.state.step
+        measured = validate(self.model, self.prompter, self.held_out, self.config)
+        log.write({"step": self.state.step, "held_out": measured.as_json()})
+        self.state.held_out = measured
+        if self.state.best is None or measured.rank > self.state.best.rank:
+            self.state.best, self.state.best_step = measured, self.state.step
             if self.processes.first:
                 state = {name: value.contiguous() for name, value in self.model.adapter_state_dict().items()}
                 write_atomically(self.out / BEST, to_bytes(state))

@@ -17,15 +17,15 @@ _ROWS = 64  # tokens at a time: what is needed beside the logits is of this size
 
 
 def mean_nll(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean negative log-likelihood of targets int64 [N] under logits float32 [N, V], a scalar.
+    """Compute the mean negative log-likelihood of targets int64 [N] under logits float32 [N, V], a scalar.
 
     Equal to `cross_entropy`. While gradients are recorded the logits are used up: nothing else may read them
     afterwards, which autograd watches over.
     """
     if not (torch.is_grad_enabled() and logits.requires_grad):
         return F.cross_entropy(logits, targets)
-    found: Tensor = _MeanNLL.apply(logits, targets)  # type: ignore[no-untyped-call]
-    return found
+    loss: Tensor = _MeanNLL.apply(logits, targets)  # type: ignore[no-untyped-call]
+    return loss
 
 
 class _MeanNLL(torch.autograd.Function):

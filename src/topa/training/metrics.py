@@ -18,8 +18,8 @@ from ..core.errors import InputError, OutputError
 METRICS = "metrics.jsonl"
 
 
-class Metrics:
-    """Appends rows to a log, as a context manager. Where a run goes on, `cut` the log first."""
+class MetricsLog:
+    """A writer that appends rows to a log; a context manager. Where a run goes on, `cut` the log first."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -49,7 +49,7 @@ class Metrics:
             raise self._unwritable(error) from error
 
     def flush(self) -> None:
-        """Hand over to the system what was written, so that others can read it. Raises OutputError."""
+        """Flush what was written, so that others can read it. Raises OutputError."""
         try:
             self._file.flush()
         except OSError as error:
@@ -63,7 +63,7 @@ class Metrics:
 
 
 def cut(path: Path, step: int, *, validation: bool = True) -> None:
-    """Forget what was logged after the step that a run goes on from: it will be logged again.
+    """Remove what was logged after the step that a run goes on from: it will be logged again.
 
     Lines that a kill cut off go as well. validation: keep what was measured on held-out data at exactly this step;
     False where the run will measure it again. Does nothing where there is no log; raises OutputError where it can't be
@@ -71,16 +71,16 @@ def cut(path: Path, step: int, *, validation: bool = True) -> None:
     """
     if not path.is_file():
         return
-    with atomic_file(path, "lines") as kept, path.open("rb") as lines:
+    with atomic_file(path, "lines") as output, path.open("rb") as lines:
         for line in lines:
             row = _parsed(line)
             if row is None or row["step"] > step or (row["step"] == step and "held_out" in row and not validation):
                 continue
-            kept.write(line.rstrip(b"\n") + b"\n")
+            output.write(line.rstrip(b"\n") + b"\n")
 
 
 def read_metrics(path: Path, broken: list[int] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a log in their order, also while it is being written.
+    """Yield the rows of a log in order, also while it is being written.
 
     Lines that are no rows are passed over, and their numbers, from 1, added to `broken`; a last line without its end is
     still being written and isn't counted. Raises InputError where there is no log.

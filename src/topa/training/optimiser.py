@@ -12,7 +12,7 @@ from .config import TrainConfig
 
 
 def parameter_groups(model: VideoLanguageModel, config: TrainConfig) -> list[dict[str, Any]]:
-    """Groups for AdamW; `peak` is each group's learning rate at the end of the warm-up.
+    """Make groups for AdamW; `peak` is each group's learning rate at the end of the warm-up.
 
     `decay = "matrices"`: weight decay on the projector's and LoRA's matrices. Gates, biases, prompts and temporal
     vectors aren't such weights: pulling them to zero closes the gates. `decay = "all"`: on everything, as in the
@@ -25,13 +25,13 @@ def parameter_groups(model: VideoLanguageModel, config: TrainConfig) -> list[dic
         rate = peak if name.startswith("projector.") else config.lr
         parts.setdefault((rate, matrix or config.decay == "all"), []).append(parameter)
     return [
-        {"params": found, "weight_decay": config.weight_decay if decays else 0.0, "peak": rate}
-        for (rate, decays), found in parts.items()
+        {"params": parameters, "weight_decay": config.weight_decay if decays else 0.0, "peak": rate}
+        for (rate, decays), parameters in parts.items()
     ]
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
-    """The share of the peak learning rate: linear warm-up, then half a cosine to zero, per step.
+    """Return the share of the peak learning rate at a step: linear warm-up, then half a cosine to zero.
 
     Source: TOPA, released recipe. warmup: share of the steps.
     """

@@ -22,7 +22,7 @@ from .config import TrainConfig
 
 
 def dtype_for(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """The type of the frozen weights. Raises UsageError for half precision on a CPU, which has no fast one."""
+    """Return the type of the frozen weights. Raises UsageError for half precision on a CPU, which has no fast one."""
     if device.type == "cpu":
         if config.precision == "bfloat16":
             raise UsageError(
@@ -34,7 +34,7 @@ def dtype_for(config: TrainConfig, device: torch.device) -> torch.dtype:
 
 
 def prepare(model: VideoLanguageModel, config: TrainConfig, processes: Processes) -> VideoLanguageModel:
-    """Spread, checkpoint and compile the layers of the language model, as configured; in place."""
+    """Shard, checkpoint and compile the layers of the language model in place, as configured."""
     layers = decoder_layers(model.llm)
     if config.checkpointing:
         _checkpoint(model.llm, layers)

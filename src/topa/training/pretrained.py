@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ..core.artifacts import output_folder, own_version
 from ..core.calibration import seconds_per_pass
-from ..core.durations import rough_duration
 from ..core.embedded import PAPER_ENCODER, fingerprint, resolve
 from ..core.errors import ArtifactMismatch, OutputError, UsageError
-from ..core.locks import alone
+from ..core.formatting import rough_duration
+from ..core.locks import exclusive
 from ..core.progress import console
 from ..features.encoder import identify
 from ..inference.engine import Topa
@@ -74,19 +74,21 @@ def import_checkpoint(
 
 
 def cache_folder() -> Path:
-    """Where topa keeps what it makes on first use: $TOPA_CACHE, or topa in the user's cache folder."""
-    if given := os.environ.get("TOPA_CACHE"):
-        return Path(given)
+    """Return the folder of what topa makes on first use: $TOPA_CACHE, or topa in the user's cache folder."""
+    if folder := os.environ.get("TOPA_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "topa"
 
 
 def default_model(*, show: bool = True) -> Path:
-    """The folder of the micro model, aligned on first use and cached."""
+    """Return the folder of the micro model, aligned on first use and cached."""
     folder = cache_folder() / f"microworld-{own_version()}-{fingerprint()}"
     if (folder / saved.CONFIG).is_file():
         return folder
     try:
-        with alone(output_folder(cache_folder()), wait=True):  # two first uses at once: the second takes the first's
+        with exclusive(
+            output_folder(cache_folder()), wait=True
+        ):  # two first uses at once: the second takes the first's
             if not (folder / saved.CONFIG).is_file():
                 config = read_recipe(DEFAULT_RECIPE)
                 seconds = effort.alignment(config.microworld_tideos, config.epochs) * seconds_per_pass()
@@ -98,7 +100,7 @@ def default_model(*, show: bool = True) -> Path:
 
 
 def encoder_of(model: str | Path | None) -> str:
-    """The identity of the encoder that a saved model, or the micro model, was aligned with; no weights are read.
+    """Return the identity of the encoder of a saved model, or of the micro model; no weights are read.
 
     Raises ArtifactError where this isn't a saved model.
     """
@@ -110,7 +112,7 @@ def encoder_of(model: str | Path | None) -> str:
 def load(
     name: str | Path | None = None, *, revision: str | None = None, device: str | None = None, show: bool = True
 ) -> Topa:
-    """An engine: of a saved model, or of the micro model, which knows only the micro world.
+    """Load the engine of a saved model, or of the micro model, which knows only the micro world.
 
     name: a folder, or a model on the hub: `org/name` or `org/name@revision`. revision: the same, beside the name.
     device: a GPU where there is one. Raises what `Topa.from_pretrained` raises.

@@ -25,22 +25,23 @@ def open_run(
     kind: str,
     steps: int,
     config: TrainConfig,
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     *,
     accept_changes: bool,
 ) -> None:
     """Write `run.json`, or compare with the one that is there.
 
-    told: what beside the configuration makes it this run. Settings that change nothing but rounding may change, which
-    is said. Raises UsageError that shows what differs unless `accept_changes`, ArtifactError for a file that isn't one.
+    facts: what beside the configuration identifies the run. Settings that change nothing but rounding may change,
+    which is printed. Raises UsageError that shows what differs unless `accept_changes`, ArtifactError for a damaged
+    file.
     """
     path = folder / RUN
-    now = {"kind": kind, "settings": config.model_dump(mode="json"), **told}
+    now = {"kind": kind, "settings": config.model_dump(mode="json"), **facts}
     if not path.is_file():
         started = datetime.now(UTC).isoformat(timespec="seconds")
         _write(path, {**now, "steps": steps, "started": started, "command": command()})
         return
-    found, changed = _changes(path, now)
+    before, changed = _changes(path, now)
     if rounding := [text for key, text in changed.items() if key in _ROUNDING]:
         console.print(f"going on with {'; '.join(rounding)}: results are the same but for rounding")
     if matter := _matter(changed):
@@ -48,12 +49,12 @@ def open_run(
             raise _other(folder, matter)
         console.print(f"going on with other settings: {'; '.join(matter)}", style="yellow")
     if changed:
-        history = [*found.get("changes", []), sorted(changed.values())]
-        _write(path, {**found, **now, "steps": steps, "changes": history})
+        history = [*before.get("changes", []), sorted(changed.values())]
+        _write(path, {**before, **now, "steps": steps, "changes": history})
 
 
 def expect_run(folder: Path, kind: str, config: TrainConfig, *, accept_changes: bool) -> None:
-    """As far as settings decide it: what `open_run` will refuse, before anything is encoded or loaded. Raises so."""
+    """Refuse early what `open_run` will refuse by its settings, before anything is encoded or loaded."""
     path = folder / RUN
     if not accept_changes and path.is_file():
         _, changed = _changes(path, {"kind": kind, "settings": config.model_dump(mode="json")})
@@ -62,17 +63,17 @@ def expect_run(folder: Path, kind: str, config: TrainConfig, *, accept_changes: 
 
 
 def _changes(path: Path, now: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What a file holds, and by name what is other now. now: "settings", and more beside them."""
+    """Return the contents of a file, and what differs now, by name. now: "settings", and more beside them."""
     names = [name for name in now if name != "settings"]
     try:
-        found = json.loads(path.read_bytes())
-        before = {**found["settings"], **{key: found[key] for key in names}}
+        stored = json.loads(path.read_bytes())
+        before = {**stored["settings"], **{key: stored[key] for key in names}}
     except (ValueError, TypeError, KeyError) as error:
         raise ArtifactError(
             f"{path}: found no settings of a run ({error!r}); expected JSON. Name another folder with --out."
         ) from error
     flat = {**now["settings"], **{key: now[key] for key in names}}
-    return found, {k: f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in flat.items() if before.get(k) != v}
+    return stored, {k: f"{k}: {before.get(k)!r} then, {v!r} now" for k, v in flat.items() if before.get(k) != v}
 
 
 def _matter(changed: Mapping[str, str]) -> list[str]:
@@ -86,5 +87,5 @@ def _other(folder: Path, matter: Sequence[str]) -> UsageError:
     )
 
 
-def _write(path: Path, told: Mapping[str, Any]) -> None:
-    write_atomically(path, json.dumps(told, indent=1) + "\n")
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    write_atomically(path, json.dumps(record, indent=1) + "\n")

@@ -11,10 +11,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopping:
-    """While it is entered, the first SIGINT or SIGTERM sets `asked`; the second one ends the process as usual."""
+    """A context in which the first SIGINT or SIGTERM sets `requested`; the second one ends the process as usual."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stopping:
@@ -28,7 +28,7 @@ class Stopping:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.requested = True
         self._restore()
 
     def _restore(self) -> None:

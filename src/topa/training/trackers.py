@@ -35,7 +35,7 @@ class _Tracker(Protocol):
 
 
 class Trackers:
-    """Some trackers as one. A tracker that fails is left out from then on, with a warning: training goes on."""
+    """Several trackers as one. A tracker that fails is left out from then on, with a warning: training goes on."""
 
     def __init__(self, opened: Mapping[str, _Tracker]) -> None:
         self._opened = dict(opened)
@@ -74,7 +74,7 @@ class Trackers:
 def open_trackers(
     names: Sequence[str], folder: Path, run: str, settings: Mapping[str, Any], *, step: int = 0
 ) -> Trackers:
-    """The trackers of these names, for the run of a folder, shown as `run`.
+    """Open trackers by name for the run of a folder, shown as `run`.
 
     step: the one that the run goes on from; what TensorBoard holds of later ones is forgotten. TensorBoard's files are
     in `folder/tensorboard`. W&B's are in `folder/wandb`, and stay there unless WANDB_MODE says otherwise. trackio keeps
@@ -96,7 +96,7 @@ def open_trackers(
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raises UsageError for an unknown name, or where a library isn't installed, before any work is done."""
+    """Raise UsageError for an unknown name, or where a library isn't installed, before any work is done."""
     for name in names:
         if name not in _OPENERS:
             raise unknown("tracker", name, _OPENERS)
@@ -105,7 +105,7 @@ def check_trackers(names: Sequence[str]) -> None:
 
 
 def flatten(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a row, by flat names: {"held_out": {"loss": 1}, "gates": [.1], "first_layer": 3} gives
+    """Flatten the numbers of a row: {"held_out": {"loss": 1}, "gates": [.1], "first_layer": 3} gives
     "held_out/loss" and "gates/layer_03". What is no number, and the step itself, is left out."""
     first = row.get("first_layer", 0)
     numbers = {key: value for key, value in row.items() if key not in ("step", "first_layer")}
@@ -128,8 +128,8 @@ class _TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        listed = "\n".join(f"    {key} = {json.dumps(value, default=str)}" for key, value in settings.items())
-        self._writer.add_text("settings", f"{run}\n\n{listed}", step)
+        settings_lines = "\n".join(f"    {key} = {json.dumps(value, default=str)}" for key, value in settings.items())
+        self._writer.add_text("settings", f"{run}\n\n{settings_lines}", step)
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         for name, value in row.items():
@@ -216,16 +216,16 @@ TRACKERS = tuple(_OPENERS)
 
 
 def _hushed() -> contextlib.AbstractContextManager[object]:
-    """trackio tells its steps on stdout, where results go."""
+    """Silence trackio, which prints its steps on stdout, where results go."""
     return contextlib.redirect_stdout(io.StringIO())
 
 
 def _identity(folder: Path) -> str:
-    """The id of the run of a folder: drawn once, then kept in it."""
+    """Return the id of the run of a folder: drawn once, then stored in it."""
     path = folder / IDENTITY
     try:
         return str(json.loads(path.read_bytes())["id"])
     except (OSError, ValueError, KeyError, TypeError):
-        drawn = secrets.token_hex(4)
-        write_atomically(path, json.dumps({"id": drawn}) + "\n")
-        return drawn
+        suffix = secrets.token_hex(4)
+        write_atomically(path, json.dumps({"id": suffix}) + "\n")
+        return suffix

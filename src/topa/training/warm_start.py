@@ -35,13 +35,13 @@ def warm_start(
     if len(captions) != len(values) or not len(captions):
         raise InputError(f"warm start: found {len(captions)} captions and {len(values)} features; expected pairs.")
     table = model.llm.get_input_embeddings().weight.float()
-    told = [prompter.encode(caption) for caption in captions]
-    seen = Counter(token for ids in told for token in set(ids))
+    token_ids = [prompter.encode(caption) for caption in captions]
+    frequency = Counter(token for ids in token_ids for token in set(ids))
     rarity = torch.zeros(len(table), device=table.device)
-    for token, count in seen.items():
-        rarity[token] = torch.log(torch.tensor(len(told) / count))
-    targets = torch.zeros(len(told), table.shape[1], device=table.device)
-    for row, ids in enumerate(told):
+    for token, count in frequency.items():
+        rarity[token] = torch.log(torch.tensor(len(token_ids) / count))
+    targets = torch.zeros(len(token_ids), table.shape[1], device=table.device)
+    for row, ids in enumerate(token_ids):
         tokens = torch.tensor(ids, device=table.device)
         weights = rarity[tokens]
         targets[row] = strength * (weights @ table[tokens]) / weights.norm().clamp(min=1e-6)

@@ -45,7 +45,7 @@ class _ActivitynetQuestion(Struct, gc=False):
     question_id: str
 
 
-class _Answer(Struct, gc=False):
+class _PublishedAnswer(Struct, gc=False):
     question_id: str
     answer: str
     type: int | str | None = None
@@ -55,7 +55,7 @@ def _read(data: Path, split: str) -> Iterator[Example]:
     folders = ("", "dataset", "annotations")
     path = located(data, [f"{split}_q.json"], f"the questions of ActivityNet-QA ({split})", folders)
     told = located(data, [f"{split}_a.json"], f"the answers of ActivityNet-QA ({split})", folders)
-    found = items(told, _Answer, lambda a: a, "an answer of ActivityNet-QA", "answer, type and question_id")
+    found = items(told, _PublishedAnswer, lambda a: a, "an answer of ActivityNet-QA", "answer, type and question_id")
     answers = {answer.question_id: answer for answer in found}
     videos = VideoFiles(data)
 

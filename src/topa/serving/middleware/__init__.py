@@ -1,0 +1,1 @@
+"""What every request passes before the API: ASGI middleware, one concern each."""
