@@ -11,7 +11,6 @@ else weighs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -27,7 +26,7 @@ from unittest import mock
 
 import torch
 from long import compose, render
-from measure import interleaved
+from measure import interleaved, save_figures
 
 from topa.features.encode_video import encode_video
 from topa.features.relevance import query
@@ -111,7 +110,7 @@ def main() -> None:
         print(f"and {figures['processes']['ratio']:.0f} times faster than as many processes")
     if given.json:
         about = {"torch": torch.__version__, "machine": platform.machine(), "rounds": given.rounds}
-        given.json.write_text(json.dumps(about | figures, indent=1) + "\n")
+        save_figures(given.json, about | figures)
 
 
 def one(

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 import transformers
 from gap import Gap, modality_gap
+from measure import save_figures
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ from torch.nn import functional as F
 from topa.core.artifacts import output_folder, own_version, write_atomically
 from topa.core.embedded import resolve
 from topa.core.progress import console, track
-from topa.evals.metrics import Estimate, accuracy, difference
+from topa.evals.metrics import IntervalEstimate, accuracy, difference
 from topa.features.encode_video import encode_video
 from topa.features.encoder import Encoder
 from topa.features.keyframes import change_point_segments, select_keyframes
@@ -633,7 +634,7 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
-def interval(e: Estimate) -> dict[str, float]:
+def interval(e: IntervalEstimate) -> dict[str, float]:
     return {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4)}
 
 
@@ -730,8 +731,7 @@ def main() -> None:
                 "transformers": transformers.__version__,
             },
         }
-        text = json.dumps({**about, "rows": rows, "rank_correlation": predicted}, indent=1)
-        write_atomically(args.json, text + "\n")
+        save_figures(args.json, {**about, "rows": rows, "rank_correlation": predicted})
 
 
 if __name__ == "__main__":

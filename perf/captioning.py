@@ -22,7 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import numpy as np
-from measure import interleaved
+from measure import interleaved, save_figures
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
@@ -149,7 +149,7 @@ def main() -> None:
     told = json.loads(given.table.read_text()) if given.table else measure(given.videos, given.references, given.rounds)
     print(as_table(told))
     if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        save_figures(given.json, told)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ Then the time of leave-one-out beside its naive forms, whose numbers are asserte
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -24,11 +23,11 @@ from torch.nn.functional import normalize
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import interleaved
+from measure import interleaved, save_figures
 
 import topa
 from topa.core.progress import track
-from topa.evals.metrics import Estimate, accuracy, difference, wilson
+from topa.evals.metrics import IntervalEstimate, accuracy, difference, wilson
 from topa.inference.engine import Topa
 from topa.inference.explain import attention_to_frames, explain, leave_one_out, log_probabilities, without_each
 from topa.inference.scorer import nll_of_targets
@@ -149,12 +148,12 @@ def table(told: list[dict]) -> list[dict]:
     return rows
 
 
-def share(hits: list[float], videos: list[str]) -> Estimate:
+def share(hits: list[float], videos: list[str]) -> IntervalEstimate:
     """The share of hits; where all hit or none, Wilson's interval, as resampling can't doubt that."""
     return wilson(hits, videos) if set(hits) in ({0.0}, {1.0}) else accuracy(hits, videos)
 
 
-def told_as(found: Estimate) -> list[float]:
+def told_as(found: IntervalEstimate) -> list[float]:
     return [round(x, 4) for x in (found.value, found.low, found.high)]
 
 
@@ -219,7 +218,7 @@ def main() -> None:
         timing = speed(engine, Path(folder), given.rounds)
         rows = table(points(engine, given.videos, Path(folder)))
     if given.json is not None:
-        given.json.write_text(json.dumps({"videos": given.videos, "rows": rows, "speed": timing}, indent=1) + "\n")
+        save_figures(given.json, {"videos": given.videos, "rows": rows, "speed": timing})
     print("| part | measure | questions | share | minus leave-one-out |\n|---|---|---:|---|---|")
     for row in rows:
         share, gap = row["share"], row.get("difference")

@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from measure import save_figures
 
 from topa.core.embedded import resolve
 from topa.core.progress import console
-from topa.evals.metrics import Estimate, accuracy, difference
+from topa.evals.metrics import IntervalEstimate, accuracy, difference
 from topa.evals.questions import VideoQuestion, read
 from topa.features.encoder import Encoder
 from topa.features.feature_cache import FeatureCache, encode_missing
@@ -31,7 +32,7 @@ from topa.microworld.writer import make_videos
 from topa.models import saved
 from topa.training.align import align
 from topa.training.config import read_recipe
-from topa.training.finetune_config import configuration, finetune
+from topa.training.finetune import configuration, finetune
 from topa.training.labelled import LabelledVideos
 from topa.training.loop import Watch
 
@@ -167,13 +168,13 @@ def main() -> None:
     print(table(hits, test, given.fractions))
     if given.json:
         told = {"videos": given.videos, "settings": given.settings, "rows": rows, "differences": gains}
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        save_figures(given.json, told)
 
 
 def table(hits: dict[Cell, list[float]], test: Test, fractions: list[float]) -> str:
     """Markdown, per cent right with intervals."""
 
-    def show(found: Estimate) -> str:
+    def show(found: IntervalEstimate) -> str:
         return f"{100 * found.value:.1f} ({100 * found.low:.1f}–{100 * found.high:.1f})"
 
     def gain(a: Cell, b: Cell) -> str:

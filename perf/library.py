@@ -28,7 +28,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import Row
+from measure import Row, save_figures
 
 from topa.core.embedded import resolve
 from topa.features.encoder import Encoder, identify
@@ -214,7 +214,7 @@ def main() -> None:
         kept["rows"] = [row for row in kept["rows"] if row["figure"] != name] + found
         if given.json:
             about = {"torch": torch.__version__, "machine": platform.machine()}
-            given.json.write_text(json.dumps(about | {"rows": kept["rows"]}, indent=1) + "\n")
+            save_figures(given.json, about | {"rows": kept["rows"]})
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from measure import save_figures
+
 WORDS = (
     "the a person man woman boy girl dog puts takes opens closes holds moves looks at on under behind table door cup "
     "book red blue small large then while before after why how what does happen begins plays with and quickly"
@@ -395,7 +397,7 @@ def main() -> None:
         print(as_table(rows[-1:]).splitlines()[-1], flush=True)
     print(as_table(rows))
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        save_figures(given.json, rows)
 
 
 if __name__ == "__main__":

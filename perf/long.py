@@ -8,7 +8,6 @@ frames, with 95 % intervals (bootstrap over videos). What is asked is decoded on
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import random
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
+from measure import save_figures
 from torch import Tensor
 
 from topa.core.progress import track
@@ -238,7 +238,7 @@ def main() -> None:
     if given.json:
         about = {"torch": torch.__version__, "machine": platform.machine(), "seed": given.seed}
         about |= {"videos": given.videos, "questions": len(groups)}
-        given.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
+        save_figures(given.json, about | {"rows": rows})
 
 
 def half(image: FrameFeatures) -> FrameFeatures:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
 import os
 import statistics
@@ -36,6 +37,22 @@ class Row:
     target: float | None
     ratio: float
     note: str = ""
+
+
+def save_figures(path: Path, figures: dict[str, Any] | list[Any]) -> None:
+    """Write figures as JSON: a line for each name, and for each record of a list."""
+    path.write_text(_lines(figures) + "\n")
+
+
+def _lines(figures: dict[str, Any] | list[Any]) -> str:
+    if isinstance(figures, list):
+        return "[\n" + ",\n".join(f" {json.dumps(record)}" for record in figures) + "\n]"
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {_value(value)}" for name, value in figures.items()) + "\n}"
+
+
+def _value(value: Any) -> str:
+    records = isinstance(value, list) and any(isinstance(record, dict) for record in value)
+    return _lines(value) if records else json.dumps(value)
 
 
 def interleaved(ways: dict[str, Work], rounds: int) -> Timing:
@@ -81,12 +98,12 @@ def _peak(make: Callable[[str], Work], way: str, send: Any) -> None:
     work()
     gc.collect()
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is resident now
-    before = _status("VmRSS")
+    before = memory_status("VmRSS")
     work()
-    send.send((_status("VmHWM") - before) / 1024)
+    send.send((memory_status("VmHWM") - before) / 1024)
 
 
-def _status(field: str) -> int:
-    """A line of /proc/self/status, in KB."""
+def memory_status(field: str) -> int:
+    """Return a line of /proc/self/status, in KB."""
     line = next(x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(field))
     return int(line.split()[1])

@@ -6,11 +6,23 @@ matrix. Written from the description of the algorithm, on the weights of a `Vide
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from topa.models import VideoLanguageModel
+from topa.prompts.prompt import Prompt
+
+
+def padded(prompts: Sequence[Prompt], length: int) -> tuple[Tensor, Tensor]:
+    """Return ids and labels, int64 [B, length], padded with 0 as the released code pads; what isn't scored is 0."""
+    ids, labels = torch.zeros(2, len(prompts), length, dtype=torch.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt)] = torch.tensor(prompt.ids)
+        labels[row, slice(*prompt.target)] = torch.tensor(prompt.ids[slice(*prompt.target)])
+    return ids, labels
 
 
 class Naive:

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import save_figures
 from PIL import Image
 from torch import Tensor
 
@@ -286,7 +287,7 @@ def main() -> None:
     print(as_table(rows))
     if given.json:
         told = {"videos": given.videos, "frames_a_second": RATE, "memory_rows": len(world.memory), "rows": rows}
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        save_figures(given.json, told)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from transformers.models.smolvlm.modeling_smolvlm import SmolVLMVisionTransforme
 sys.path.insert(0, str(Path(__file__).parent))  # also in the processes that memory is measured in
 
 import naive
-from measure import Row, Work, interleaved, peak_mb
+from measure import Row, Work, interleaved, peak_mb, save_figures
 
 import library
 from topa.features.frames import FrameFeatures
@@ -81,17 +81,6 @@ def valid(count: int) -> Tensor:
     return torch.ones(count, FRAMES, dtype=torch.bool)
 
 
-def padded(prompts: list[Prompt], length: int) -> tuple[Tensor, Tensor]:
-    """ids and labels, padded with 0 as the released code pads."""
-    ids = torch.zeros(len(prompts), length, dtype=torch.int64)
-    labels = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt.ids)
-        first, last = prompt.target
-        labels[row, first:last] = torch.tensor(prompt.ids[first:last])
-    return ids, labels
-
-
 def agree(name: str, ours: Tensor, theirs: Tensor, limit: float) -> None:
     """Nothing is measured that isn't equal."""
     error = float((ours - theirs).abs().max())
@@ -138,7 +127,7 @@ def epoch(kind: str, way: str, batches: int = SAMPLES // BATCH) -> Work:
     """Forward and backward of an epoch: in the order the samples come and padded to 150, or batched by length."""
     made, (prompts, frames) = model(), training_set(kind)
     if way == "naive":
-        reference, (ids, labels) = naive.Naive(made), padded(prompts, MAXIMUM)
+        reference, (ids, labels) = naive.Naive(made), naive.padded(prompts, MAXIMUM)
         parts = [slice(at, at + BATCH) for at in range(0, batches * BATCH, BATCH)]
 
         def losses() -> Iterator[Tensor]:
@@ -214,7 +203,7 @@ def options(rounds: int) -> Iterator[Row]:
         ("open", "five free answers, 65 to 77 tokens", {"naive": 30.0, "already trimmed": 2.5}),
     ):
         group = question(kind)
-        full, trimmed = padded(group, EVALUATION), padded(group, max(map(len, group)))
+        full, trimmed = naive.padded(group, EVALUATION), naive.padded(group, max(map(len, group)))
 
         ways = {
             "naive": partial(reference.option_nll, *full, frames, START),
@@ -475,7 +464,7 @@ def main() -> None:
             print(f"{row.name}: {row.what}: {figures}", flush=True)
     if given.json:
         about = {"torch": torch.__version__, "machine": platform.machine(), "rounds": given.rounds}
-        given.json.write_text(json.dumps(about | {"rows": kept(given.json, rows)}, indent=1) + "\n")
+        save_figures(given.json, about | {"rows": kept(given.json, rows)})
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import _status
-from naive import Naive
+from measure import memory_status, save_figures
+from naive import Naive, padded
 
 import topa
 from topa.core.processes import Processes
@@ -39,15 +39,6 @@ QUESTIONS = 5_000
 PADDED = 600
 SAMPLE = 40  # questions that the naive scorer answers in a round
 ROUNDS = 3
-
-
-def padded(prompts: list, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and labels int64 [options, length]; what isn't scored is 0."""
-    ids, labels = torch.zeros(2, len(prompts), length, dtype=torch.int64)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt.ids)
-        labels[row, slice(*prompt.target)] = torch.tensor(prompt.ids[slice(*prompt.target)])
-    return ids, labels
 
 
 def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) -> dict:
@@ -73,7 +64,7 @@ def measure(questions: int, sample: int, rounds: int, work: Path, outs: Path) ->
         def wrote(_: int) -> None:
             nonlocal done
             done += 1
-            resident[done] = _status("VmRSS") / 1024
+            resident[done] = memory_status("VmRSS") / 1024
 
         began = time.process_time()
         answer_all(examples, videos, answering, (MODEL,), out, Processes(), show=True, wrote=wrote)
@@ -151,7 +142,7 @@ def main() -> None:
         found = measure(given.questions, given.sample, given.rounds, given.work or Path(folder), Path(folder))
     print(json.dumps(found, indent=1))
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        save_figures(given.json, found)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measure import save_figures
 from torch.nn.functional import normalize
 
 from topa.features.shard import NAME, Item, write_shard
@@ -256,7 +257,7 @@ def main() -> None:
     told = {"frames": given.frames, "width": WIDTH, "queries": QUERIES, "rescored": RESCORED, "rows": rows}
     print(as_table(told))
     if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+        save_figures(given.json, told)
 
 
 if __name__ == "__main__":

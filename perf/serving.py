@@ -33,6 +33,7 @@ from typing import Any
 
 import aiohttp
 import psutil
+from measure import save_figures
 
 CLIENTS = 64
 VIDEOS = 16
@@ -307,7 +308,7 @@ def main() -> None:
         found = asyncio.run(measure(requests(videos), given))
     found["machine"] = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        save_figures(given.json, found)
 
 
 if __name__ == "__main__":

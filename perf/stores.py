@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from measure import interleaved
+from measure import interleaved, save_figures
 
 from topa.features.frames import FrameFeatures
 from topa.features.shard import NAME, Item, write_shard
@@ -273,7 +273,7 @@ def main() -> None:
                 rows += group(Path(folder), count, given.rounds)
     print(as_table(rows))
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        save_figures(given.json, rows)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 sys.path.insert(0, str(Path(__file__).parent))
 
 import naive
-from measure import interleaved
+from measure import interleaved, save_figures
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from topa.features.frames import FrameFeatures
 from topa.features.store import FeatureStoreWriter
 from topa.models import VideoLanguageModel
-from topa.prompts.prompt import Prompt, Prompter
+from topa.prompts.prompt import Prompter
 from topa.tideos.index import TideoFile
 from topa.tideos.jsonl import write_jsonl
 from topa.tideos.tideo import Question, TextFrame, Tideo
@@ -100,16 +100,6 @@ def settings(**changes: Any) -> TrainConfig:
     return TrainConfig(**told | changes)
 
 
-def padded(prompts: list[Prompt]) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and labels, padded with 0 to the maximum, as the released code pads."""
-    ids = torch.zeros(len(prompts), MAXIMUM, dtype=torch.int64)
-    labels = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt)] = torch.tensor(prompt.ids)
-        labels[row, slice(*prompt.target)] = torch.tensor(prompt.ids[slice(*prompt.target)])
-    return ids, labels
-
-
 def naive_epoch(made: VideoLanguageModel, tideos: list[Tideo], folder: Path) -> None:
     """The released loop: samples in random order, a task a batch, everything read and written out anew."""
     reference, ask = naive.Naive(made), Prompter(tokenizer())
@@ -121,7 +111,7 @@ def naive_epoch(made: VideoLanguageModel, tideos: list[Tideo], folder: Path) -> 
         chosen = [tideos[i] for i in order[start : start + BATCH]]
         prompts = [write_prompt(t, FRAMES, ask, mix, rng) for t in chosen]  # type: ignore[arg-type]
         frames = [torch.load(folder / "pickles" / f"{t.id}.pkl", weights_only=True) for t in chosen]
-        ids, labels = padded([p for p in prompts if p is not None])
+        ids, labels = naive.padded([p for p in prompts if p is not None], MAXIMUM)
         first = next(p for p in prompts if p is not None).slots[0]
         optimizer.zero_grad()
         reference.loss(ids, labels, torch.stack(frames), first).backward()
@@ -230,7 +220,7 @@ def main() -> None:
         found = {"throughput": throughput(Path(first), given.rounds), "memory": memory(Path(second))}
     print(table(found))
     if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+        save_figures(given.json, found)
 
 
 if __name__ == "__main__":

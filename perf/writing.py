@@ -27,6 +27,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from measure import save_figures
+
 from topa.tideos.card import CardBuilder
 from topa.tideos.collect import generate_set
 from topa.tideos.commits import Commits
@@ -239,7 +241,7 @@ def main() -> None:
         rates = f"{row['rate']:9,.0f} {statistics.median(row['rates']):7,.0f}"
         print(f"{WAYS[row['way']]:46} {row['tideos']:8,} {rates} {row['peak_mb']:8.0f} {row['before_mb']:7.0f}")
     if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+        save_figures(given.json, rows)
 
 
 if __name__ == "__main__":

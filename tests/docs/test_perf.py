@@ -15,6 +15,15 @@ PUBLISHED = {name for name in BENCHMARKS if not name.startswith("microworld")}
 RUN = Path(__file__).parents[2] / "perf" / "run.py"
 
 
+@pytest.mark.parametrize("path", sorted(RUN.parent.glob("*.json")), ids=lambda path: path.stem)
+def test_kept_figures_are_a_record_a_line(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RUN.parent)
+    from measure import save_figures
+
+    save_figures(tmp_path / "again.json", json.loads(path.read_text()))
+    assert (tmp_path / "again.json").read_text() == path.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("group", ["options", "generation"])
