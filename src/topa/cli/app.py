@@ -38,7 +38,7 @@ app = typer.Typer(
 typers = {}
 for name, (about, example) in SUBGROUPS.items():
     typers[name] = typer.Typer(cls=GroupedHelp, no_args_is_help=True, rich_markup_mode=None, help=about)
-    app.add_typer(typers[name], name=name, epilog=f"Example:  {example} --help")
+    app.add_typer(typers[name], name=name, epilog=f"Example:  {example}")
 for verb in VERBS:
     add(verb, typers.get(verb.words.split()[0], app))
 STOPPED = 130  # typer's exit code after Ctrl-C, about which it says nothing

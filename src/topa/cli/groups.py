@@ -17,8 +17,8 @@ GROUPS = {
 }
 """The verbs of `topa`, by heading."""
 SUBGROUPS = {
-    "import": ("Bring in what others have made.", "topa import checkpoint"),
-    "memory": ("Build a memory of captions, and look into one.", "topa memory build"),
+    "import": ("Bring in what others have made.", "topa import checkpoint --help"),
+    "memory": ("Build a memory of captions, and look into one.", "topa memory build --help"),
 }
 """What stands in the help of verbs that have verbs of their own."""
 _HEADINGS = {name: heading for heading, names in GROUPS.items() for name in names}
