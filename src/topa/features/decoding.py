@@ -265,8 +265,8 @@ if __name__ == "__main__":
         Path("/proc/self/oom_score_adj").write_bytes(b"500")
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not print into an answer
-    given = Guard(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
-    if given is not None:
-        given.confine()
+    limits = Guard(**json.loads(sys.argv[1])) if len(sys.argv) > 1 else None
+    if limits is not None:
+        limits.confine()
     with suppress(BrokenPipeError):
-        serve(sys.stdin.buffer, answers, given)
+        serve(sys.stdin.buffer, answers, limits)

@@ -69,11 +69,11 @@ def _on_ray(config: EncodeConfig, number: int) -> EncodeResult:
     if encoder is not None and Path(encoder).is_dir():
         encoder = str(Path(encoder).absolute())
     whole = replace(config, out=config.out.absolute(), encoder=encoder, ray=None)
-    made = map_shards(partial(_shard, whole, number), number)
-    joined = run.join(config.out)
-    joined.done = sum(one["done"] for one in made)
-    joined.seconds = max(one["seconds"] for one in made)
-    return joined
+    shards = map_shards(partial(_shard, whole, number), number)
+    result = run.join(config.out)
+    result.done = sum(one["done"] for one in shards)
+    result.seconds = max(one["seconds"] for one in shards)
+    return result
 
 
 def _shard(config: EncodeConfig, number: int, index: int) -> dict[str, Any]:
@@ -95,10 +95,10 @@ def _hints(config: EncodeConfig, result: EncodeResult) -> Iterator[str]:
 
 def _align_command(tideos: Path | str | None, features: Path, encoder: str | None) -> str:
     """The command that trains on a store: a recipe's features are of its encoder and its fusion."""
-    made = read_manifest(features, "features")
+    manifest = read_manifest(features, "features")
     toy = encoder == "microworld/clip"
-    changes = [] if toy or made.encoder == PAPER_ENCODER else [f"encoder={encoder or 'ENCODER'}"]
-    if (fusion := made.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
+    changes = [] if toy or manifest.encoder == PAPER_ENCODER else [f"encoder={encoder or 'ENCODER'}"]
+    if (fusion := manifest.config.get("fusion", "mean")) != ("caption" if toy else "mean"):
         changes.append(f"fusion={fusion}")
     where = ["--tideos", tideos or "TIDEOS", "--features", features, "--out", "model"]
     recipe = ["--recipe", "microworld" if toy else "RECIPE"]

@@ -78,8 +78,10 @@ class EncodeResult(Printable):
                 "When they are mended, the same command encodes them"
             )
         if self.truncated:
-            shown = ", ".join(self.truncated[:_SHOWN])
-            yield Note(f"note: {len(self.truncated):,} videos are damaged or cut, and used as far as they go: {shown}")
+            examples = ", ".join(self.truncated[:_SHOWN])
+            yield Note(
+                f"note: {len(self.truncated):,} videos are damaged or cut, and used as far as they go: {examples}"
+            )
         if self.cut:
             yield Note(f"note: {self.cut:,} captions are longer than the encoder reads, and were cut")
         before = f", {self.done:,} of them before" if self.done else ""
@@ -118,7 +120,7 @@ def encode(
     if part is not None:
         _check(out, {**config, "shard": _all(part.of)})
     with exclusive(folder):
-        _begin(folder, config, source.paths)
+        _record_config(folder, config, source.paths)
         left = _left(folder, chunks, source, show)
         done = len(numbers) - sum(len(chunks[number]) for number in left)
         if left or not _finished(folder):
@@ -158,7 +160,7 @@ def join(out: Path) -> EncodeResult:
     config = {**runs[0]["config"], "shard": _all(len(shards))}
     output_folder(out, *FILES)
     with exclusive(out, wait=True):
-        _begin(out, config, runs[0]["paths"])
+        _record_config(out, config, runs[0]["paths"])
         remove(out / MANIFEST)
         known = {
             f"{folder.name}/{name}": digest
@@ -307,7 +309,7 @@ def _failed(about: Mapping[str, Any]) -> dict[str, Failure]:
     }
 
 
-def _begin(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> None:
+def _record_config(folder: Path, config: Mapping[str, Any], paths: Sequence[str]) -> None:
     """Record what a folder is to hold, or refuse it where it holds something else."""
     _check(folder, config)
     remove_unfinished(folder)

@@ -43,14 +43,14 @@ class VideoInfo:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many frames stand for a video: so many a second, `most` at most, one at least."""
+    """How many frames to sample: `per_second`, at least one and at most `max_frames`."""
 
     per_second: float
-    most: int
+    max_frames: int
 
     def count(self, seconds: float) -> int:
         """Return the number of frames for a duration in seconds."""
-        return max(1, min(self.most, round(seconds * self.per_second)))
+        return max(1, min(self.max_frames, round(seconds * self.per_second)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def sample_frames(
     Raises UsageError for an impossible count or range, InputError where there is no file or the range lies behind the
     end, VideoError where not a single frame can be had, or a stranger's video is more than its guard allows.
     """
-    limit = count.per_second * count.most if isinstance(count, Rate) else count
+    limit = count.per_second * count.max_frames if isinstance(count, Rate) else count
     if limit <= 0 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
     with VideoFile(Path(path), guard) as file, _blame(file):

@@ -69,8 +69,8 @@ class Inspection(Printable):
         if self.words is None:
             yield "captions:   none. Build it with --tideos to have readings in words"
             return
-        fewest, median, most = self.words
-        words = f"{fewest} to {most} words, median {median:g}"
+        shortest, median, longest = self.words
+        words = f"{shortest} to {longest} words, median {median:g}"
         yield f"captions:   {words}; {self.distinct_captions:.1%} are different"
         for pair in self.examples:
             yield f"  {pair.cosine:.3f}  {pair.caption}  |  {pair.nearest}"

@@ -82,7 +82,7 @@ class Prompter:
         """Write a multiple choice prompt, whose target is the letter of `answer`. Options may repeat, as those of
         published questions do. Raises what `check_number` raises, and TooLong where the window is too small."""
         check_number(options)
-        return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
+        return self._fit(options, lambda texts: self._choose(question, texts, frames, answer))
 
     def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
         target = None if answer is None else self.letter(answer)

@@ -16,12 +16,12 @@ from .templates import LETTERS
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """separator: the token behind the frames, which the released code puts there by its number. chosen: how the part
+    """separator: the token behind the frames, which the released code puts there by its number. target: how the part
     of `Answer: The correct choice is (A)` begins that is learned and scored."""
 
     describe: str
     separator: str
-    chosen: str
+    target: str
 
 
 WORDINGS = {
@@ -54,14 +54,14 @@ class ReleasedPrompter(Prompter):
     def choose(self, question: str, options: Sequence[str], frames: int, answer: int | None = None) -> Prompt:
         """Write a multiple choice prompt, whose target is the end of `The correct choice is (A)`."""
         check_options(options)
-        return self._fit(options, lambda shown: self._choose(question, shown, frames, answer))
+        return self._fit(options, lambda texts: self._choose(question, texts, frames, answer))
 
     def _choose(self, question: str, options: Sequence[str], frames: int, answer: int | None) -> Prompt:
         option_lines = "".join(f"({LETTERS[i]}) {option}\n" for i, option in enumerate(options))
         stem = f"Question: {_as_asked(question)}\nChoices: \n{option_lines}Answer: The correct choice is ("
         if answer is None:
             return self._whole(_CHOOSE, frames, stem, None)
-        target_start = len(stem) - len(self.wording.chosen)
+        target_start = len(stem) - len(self.wording.target)
         return self._whole(_CHOOSE, frames, f"{stem}{LETTERS[answer]})", target_start)
 
     def answer(self, question: str, frames: int, answer: str | None = None) -> Prompt:

@@ -19,26 +19,30 @@ def runs(config: RunsConfig) -> Printout[list[Run]]:
 
     Raises what `find_runs`, `ordered` and `report.write_report` raise.
     """
-    found = ordered(find_runs(config.folders), config.sort)
+    sorted_runs = ordered(find_runs(config.folders), config.sort)
     page = None
     if config.out is not None:
         from .report import write_report
 
-        page = write_report(found, config.out, command() or command_line("runs", *config.folders, "--out", config.out))
-    return Printout(found, _text(found, page), {"runs": [run_as_json(run) for run in found], "report": page})
+        page = write_report(
+            sorted_runs, config.out, command() or command_line("runs", *config.folders, "--out", config.out)
+        )
+    return Printout(
+        sorted_runs, _text(sorted_runs, page), {"runs": [run_as_json(run) for run in sorted_runs], "report": page}
+    )
 
 
-def _text(found: list[Run], page: Path | None) -> Iterator[str | Note]:
+def _text(runs_in_order: list[Run], page: Path | None) -> Iterator[str | Note]:
     """The table: as wide as the terminal, or with a run a line, however long, where there is none."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 10_000
-    drawn, lines = table(found, console.width)
+    grid, lines = table(runs_in_order, console.width)
     with console.capture() as captured:
-        console.print(drawn)
+        console.print(grid)
     yield captured.get().removesuffix("\n")
     yield from lines
-    for run in found:
+    for run in runs_in_order:
         yield from (Note(f"note: {remark}") for remark in run.notes)
     if page is not None:
         yield f"report: {page}"

@@ -91,8 +91,8 @@ def open_corpus(tideos: Path, config: AlignConfig, features: Path, *, show: bool
     Raises ArtifactMismatch where it holds features of something else.
     """
     if not (features / MANIFEST).is_file():
-        asked = EncodeConfig(inputs=(tideos,), out=features, encoder=config.encoder, fusion=config.fusion)
-        encode(asked, show=show)
+        encode_config = EncodeConfig(inputs=(tideos,), out=features, encoder=config.encoder, fusion=config.fusion)
+        encode(encode_config, show=show)
     store = FeatureStore.open(features)
     store.expect(identify(resolve(config.encoder)), "text")
     fusion = store.manifest.config.get("fusion", config.fusion)

@@ -48,7 +48,7 @@ def import_checkpoint(config: ImportCheckpointConfig) -> Printout[SavedConfig]:
             "name the memory's encoder here."
         )
     console.print(f"reading {config.backbone} once, to know it again; it stays where it is")
-    described, state = import_adapter(
+    saved_config, state = import_adapter(
         config.backbone,
         config.adapter,
         encoder=encoder,
@@ -59,19 +59,19 @@ def import_checkpoint(config: ImportCheckpointConfig) -> Printout[SavedConfig]:
     )
     if bank is not None:
         bank.save(out)
-        described = described.model_copy(update={"bridge": "projected"})
+        saved_config = saved_config.model_copy(update={"bridge": "projected"})
     source = f"Released by TOPA's authors ({config.adapter.name}), converted"
     about = f"{source}; behaves like their code, see docs/fidelity.md."
     trainable = f"Trainable: {sum(t.numel() for t in state.values()):,}"
-    saved.save(out, described, state, saved.card(described, trainable, about))
-    shape = f"{described.llm_layers} layers of width {described.llm_width}, {described.frames} frames"
+    saved.save(out, saved_config, state, saved.card(saved_config, trainable, about))
+    shape = f"{saved_config.llm_layers} layers of width {saved_config.llm_width}, {saved_config.frames} frames"
     raw = "note: without a memory, pictures are read as they are; zero-shot adapters need --memory DIR"
     text = [
         f"imported: {out} ({shape})",
-        *([Note(raw)] if described.bridge == "raw" else []),
+        *([Note(raw)] if saved_config.bridge == "raw" else []),
         Hint(f"next:     {typed('ask', 'VIDEO', 'QUESTION', '--model', out)}"),
     ]
-    return Printout(described, text)
+    return Printout(saved_config, text)
 
 
 def cache_folder() -> Path:
