@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topa.core.errors import UsageError
-from topa.library.moments import Rule, Segment, overlap, segments
+from topa.library.moments import Rule, TimeSpan, overlap, segments
 
 TIMES = np.arange(8, dtype=np.float64)
 
 
-def cut(scores: list[float], share: float = 0.5, gap: float = 0.0, floor: float = 0.0) -> list[Segment]:
+def cut(scores: list[float], share: float = 0.5, gap: float = 0.0, floor: float = 0.0) -> list[TimeSpan]:
     return segments(np.array(scores, np.float32), TIMES[: len(scores)], float(len(scores)), floor, Rule(share, gap))
 
 
