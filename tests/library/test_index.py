@@ -84,7 +84,7 @@ def make(micro: Encoder, monkeypatch: pytest.MonkeyPatch) -> Make:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that are decoded."""
     paths: list[str] = []
-    original = indexing._Run.decoded
+    original = indexing._IndexRun.decoded
 
     def noted(self, clips, encoder):
         def each() -> Iterator[object]:
@@ -94,7 +94,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return original(self, each(), encoder)
 
-    monkeypatch.setattr(indexing._Run, "decoded", noted)
+    monkeypatch.setattr(indexing._IndexRun, "decoded", noted)
     return paths
 
 
@@ -404,7 +404,7 @@ def test_what_may_not_be_read_is_kept_and_told(make, shots, decoded, monkeypatch
 
 
 def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
-    original = indexing._Run.decoded
+    original = indexing._IndexRun.decoded
 
     def grows(self, clips, encoder):
         for clip, found in original(self, clips, encoder):
@@ -414,7 +414,7 @@ def test_a_file_that_changes_while_it_is_read(home, make, monkeypatch):
             yield clip, found
 
     with monkeypatch.context() as patch:
-        patch.setattr(indexing._Run, "decoded", grows)
+        patch.setattr(indexing._IndexRun, "decoded", grows)
         result = make("videos")
     assert "changed or removed while it was read" in result.bad["videos/a.mp4"]
     assert make().bad == {}
@@ -427,7 +427,7 @@ from pathlib import Path
 from topa.library import index
 from topa.library.verbs import IndexConfig
 index._FLUSH_SECONDS = -1
-original = index._Run._save
+original = index._IndexRun._save
 count = 0
 def told(self):
     global count
@@ -436,7 +436,7 @@ def told(self):
     print(count, flush=True)
     if count == int(sys.argv[1]):
         sys.stdin.read()
-index._Run._save = told
+index._IndexRun._save = told
 videos = tuple(sys.argv[2:])
 index.index(IndexConfig(videos=videos, out=Path("lib"), encoder="microworld/clip", workers=1), show=False)
 """

@@ -87,7 +87,7 @@ def test_it_is_asked_and_explained_though_its_files_are_gone(topa, library, made
     assert [frame.support for frame in explained.frames] == pytest.approx(
         [f["support"] for f in why["frames"]], abs=1e-3
     )
-    assert own.asking(engine) is own.asking(engine)
+    assert own.requests(engine) is own.requests(engine)
     over = own.ask(asked.question, asked.options, model=engine, top=3)
     assert over.frames_by == "search"
     assert 1 <= len(over.parts) <= 3
