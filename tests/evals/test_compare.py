@@ -10,7 +10,7 @@ import pytest
 
 from topa.core.errors import InputError
 from topa.evals.captioning import CAPTIONS
-from topa.evals.compare import Compared, McNemar, compare, mcnemar
+from topa.evals.compare import McNemar, PairedScores, compare, mcnemar
 from topa.evals.compare_tables import _judged
 from topa.evals.metrics import accuracy, difference
 from topa.evals.predictions import NAME
@@ -161,4 +161,4 @@ def test_a_few_records_that_differ_make_nobody_better(p, word):
     estimate = {"value": 0.9, "low": 0.8, "high": 1.0, "questions": 40, "groups": 40}
     test = McNemar(both=30, only_a=4, only_b=0, neither=6, p=p)
     gain = {**estimate, "value": 0.1, "low": 0.02, "high": 0.2}
-    assert _judged(Compared(a=estimate, b=estimate, difference=gain, mcnemar=test)) == word
+    assert _judged(PairedScores(a=estimate, b=estimate, difference=gain, mcnemar=test)) == word

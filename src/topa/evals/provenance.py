@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from ..core.artifacts import own_version, sha256
-from ..core.differences import difference
+from ..core.config_diff import config_diff
 from ..core.errors import ArtifactError, UsageError
 from ..memory.bank import MemoryBank
 from ..models import saved
@@ -42,7 +42,7 @@ def expect_same(path: Path, expected: Mapping[str, Any]) -> None:
             before = dict(json.loads(path.read_bytes()))
         except (ValueError, TypeError) as error:
             raise ArtifactError(f"{path}: can't be read ({error}). Name another folder with --out.") from error
-        if other := difference(expected, before):
+        if other := config_diff(expected, before):
             raise UsageError(
                 f"{path.parent}: holds another evaluation: {other}. Give the same options as before, or another "
                 "folder with --out."
