@@ -89,7 +89,7 @@ def test_it_is_asked_and_explained_though_its_files_are_gone(topa, library, made
     )
     assert own.requests(engine) is own.requests(engine)
     over = own.ask(asked.question, asked.options, model=engine, top=3)
-    assert over.frames_by == "search"
+    assert over.frame_selection == "search"
     assert 1 <= len(over.parts) <= 3
     with pytest.raises(InputError, match="no such video"):
         own.explain("nothing.mp4", model=engine)
