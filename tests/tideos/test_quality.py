@@ -131,7 +131,7 @@ def test_the_right_option_goes_where_it_is_asked_to(place):
 
 def test_giveaways_are_seen():
     long = tideo("a", question("a very long option", "b", "c"))
-    common = tideo("b", question("lid", "red ball", "box", "cup", answer=1, asked="where is the ball ?"))
+    common = tideo("b", question("lid", "red ball", "box", "cup", answer=1, text="where is the ball ?"))
     result = leakage([long, common])
     assert result.questions == 2
     assert result.chance == pytest.approx((1 / 3 + 1 / 4) / 2)

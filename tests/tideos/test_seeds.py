@@ -236,7 +236,7 @@ def test_the_command_says_what_became_of_the_texts(topa, tmp_path):
         (["text=a.txt", "--column", "x"], 2, "--column x: found no source of the kind csv"),
         (["csv=a.csv", "--field", "x"], 2, "--field x: found no source of the kind jsonl"),
         (["a.txt"], 2, "source 'a.txt': found no kind; expected kind=path"),
-        (["a.txt", "--kind", "own"], 2, "unknown kind of source 'own'. Known: csv, ego4d, howto100m"),
+        (["a.txt", "--kind", "own"], 2, "unknown kind 'own'. Known: csv, ego4d, howto100m"),
         (["--kind", "jsonl", "a.txt"], 2, "a.txt, line 1: found malformed JSON"),
         (["text=a.txt", "--out", "a.txt"], 2, "would be written over"),
         (["text=a.txt", "--out", "folder"], 1, "folder: found a folder; expected the name of a file"),
