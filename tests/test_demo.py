@@ -10,7 +10,7 @@ import pytest
 
 from topa.core import stages
 from topa.core.errors import OutputError
-from topa.demo import Scale, run
+from topa.demo import ABLATIONS, Scale, run
 from topa.evals.compare import compare
 from topa.evals.records import MICRO_SEED
 from topa.evals.report import Condition, EvaluationReport
@@ -23,9 +23,7 @@ DEFAULT = (
     "longest",
     "blind",
     "shuffled_frames",
-    "single_frame",
     "no_projection",
-    "centred",
     "text",
 )
 SMALL = Scale(videos=2, settings=("microworld_tideos=30", "epochs=1", "memory_rows=60"))
@@ -217,7 +215,7 @@ def test_other_settings_begin_anew_and_the_same_ones_go_on(tmp_path):
 
 
 def test_the_full_demo_trains_its_baselines_over_the_seeds(tmp_path):
-    scale = Scale(videos=2, settings=SMALL.settings, seeds=2, trained_baselines=True)
+    scale = Scale(videos=2, settings=SMALL.settings, seeds=2, trained_baselines=True, ablations=ABLATIONS)
     report, _ = run(tmp_path, scale=scale, show=False)
     assert set(by_name(report)) == set(ABOUT)
     questions = by_name(report)["model"].accuracy.questions

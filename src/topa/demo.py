@@ -48,6 +48,8 @@ from .training.loop import Watch
 
 SETTINGS, VIDEO_FEATURES, EVALUATIONS = "demo.json", "video-features", "evaluations"
 ABLATIONS = (*(view for view in VIEWS if view != MODEL), CENTRED, TEXT)
+"""All that the demo asks without; each costs as much as the questions themselves."""
+_MAIN_ABLATIONS = ("blind", "shuffled_frames", "no_projection", TEXT)
 _FILES = (
     SETTINGS,
     TIDEOS,
@@ -67,12 +69,14 @@ _LLAMA = "trainable on Llama-2 7B, the paper's setting"
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other."""
+    """How much the demo does. settings: changes of the recipe. seeds: alignments, one after the other. ablations: of
+    the evaluations."""
 
     videos: int = 220
     settings: tuple[str, ...] = ()
     seeds: int = 1
     trained_baselines: bool = False
+    ablations: tuple[str, ...] = _MAIN_ABLATIONS
 
     @classmethod
     def quick(cls) -> Scale:
@@ -82,7 +86,7 @@ class Scale:
     @classmethod
     def full(cls) -> Scale:
         """Return the scale of three seeds, with the baselines that train again."""
-        return cls(seeds=3, trained_baselines=True)
+        return cls(seeds=3, trained_baselines=True, ablations=ABLATIONS)
 
 
 def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = True) -> tuple[EvaluationReport, Path]:
@@ -203,7 +207,7 @@ class _Story:
                 lambda: make_videos(out, videos, seed + MICRO_SEED, show=self.show),
             ),
             *more,
-            self._answer(f"model-{seed}", out, ABLATIONS, others),
+            self._answer(f"model-{seed}", out, self.scale.ablations, others),
         ]
 
     def _align(self, seed: int) -> WorkStage:
@@ -246,8 +250,8 @@ class _Story:
         seeds = range(first, first + self.scale.seeds)
         for seed in seeds[1:]:
             model = f"model-{seed}"
-            stages += [self._align(seed), self._answer(model, folder / model, ABLATIONS)]
-            for view in (MODEL, *ABLATIONS):
+            stages += [self._align(seed), self._answer(model, folder / model, self.scale.ablations)]
+            for view in (MODEL, *self.scale.ablations):
                 others[view].append(place(folder / model, view))
         if self.scale.trained_baselines:
             stages += TrainedBaselines(self.config, self.out, self.show).stages(seeds)
