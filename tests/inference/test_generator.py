@@ -118,7 +118,8 @@ def test_a_seed_draws_the_same_in_any_company():
     assert draw(Sampling(temperature=1.5), slice(None)) != draw(Sampling(temperature=1.5), slice(None))
     greedy = draw(Sampling(), slice(None))
     assert together != greedy
-    assert draw(Sampling(temperature=1.5, top_p=1e-6), slice(None)) == greedy  # the likeliest alone is left
+    for top_p in (1e-6, 0.0):  # the likeliest alone is left
+        assert draw(Sampling(temperature=1.5, top_p=top_p), slice(None)) == greedy
 
 
 def test_a_stop_text_ends_what_is_said_and_is_looked_for_before_blanks_are_cleaned():

@@ -100,7 +100,7 @@ class GeneratedSequence:
         weights = (logits.float().cpu() / sampling.temperature).softmax(dim=-1)
         if sampling.top_p < 1:
             ordered, order = weights.sort(descending=True)
-            ordered[(ordered.cumsum(dim=-1) - ordered) >= sampling.top_p] = 0  # the likeliest always stays
+            ordered[1:][(ordered.cumsum(dim=-1) - ordered)[1:] >= sampling.top_p] = 0  # the likeliest always stays
             weights = torch.zeros_like(weights).scatter(0, order, ordered)
         return int(torch.multinomial(weights, 1, generator=self._draw))
 
