@@ -98,7 +98,7 @@ def run(out: Path, *, seed: int = 0, scale: Scale | None = None, show: bool = Tr
     config = _config(seed, scale)
     _clear(output_folder(out, *_FILES), _settings(config, scale))
     console.print(f"topa demo: {config.microworld_tideos} Tideos, {scale.videos} videos, into {out}", soft_wrap=True)
-    costs = run_stages(_Story(config, scale, out, show).stages(), need=", and 1.3 GB of memory")
+    costs = run_stages(_DemoStages(config, scale, out, show).stages(), need=", and 1.3 GB of memory")
     found = EvaluationReport.model_validate_json((out / "report.json").read_bytes())
     report = found.model_copy(
         update={
@@ -178,7 +178,7 @@ def finished(out: Path, *, seed: int = 0, scale: Scale | None = None) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Story:
+class _DemoStages:
     """The stages; each reads what those before it have written into `out`."""
 
     config: AlignConfig

@@ -22,12 +22,12 @@ def sources() -> Iterator[tuple[str, Path, ast.Module]]:
 
 
 def class_names(trees: dict[str, ast.Module]) -> dict[str, list[str]]:
-    """Modules in which each name of a class is bound."""
+    """Modules in which each name of a class is bound; one that is private is no other name."""
     bound: dict[str, list[str]] = defaultdict(list)
     for module, tree in trees.items():
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
-                bound[node.name].append(module)
+                bound[node.name.lstrip("_")].append(module)
     return bound
 
 

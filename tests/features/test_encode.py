@@ -44,5 +44,5 @@ def test_one_video(clip, long_gop):
     assert encoded.features.space == "image"
     assert encoded.features.times.tolist() == sampled.times
     assert torch.allclose(encoded.features.values, clip.encode_images(sampled.frames), atol=1e-6)
-    assert [read_barcode(picture) for picture in encoded.images] == [25, 75, 125, 175]
+    assert [read_barcode(picture) for picture in encoded.sampled.frames] == [25, 75, 125, 175]
     assert encode_video(long_gop, clip, 1, start=4, end=6).features.times.tolist() == [5.0]

@@ -74,14 +74,14 @@ def test_other_codecs_are_as_exact(tmp_path, codec):
 
 def test_it_seeks_over_whole_groups_of_pictures(long_gop, monkeypatch):
     decoded = []
-    original = video._Decoder._decode
+    original = video._FrameDecoder._decode
 
     def counted(self, **kwargs):
         for item in original(self, **kwargs):
             decoded.append(item[0])
             yield item
 
-    monkeypatch.setattr(video._Decoder, "_decode", counted)
+    monkeypatch.setattr(video._FrameDecoder, "_decode", counted)
     assert indices(long_gop, 1, start=7.4, end=7.5) == [186]
     assert len(decoded) <= 9
 
@@ -92,9 +92,9 @@ def test_after_a_jump_between_keyframes_nothing_is_trusted(tmp_path):
         clock = file.timeline
         target = clock.start + int(2 / clock.unit)
         assert file.seek(target)  # lands on frame 50, which is built on others
-        when, frame = next(video._Decoder(file)._decode(trusted=False))
+        when, frame = next(video._FrameDecoder(file)._decode(trusted=False))
         assert read_barcode(frame.to_image()) == round((when - clock.start) * clock.unit * 25) == 80
-        decoder = video._Decoder(file)
+        decoder = video._FrameDecoder(file)
         decoder._jump(target)
         when, frame = decoder.shown_at(target)
         assert read_barcode(frame.to_image()) == round((when - clock.start) * clock.unit * 25) == 50

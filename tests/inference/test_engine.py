@@ -338,7 +338,7 @@ def test_features_that_are_no_numbers_are_refused(engine, value):
 
 
 def test_the_old_name_of_encoding_a_video_still_works_with_a_warning(engine, micro_video):
-    with pytest.warns(DeprecationWarning, match=r"Topa.look is Topa.encode_video now"):
+    with pytest.warns(FutureWarning, match=r"Topa.look is Topa.encode_video now"):
         old = engine.look(micro_video, among=20)
     new = engine.encode_video(micro_video, frame_selection="scenes", candidate_frames=20)
     assert torch.equal(old.values, new.values)

@@ -171,6 +171,9 @@ def test_a_file_is_asked_by_any_selection_in_one_call(engine, micro_video, tmp_p
     assert engine.ask(micro_video, QUESTION, CHOICES, candidate_frames=20).frame_selection == "scenes"
     with pytest.raises(UsageError, match="needs the question"):
         engine.encode_video(micro_video, frame_selection="question")
+    for ask in (engine.ask, lambda video, *_, **how: engine.encode_video(video, **how)):
+        with pytest.raises(UsageError, match="did you mean 'scenes'"):
+            ask(micro_video, QUESTION, CHOICES, frame_selection="scene")
     copy = tmp_path / "a.mp4"
     copy.write_bytes(micro_video.read_bytes())
     plain = engine.ask(copy, QUESTION, CHOICES, subtitles=True)

@@ -28,7 +28,7 @@ _SPEED_WINDOW = 3600.0  # seconds; rich's default of 30 holds less than two step
 _TEXT_WIDTH = 90  # characters beside the bar that a note about training needs
 
 
-class _Note(ProgressColumn):
+class _NoteColumn(ProgressColumn):
     """The note, cut off at its end on a narrow terminal, so that the numbers stay whole."""
 
     def render(self, task: Task) -> Text:
@@ -63,7 +63,7 @@ def bar(label: str, total: int | None, *, show: bool = True) -> Iterator[Bar]:
         MofNCompleteColumn(table_column=whole),
         TimeElapsedColumn(table_column=whole.copy()),
         TimeRemainingColumn(table_column=whole.copy()),
-        _Note(table_column=Column()),
+        _NoteColumn(table_column=Column()),
     )
     visible = show and console.is_terminal and not console.quiet
     with Progress(

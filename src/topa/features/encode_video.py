@@ -10,28 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from ..core.thumbnails import shrink
 from ..tideos.tideo import TextFrame
 from .encoder import Encoder
 from .frames import FrameFeatures
 from .fusion import Fusion, fuse
 from .video import SampledVideo, sample_frames
 
-_SIDE = 320  # pixels of a thumbnail's longer side
-
 
 @dataclass(frozen=True, slots=True)
 class EncodedVideo:
-    """One video as features, with what a person needs to check them.
-
-    features: image space, with times. images: a thumbnail for each frame. sampled: the frames as they were decoded.
-    """
+    """One video. features: image space, with times. sampled: the frames as they were decoded."""
 
     features: FrameFeatures
-    images: list[Image.Image]
     sampled: SampledVideo
 
 
@@ -56,10 +48,6 @@ def encode_video(
     Raises what `sample_frames` raises.
     """
     sampled = sample_frames(path, frames, start=start, end=end, short_side=short_side)
-    return EncodedVideo(_encode(sampled, encoder), [shrink(picture, _SIDE) for picture in sampled.frames], sampled)
-
-
-def _encode(sampled: SampledVideo, encoder: Encoder) -> FrameFeatures:
     values = encoder.encode_images(sampled.frames)
     times = torch.tensor(sampled.times, dtype=torch.float64)
-    return FrameFeatures.image(values, encoder.identity, times)
+    return EncodedVideo(FrameFeatures.image(values, encoder.identity, times), sampled)

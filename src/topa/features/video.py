@@ -73,7 +73,7 @@ def probe(path: str | Path) -> VideoInfo:
     Raises InputError where there is no file, VideoError where not a single frame can be had.
     """
     with VideoFile(Path(path)) as file, _blame(file):
-        _, frame = _Decoder(file).shown_at(file.timeline.start)
+        _, frame = _FrameDecoder(file).shown_at(file.timeline.start)
         return _info(frame, file)
 
 
@@ -102,7 +102,7 @@ def sample_frames(
     if limit <= 0 or (short_side is not None and short_side < 1):
         raise UsageError(f"{path}: found count={count}, short_side={short_side}; expected 1 or more. Ask for more.")
     with VideoFile(Path(path), guard) as file, _blame(file):
-        clock, decoder = file.timeline, _Decoder(file)
+        clock, decoder = file.timeline, _FrameDecoder(file)
         if isinstance(count, Rate):
             count = count.count(float(clock.duration))
         pictures: list[Image.Image] = []
@@ -133,7 +133,7 @@ def targets(path: Path, clock: Timeline, count: int, start: float | None, end: f
     return [clock.start + floor((first + (2 * k + 1) * half) / clock.unit) for k in range(count)]
 
 
-class _Decoder:
+class _FrameDecoder:
     """A decoder that goes forward from target to target, and jumps only where a keyframe lies between."""
 
     def __init__(self, file: VideoFile) -> None:

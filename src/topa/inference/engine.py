@@ -29,7 +29,6 @@ from ..features.frames import FrameFeatures
 from ..features.keyframes import select_keyframes
 from ..features.relevance import query as query_of
 from ..features.subtitles import Cue, find_subtitles, read_subtitles, subtitle_excerpt
-from ..features.video import sample_frames
 from ..memory.bank import FILES as MEMORY
 from ..memory.bank import READINGS, MemoryBank, Projected
 from ..memory.projection import project
@@ -46,7 +45,7 @@ from .combine import answer_of
 from .detokenizer import IncrementalDetokenizer
 from .execute import execute
 from .explain import Explanation, explain
-from .frame_selection import BY_QUESTION, FrameSelection, select_frames
+from .frame_selection import BY_QUESTION, FrameSelection, check_frame_selection, select_frames
 from .generator import ContinuousBatcher
 from .prefix_cache import PrefixCache
 from .prepared import PreparedRequest
@@ -163,8 +162,8 @@ class Topa:
             return saved.push(Path(folder), repository, private=private)
 
     def accustom(self, videos: Sequence[str | Path]) -> None:
-        """Deprecated name of `adapt`."""
-        warnings.warn("Topa.accustom is now Topa.adapt; the old name goes with the next release", FutureWarning, 2)
+        """`adapt` under the name that it had before 0.2; leaves with the next release."""
+        _warn_renamed("Topa.accustom", "Topa.adapt")
         self.adapt(videos)
 
     def adapt(self, videos: Sequence[str | Path]) -> None:
@@ -189,29 +188,23 @@ class Topa:
         start from `encode_whole_video`. Raises InputError or VideoError where no frame can be had, UsageError for fewer
         candidates than the model reads.
         """
-        if frame_selection in BY_QUESTION:
+        if check_frame_selection(frame_selection) in BY_QUESTION:
             raise UsageError(
                 f"{video}: found frame_selection={frame_selection!r}, which needs the question; expected uniform or "
                 "scenes. Ask with it: Topa.ask(video, question, frame_selection=...)"
             )
         count = self.config.frames
-        if frame_selection == "scenes":
-            check_candidates(video, candidate_frames, count)
-            candidates = candidate_frames or 4 * count
+        if frame_selection == "uniform":
+            encoded = encode_video(video, self.encoder, count)
+            features, pictures = encoded.features, encoded.sampled.frames
         else:
-            candidates = count
-        sampled = sample_frames(video, candidates)
-        values = self.encoder.encode_images(sampled.frames)
-        if frame_selection == "scenes":
-            numbers = select_keyframes(values, count)
-            values = values[numbers]
-            sampled = replace(
-                sampled, frames=[sampled.frames[n] for n in numbers], times=[sampled.times[n] for n in numbers]
-            )
-        times = torch.tensor(sampled.times, dtype=torch.float64)
-        image = FrameFeatures.image(values, self.encoder.identity, times)
+            check_candidates(video, candidate_frames, count)
+            encoded = encode_video(video, self.encoder, candidate_frames or 4 * count)
+            keyframes = select_keyframes(encoded.features.values, count)
+            features = encoded.features.take(torch.tensor(keyframes))
+            pictures = [encoded.sampled.frames[number] for number in keyframes]
         return self.inputs_of(
-            image, images=sampled.frames, truncated=sampled.truncated, frame_selection=frame_selection
+            features, images=pictures, truncated=encoded.sampled.truncated, frame_selection=frame_selection
         )
 
     def look(self, video: str | Path, *, among: int | None = None) -> VideoInputs:
@@ -452,7 +445,7 @@ class Topa:
         """The frames of a video that are read for a question."""
         if isinstance(video, VideoInputs):
             return video
-        selection = frame_selection or ("uniform" if candidate_frames is None else "scenes")
+        selection = check_frame_selection(frame_selection or ("uniform" if candidate_frames is None else "scenes"))
         if not isinstance(video, ProjectedVideo):
             if selection not in BY_QUESTION:
                 return self.encode_video(video, frame_selection=selection, candidate_frames=candidate_frames)
@@ -462,11 +455,14 @@ class Topa:
 
 
 def _warn_renamed(before: str, now: str) -> None:
-    warnings.warn(f"{before} is {now} now; the old name leaves with the next release", DeprecationWarning, stacklevel=3)
+    warnings.warn(f"{before} is {now} now; the old name leaves with the next release", FutureWarning, stacklevel=3)
 
 
 def _cues(video: Video, subtitles: Subtitles) -> Sequence[Cue]:
-    """Subtitles by cues; none where they are given as a text. Raises InputError where there is no file beside."""
+    """Subtitles by cues; none where they are given as a text, or no file lies beside.
+
+    Raises UsageError for True without a file, InputError for subtitles that can't be read.
+    """
     if isinstance(subtitles, str) or subtitles is False:
         return ()
     if subtitles is not True:

@@ -43,11 +43,7 @@ class AnswerResult(Printable):
     def lines(self) -> Iterator[str | Note]:
         """Yield what people read."""
         answer = self.answer
-        for warning in answer.warnings:
-            yield Note(f"note: {warning}")
-        yield answer.text
-        for option, probability in zip(answer.options, answer.probabilities, strict=True):
-            yield f"  {probability:6.1%}  {option}"
+        yield from _choice_lines(answer)
         for part in answer.parts:
             where = f"{part.video} " if part.video else ""
             yield f"  {part.share:6.1%}  {where}{part.start:.2f} to {part.end:.2f} s: {part.text}"
@@ -68,28 +64,33 @@ class ExplainResult(Printable):
 
     def lines(self) -> Iterator[str | Note]:
         """Yield what people read."""
-        found = self.explanation
-        for warning in found.warnings:
-            yield Note(f"note: {warning}")
-        yield found.text
-        for option, probability in zip(found.options, found.probabilities, strict=True):
-            yield f"  {probability:6.1%}  {option}"
-        yield f"score: {found.score:.3f}, without any frame {found.blind:.3f}: {found.measure}"
+        explanation = self.explanation
+        yield from _choice_lines(explanation)
+        yield f"score: {explanation.score:.3f}, without any frame {explanation.blind:.3f}: {explanation.measure}"
         yield "     frame   support  attention  read as"
-        for number, frame in enumerate(found.frames):
-            mark = "*" if number == found.strongest else " "
+        for number, frame in enumerate(explanation.frames):
+            mark = "*" if number == explanation.strongest else " "
             name = f"{number + 1}" if frame.time is None else f"{frame.time:.2f} s"
             read = frame.captions[0] if frame.captions else ""
             other = ""
-            if frame.choice is not None and frame.choice != found.choice:
-                other = f"  [without it: {found.options[frame.choice]}]"
+            if frame.choice is not None and frame.choice != explanation.choice:
+                other = f"  [without it: {explanation.options[frame.choice]}]"
             yield f"{mark} {name:>8}  {frame.support:+8.3f}  {frame.attention:9.1%}  {read}{other}"
-        if found.strongest is None:
+        if explanation.strongest is None:
             yield "no single frame supports the answer: without any of them it is as likely, or more"
         else:
             yield "* supports the answer most: the score falls most without it"
         if self.page is not None:
             yield f"page: {self.page}"
+
+
+def _choice_lines(result: Answer | Explanation) -> Iterator[str | Note]:
+    """What an answer and its explanation have in common: warnings, the text, and a line for each option."""
+    for warning in result.warnings:
+        yield Note(f"note: {warning}")
+    yield result.text
+    for option, probability in zip(result.options, result.probabilities, strict=True):
+        yield f"  {probability:6.1%}  {option}"
 
 
 def ask(config: AskConfig) -> AnswerResult:

@@ -122,7 +122,7 @@ class Library:
         check_question(question, choices)
         if "frames_by" in how:
             warnings.warn(
-                "frames_by is frame_selection now; the old name leaves with the next release", DeprecationWarning, 2
+                "frames_by is frame_selection now; the old name leaves with the next release", FutureWarning, 2
             )
             how["frame_selection"] = how.pop("frames_by")
         own = None if video is None else self._find(video)

@@ -18,7 +18,14 @@ from ..core.protocols import Protocol
 from ..features.relevance import query, top_k
 from ..features.subtitles import Cue, find_subtitles, read_subtitles, subtitle_excerpt
 from ..inference.engine import Topa
-from ..inference.frame_selection import BY_QUESTION, SEGMENTS, FrameSelection, segment, select_frames
+from ..inference.frame_selection import (
+    BY_QUESTION,
+    SEGMENTS,
+    FrameSelection,
+    check_frame_selection,
+    segment,
+    select_frames,
+)
 from ..inference.projected_video import ProjectedVideo
 from ..inference.request import GenerationSettings, Request, check_question
 from ..inference.video_inputs import Segment, SegmentedInputs, VideoInputs
@@ -97,6 +104,7 @@ class LibraryRequests:
         is said at the frames, or in the segments, that are read. Raises as `check_question` and `find` do."""
         if question is not None:
             check_question(question, choices)
+        check_frame_selection(frame_selection)
         own = video if isinstance(video, Video) else find(self.contents, video)
         cues = self._cues(own) if subtitles else ()
         options = tuple(choice.strip() for choice in choices)

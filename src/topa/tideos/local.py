@@ -21,7 +21,7 @@ from .writers import Message, Mode, Permanent, Probe, TokenUsage
 
 
 @dataclass(frozen=True)
-class _Request:
+class _PendingPrompt:
     messages: Sequence[Message]
     reply: asyncio.Future[str]
 
@@ -75,8 +75,8 @@ class Local:
         )
         self._decoder: Decoder | None = None
         self._thread = ThreadPoolExecutor(1, "topa-local")
-        self._waiting: deque[_Request] = deque()
-        self._writing: list[_Request] = []
+        self._waiting: deque[_PendingPrompt] = deque()
+        self._writing: list[_PendingPrompt] = []
         self._work: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Local:
@@ -99,7 +99,7 @@ class Local:
 
         Raises Permanent if the model can't encode the messages or the memory is too small, and as `probe` does.
         """
-        request = _Request(messages, asyncio.get_running_loop().create_future())
+        request = _PendingPrompt(messages, asyncio.get_running_loop().create_future())
         self._waiting.append(request)
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._write_all())
@@ -142,7 +142,7 @@ class Local:
                 self._decoder = self._load()
         return self._decoder
 
-    def _write(self, requests: Sequence[_Request]) -> list[str | Permanent]:
+    def _write(self, requests: Sequence[_PendingPrompt]) -> list[str | Permanent]:
         decoder = self._open()
         rows: list[PartialReply | Permanent] = []
         for request in requests:

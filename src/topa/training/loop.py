@@ -71,7 +71,7 @@ class TrainResult:
 
 
 @dataclass(slots=True)
-class _State:
+class _TrainingState:
     """What a checkpoint keeps beside tensors."""
 
     step: int = 0
@@ -82,7 +82,7 @@ class _State:
     best_step: int | None = None
 
     @classmethod
-    def read(cls, about: Mapping[str, Any]) -> _State:
+    def read(cls, about: Mapping[str, Any]) -> _TrainingState:
         held_out, best = (None if about[name] is None else HeldOut(**about[name]) for name in ("held_out", "best"))
         return cls(about["step"], about["seconds"], about["loss"], held_out, best, about["best_step"])
 
@@ -163,7 +163,7 @@ class _TrainingRun:
     processes: Processes
     watch: Watch
     per_epoch: int
-    state: _State = field(default_factory=_State)
+    state: _TrainingState = field(default_factory=_TrainingState)
     optimizer: torch.optim.Optimizer = field(init=False)
     saved: float = field(init=False)
 
@@ -181,7 +181,7 @@ class _TrainingRun:
         about = checkpoint.load(self.out / CHECKPOINTS, self.model.named_trainable(), self.optimizer)
         if about is None:
             return False
-        self.state = _State.read(about)
+        self.state = _TrainingState.read(about)
         console.print(f"resuming at step {self.state.step} of {self.steps}")
         return True
 

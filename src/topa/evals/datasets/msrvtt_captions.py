@@ -39,7 +39,7 @@ class _Sentence(Struct, gc=False):
     caption: str
 
 
-class _File(Struct):
+class _CaptionFile(Struct):
     videos: list[_MsrvttVideo]
     sentences: list[_Sentence]
 
@@ -51,7 +51,9 @@ def _read(data: Path, split: str) -> Iterator[Example]:
 
 
 def _examples(path: Path, videos: VideoFiles, split: str) -> Iterator[Example]:
-    found: _File = document(path, _File, '{"videos": [{video_id, ...}], "sentences": [{video_id, caption, ...}]}')
+    found: _CaptionFile = document(
+        path, _CaptionFile, '{"videos": [{video_id, ...}], "sentences": [{video_id, caption, ...}]}'
+    )
     captions: dict[str, list[str]] = defaultdict(list)
     for sentence in found.sentences:
         captions[sentence.video_id].append(sentence.caption)
